@@ -1,0 +1,33 @@
+"""Regularization for JAX that does what the formula says."""
+
+from jaxreg.masks import (
+    Mask as Mask,
+    as_mask as as_mask,
+    everything as everything,
+    matrices as matrices,
+    named as named,
+    weights as weights,
+)
+from jaxreg.monitor import (
+    describe as describe,
+    sparsity as sparsity,
+    weight_stats as weight_stats,
+)
+from jaxreg.operators import (
+    magnitude as magnitude,
+    soft_threshold as soft_threshold,
+)
+from jaxreg.penalties import (
+    L1 as L1,
+    L2 as L2,
+    ElasticNet as ElasticNet,
+    Entrywise as Entrywise,
+    Penalty as Penalty,
+    static as static,
+)
+from jaxreg.transforms import (
+    add_l2_decay as add_l2_decay,
+    decoupled_weight_decay as decoupled_weight_decay,
+    proximal as proximal,
+    proximal_l1 as proximal_l1,
+)

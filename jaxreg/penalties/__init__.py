@@ -1,0 +1,20 @@
+"""Penalties: what is added to a loss, and how to step on it exactly.
+
+A penalty is a small immutable value that says *what* (L1, elastic net, ...), *how much*
+(its strengths) and *where* (its mask). It is a pure function of the parameters, so
+`loss + penalty(params)` and `jax.grad(penalty)` work; `penalty.prox` is its proximal
+operator, for exact steps; and it is a pytree of its strengths, so it passes through
+`jit`, `vmap` and `grad`.
+
+The objective everywhere is `mean loss + penalty(params)`. Every formula says whether it
+has a half.
+"""
+
+from jaxreg.penalties._base import Penalty as Penalty
+from jaxreg.penalties._fields import static as static
+from jaxreg.penalties.entrywise import (
+    L1 as L1,
+    L2 as L2,
+    ElasticNet as ElasticNet,
+    Entrywise as Entrywise,
+)

@@ -1,0 +1,370 @@
+"""What a penalty is, and how a formula about one array is lifted to parameters."""
+
+import abc
+import dataclasses
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxreg._tree import (
+    Leaf,
+    Params,
+    Scalar,
+    check_numbers,
+    raise_precision,
+    values_at,
+    walk,
+)
+from jaxreg.masks import MaskLike, as_mask, chosen, weights
+from jaxreg.penalties._fields import (
+    Record,
+    part,
+    rebuild,
+    static,
+    strength_fields,
+    traced_fields,
+)
+
+Strength = Scalar | Any
+"""A number, an array that broadcasts against the leaf, or a pytree prefix of these."""
+
+
+class Penalty(Record, abc.ABC):
+    """A regularizer R(w): its value, its proximal operator, its strengths, its mask.
+
+    A penalty is an immutable value. Called on parameters it is a pure function that
+    returns a scalar, to add to a loss; `prox` is its proximal operator. It is also a
+    pytree whose leaves are its strengths: pass it through `jit` (nothing recompiles when
+    a strength changes), `vmap` it over a path of strengths, differentiate with respect
+    to them.
+
+    Strengths are non-negative numbers, arrays that broadcast against the leaf, or pytree
+    prefixes of the parameters (a strength per layer, per coordinate, ...).
+
+    **To add a penalty**, subclass `Entrywise` (or `Penalty`, for one that is not a sum
+    over entries) and write its formulas about one array; fields are strengths unless
+    declared `static`. Masks, pytrees, dtypes and per-leaf strengths are taken care of.
+
+    Args:
+        mask: Which leaves are regularized; `jaxreg.weights` unless given. The others
+            count for nothing, and `prox` returns them as they are.
+
+    Raises:
+        TypeError: If a strength is not a real number, or the mask cannot choose leaves.
+        ValueError: If a concrete strength is negative or NaN.
+
+    Example:
+        >>> params = {"kernel": jnp.array([2.0, -0.1]), "bias": jnp.array([3.0])}
+        >>> penalty = L1(0.5)
+        >>> penalty(params)
+        Array(1.05, dtype=float32)
+        >>> penalty.prox(params)
+        {'bias': Array([3.], dtype=float32), 'kernel': Array([1.5, 0. ], dtype=float32)}
+
+        The strengths are leaves, so a whole path of them is one `vmap`:
+
+        >>> path = L1(jnp.array([0.0, 0.5, 1.0]))
+        >>> jax.vmap(lambda penalty: penalty(params))(path)
+        Array([0.  , 1.05, 2.1 ], dtype=float32)
+    """
+
+    mask: MaskLike = static(default=weights, kw_only=True)
+
+    # What the author of a penalty writes, about one array in at least float32. Strengths
+    # in `self` are already those of the leaf: scalars, or arrays that broadcast to it.
+
+    @abc.abstractmethod
+    def array_value(self, x: Array) -> Array:
+        """R(x), a scalar."""
+
+    @abc.abstractmethod
+    def array_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:
+        """argmin_z  step·R(z) + ½·Σ dᵢ(zᵢ − xᵢ)², with d the metric (`None`: ones)."""
+
+    @abc.abstractmethod
+    def array_critical_scale(self, gradient: Array) -> Array:
+        """The smallest c ≥ 0 for which z = 0 minimises ⟨gradient, z⟩ + c·R(z)."""
+
+    # What its users call, on a pytree.
+
+    def __call__(self, params: Params) -> Array:
+        """R(params): the sum over the chosen leaves, at least in float32.
+
+        Args:
+            params: A pytree of parameters.
+
+        Returns:
+            A scalar. Its gradient is finite everywhere.
+        """
+        terms = [term.array_value(x) for x, term in self._chosen_arrays(params)]
+        return sum(terms[1:], start=terms[0]) if terms else jnp.zeros(())
+
+    def prox(
+        self, params: Params, step: Scalar = 1.0, metric: Params | None = None
+    ) -> Params:
+        """The proximal operator, in the Euclidean metric or in a diagonal one.
+
+            argmin_z  step·R(z) + ½·Σ dᵢ(zᵢ − xᵢ)²
+
+        Args:
+            params: The point x, a pytree of parameters.
+            step: A non-negative scalar. 0 gives `params` back.
+            metric: The weights dᵢ > 0: a scalar, or a pytree with an array for every
+                chosen leaf; `None` for ones.
+
+        Returns:
+            A pytree of the structure and the dtypes of `params`.
+
+        Raises:
+            ValueError: If a concrete `step` is negative or NaN, or `metric` does not
+                match `params`.
+        """
+        check_numbers("step", step)
+        tree = list(walk(params))
+        terms = self.at_leaves(tree, params)
+        picks = [term is not None for term in terms]
+        metrics = values_at(1.0 if metric is None else metric, tree, picks, "The metric")
+        moved = [
+            leaf.value if term is None else _prox_leaf(term, leaf.value, step, diagonal)
+            for leaf, term, diagonal in zip(tree, terms, metrics, strict=True)
+            if not leaf.is_hole
+        ]
+        return jax.tree.unflatten(jax.tree.structure(params), moved)
+
+    def strength_max(self, gradients: Params) -> Array:
+        """The smallest strength at which zero is the solution.
+
+        That is, at which w = 0 minimises the penalised loss, given the gradients of the
+        (mean, convex) loss at w = 0. Parameters that are not regularized, an intercept
+        say, must be at their own optimum there.
+
+        A penalty whose only strength is a number gets it in the units of that strength,
+        whatever its present value. One with several strengths, or an array of them, gets
+        the factor c at which `penalty * c` is critical.
+
+        Args:
+            gradients: A pytree with the structure of the parameters.
+
+        Returns:
+            A scalar; infinity if no strength makes everything zero, as for `L2`.
+
+        Example:
+            >>> L1().strength_max({"kernel": jnp.array([0.3, -0.7])})
+            Array(0.7, dtype=float32)
+        """
+        strengths = strength_fields(self)
+        if len(strengths) == 1 and np.shape(getattr(self, strengths[0])) == ():
+            unit = self._with(**{strengths[0]: 1.0})
+        else:
+            unit = self
+        scales = [
+            term.array_critical_scale(gradient)
+            for gradient, term in unit._chosen_arrays(gradients)
+        ]
+        return jnp.max(jnp.stack(scales)) if scales else jnp.zeros(())
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed: `penalty.replace(strength=0.1)`.
+
+        Args:
+            **changes: New values of fields, checked as in the constructor.
+
+        Returns:
+            A penalty of the same kind.
+
+        Raises:
+            TypeError: If there is no such field.
+        """
+        return dataclasses.replace(self, **changes)  # pyright: ignore[reportArgumentType]
+
+    def toward(self, reference: Params) -> "Penalty":
+        """The penalty R(w − reference): pulls the weights to given values, not to zero.
+
+        With `L2` this is L2-SP (pretrained values as reference) or decay to the
+        initialisation; with `L1` the weights that need not move stay where they were.
+
+        Args:
+            reference: A pytree with an array for every chosen leaf.
+
+        Returns:
+            A penalty.
+
+        Example:
+            >>> L1(0.5).toward({"w": jnp.array([1.0, 1.0])})({"w": jnp.array([3.0, 1.0])})
+            Array(1., dtype=float32)
+
+        References:
+            Li, Grandvalet and Davoine, *Explicit inductive bias for transfer learning
+            with convolutional networks* (2018), section 3.
+        """
+        return Toward(self, reference)
+
+    def __mul__(self, factor: Scalar) -> "Penalty":
+        """Scale all strengths by a non-negative number."""
+        check_numbers("A penalty's factor", factor)
+        scaled = {
+            name: jax.tree.map(lambda x: x * factor, getattr(self, name))
+            for name in strength_fields(self)
+        }
+        return self._with(**scaled)
+
+    def __rmul__(self, factor: Scalar) -> "Penalty":
+        return self * factor
+
+    def __add__(self, other: "Penalty | int") -> "Penalty":
+        """The sum. Its prox exists where the masks are disjoint."""
+        if isinstance(other, int) and other == 0:  # the start of the built-in sum()
+            return self
+        if not isinstance(other, Penalty):
+            return NotImplemented
+        return Sum((*_terms(self), *_terms(other)))
+
+    __radd__ = __add__
+
+    # How the lifting works.
+
+    def at_leaves(self, tree: list[Leaf], params: Params) -> "list[Penalty | None]":
+        """The penalty of each leaf of `tree = list(walk(params))`: its own strengths.
+
+        `None` for the leaves that are not chosen.
+        """
+        picks = chosen(as_mask(self.mask), tree, params)
+        names = traced_fields(self)
+        columns = [
+            values_at(getattr(self, name), tree, picks, f"{type(self).__name__}.{name}")
+            for name in names
+        ]
+        return [
+            self._with(mask=weights, **dict(zip(names, row, strict=True))) if pick else None
+            for pick, *row in zip(picks, *columns, strict=True)
+        ]
+
+    def _chosen_arrays(self, params: Params) -> "list[tuple[Array, Penalty]]":
+        tree = list(walk(params))
+        return [
+            (raise_precision(leaf.value), term)
+            for leaf, term in zip(tree, self.at_leaves(tree, params), strict=True)
+            if term is not None
+        ]
+
+    def _with(self, **changes: Any) -> Self:
+        """`replace` without checks, for values that come from the library itself."""
+        return rebuild(type(self), {**vars(self), **changes})
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mask", as_mask(self.mask))
+        for name in strength_fields(self):
+            check_numbers(f"{type(self).__name__}.{name}", getattr(self, name))
+
+    def __repr__(self) -> str:
+        fields = dataclasses.fields(self)  # pyright: ignore[reportArgumentType]
+        names = [field.name for field in fields if field.name != "mask"]
+        if self.mask != weights:
+            names.append("mask")
+        shown = [f"{name}={getattr(self, name)!r}" for name in names]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _terms(penalty: Penalty) -> tuple[Penalty, ...]:
+    return getattr(penalty, "terms", (penalty,))
+
+
+def _prox_leaf(term: Penalty, x: Any, step: Scalar, metric: Any) -> Array:
+    x = jnp.asarray(x)
+    raised = raise_precision(x)
+    if not isinstance(step, float | int):
+        step = jnp.asarray(step, raised.dtype)
+    if np.ndim(metric) == 0:  # A uniform metric is a shorter step.
+        step, metric = step / metric, None
+    return term.array_prox(raised, step, metric).astype(x.dtype)
+
+
+# Sums whose prox is that of one class.
+_COMBINED = {frozenset({"L1", "L2"}): "ElasticNet(l1, l2)"}
+
+
+class Sum(Penalty):
+    """R₁ + R₂ + ...: what `a + b` makes. Each term has its own mask."""
+
+    terms: tuple[Penalty, ...] = part()
+
+    def at_leaves(self, tree: list[Leaf], params: Params) -> list[Penalty | None]:
+        columns = [term.at_leaves(tree, params) for term in self.terms]
+        return [
+            _sum_of([term for term in row if term is not None], leaf)
+            for leaf, row in zip(tree, zip(*columns, strict=True), strict=True)
+        ]
+
+    def __mul__(self, factor: Scalar) -> Penalty:
+        return Sum(tuple(term * factor for term in self.terms))
+
+    def __post_init__(self) -> None:
+        """Nothing to check: the terms are penalties already."""
+
+    def __repr__(self) -> str:
+        return " + ".join(map(repr, self.terms))
+
+    def array_value(self, x: Array) -> Array:
+        return sum((t.array_value(x) for t in self.terms), start=jnp.zeros((), x.dtype))
+
+    def array_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:
+        raise ValueError(_no_prox(self.terms))
+
+    def array_critical_scale(self, gradient: Array) -> Array:
+        raise ValueError(_no_prox(self.terms))
+
+
+def _sum_of(terms: list[Penalty], leaf: Leaf) -> Penalty | None:
+    return Sum(tuple(terms)) if len(terms) > 1 else next(iter(terms), None)
+
+
+def _no_prox(terms: tuple[Penalty, ...]) -> str:
+    kinds = [type(term).__name__ for term in terms]
+    combined = _COMBINED.get(frozenset(kinds))
+    advice = f"Use {combined}" if combined else "Give them disjoint masks"
+    return (
+        f"The terms of a sum must not meet on the same leaf for a prox or a critical "
+        f"strength, but {' and '.join(kinds)} do: the prox of a sum is not the sum of "
+        f"the proxes. {advice}."
+    )
+
+
+class Toward(Penalty):
+    """R(w − reference): what `penalty.toward(reference)` makes."""
+
+    penalty: Penalty = part()
+    reference: Any = part()
+
+    def at_leaves(self, tree: list[Leaf], params: Params) -> list[Penalty | None]:
+        terms = self.penalty.at_leaves(tree, params)
+        picks = [term is not None for term in terms]
+        references = values_at(self.reference, tree, picks, "The reference")
+        return [
+            term and Toward(term, reference)
+            for term, reference in zip(terms, references, strict=True)
+        ]
+
+    def strength_max(self, gradients: Params) -> Array:
+        return self.penalty.strength_max(gradients)
+
+    def __mul__(self, factor: Scalar) -> Penalty:
+        return Toward(self.penalty * factor, self.reference)
+
+    def __post_init__(self) -> None:
+        """Nothing to check here: the reference is matched with the parameters."""
+
+    def __repr__(self) -> str:
+        return f"{self.penalty!r}.toward(...)"
+
+    def array_value(self, x: Array) -> Array:
+        return self.penalty.array_value(x - self.reference)
+
+    def array_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:
+        moved = self.penalty.array_prox(x - self.reference, step, metric)
+        return self.reference + moved
+
+    def array_critical_scale(self, gradient: Array) -> Array:
+        return self.penalty.array_critical_scale(gradient)

@@ -1,0 +1,82 @@
+"""Frozen dataclasses that are JAX pytrees, and the three kinds of field they have.
+
+A field declared with a plain default is a *strength*: traced, non-negative, scaled by
+`penalty * c`. A `static` field is hashed and never traced. A `part` holds penalties or
+arrays, traced but no strength.
+"""
+
+import dataclasses
+from typing import Any, dataclass_transform
+
+import jax
+
+
+def static(default: Any = dataclasses.MISSING, *, kw_only: bool = False) -> Any:
+    """A field that is no strength and never traced: a mask, an axis.
+
+    Args:
+        default: The default value; without it the field is required.
+        kw_only: Whether it can only be given by keyword.
+
+    Returns:
+        A dataclass field.
+
+    Example:
+        >>> class TopicL1(L1):
+        ...     topic: str = static("images")
+        >>> TopicL1(0.1)
+        TopicL1(strength=0.1, topic='images')
+    """
+    metadata = {"role": "static"}
+    return dataclasses.field(default=default, kw_only=kw_only, metadata=metadata)
+
+
+def part() -> Any:
+    """A field that holds other penalties or arrays: traced, but no strength."""
+    return dataclasses.field(metadata={"role": "part"})
+
+
+def traced_fields(penalty: Any) -> list[str]:
+    """Names of the fields that JAX traces."""
+    return [
+        field.name
+        for field in dataclasses.fields(penalty)
+        if field.metadata.get("role") != "static"
+    ]
+
+
+def strength_fields(penalty: Any) -> list[str]:
+    """Names of the fields that are strengths."""
+    return [field.name for field in dataclasses.fields(penalty) if not field.metadata]
+
+
+def rebuild(cls: Any, values: dict[str, Any]) -> Any:
+    """An instance of `cls` with given fields, without running its checks."""
+    instance = object.__new__(cls)
+    vars(instance).update(values)
+    return instance
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(static, part))
+class Record:
+    """A base that makes every subclass a frozen dataclass and a pytree."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        dataclasses.dataclass(frozen=True, repr=False)(cls)
+        traced = traced_fields(cls)
+        fields = dataclasses.fields(cls)  # pyright: ignore[reportArgumentType]
+        fixed = [field.name for field in fields if field.name not in traced]
+
+        def flatten_with_keys(instance: Any) -> Any:
+            children = [
+                (jax.tree_util.GetAttrKey(name), getattr(instance, name)) for name in traced
+            ]
+            return children, tuple(getattr(instance, name) for name in fixed)
+
+        def unflatten(fixed_values: Any, traced_values: Any) -> Any:
+            # No checks: JAX also rebuilds pytrees around tracers and placeholders.
+            names, values = (*traced, *fixed), (*traced_values, *fixed_values)
+            return rebuild(cls, dict(zip(names, values, strict=True)))
+
+        jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten)

@@ -1,0 +1,208 @@
+"""Penalties that are sums over the entries of the weights."""
+
+import abc
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxreg._tree import Scalar
+from jaxreg.masks import MaskLike, weights
+from jaxreg.operators import magnitude, soft_threshold
+from jaxreg.penalties._base import Penalty, Strength
+
+
+class Entrywise(Penalty):
+    """A penalty that is a sum over entries: R(x) = Σᵢ r(xᵢ).
+
+    Its prox works entry by entry, so a diagonal metric only changes the step of each
+    entry, and the prox is exact in every one. Subclasses write three formulas about
+    entries; the fields are strengths.
+
+    Example:
+        >>> class Quartic(Entrywise):
+        ...     '''strength · Σ w⁴, whose prox is left out here.'''
+        ...     strength: float = 1.0
+        ...     def entry_value(self, x):
+        ...         return self.strength * x**4
+        ...     def entry_prox(self, x, step):
+        ...         raise NotImplementedError
+        ...     def slope_at_zero(self):
+        ...         return 0.0
+        >>> Quartic(0.5)({"kernel": jnp.array([2.0, 1.0]), "bias": jnp.ones(1)})
+        Array(8.5, dtype=float32)
+    """
+
+    @abc.abstractmethod
+    def entry_value(self, x: Array) -> Array:
+        """r(xᵢ) for every entry."""
+
+    @abc.abstractmethod
+    def entry_prox(self, x: Array, step: Scalar) -> Array:
+        """argmin_z  step·r(z) + ½(z − xᵢ)² for every entry; `step` may be an array."""
+
+    @abc.abstractmethod
+    def slope_at_zero(self) -> Scalar:
+        """r′(0⁺): how strongly an entry is held at zero."""
+
+    def array_value(self, x: Array) -> Array:
+        return jnp.sum(self.entry_value(x))
+
+    def array_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:
+        return self.entry_prox(x, step if metric is None else step / metric)
+
+    def array_critical_scale(self, gradient: Array) -> Array:
+        pull, slope = jnp.abs(gradient), self.slope_at_zero()
+        return jnp.max(jnp.where(pull > 0, pull / slope, 0.0), initial=0.0)
+
+
+class L1(Entrywise):
+    """The lasso: makes many weights exactly zero, and the others smaller.
+
+        strength · Σ |w|
+
+    Its gradient at 0 is 0, so a weight that is exactly zero is not pushed off it. But
+    gradient steps on it never *reach* zero; the prox (soft-thresholding) does. Use it
+    through `proximal_l1` or `prox_adam` where zeros matter.
+
+    Args:
+        strength: Non-negative number, array or pytree prefix. Its unit is that of the
+            loss per unit of weight. `0.0` for no penalty.
+        mask: Which leaves; by default `weights`.
+
+    Raises:
+        TypeError: If `strength` is not a real number or the mask cannot choose leaves.
+        ValueError: If a concrete strength is negative or NaN.
+
+    Example:
+        >>> params = {"kernel": jnp.array([2.0, -0.4]), "bias": jnp.array([7.0])}
+        >>> L1(0.5)(params)
+        Array(1.2, dtype=float32)
+        >>> L1(0.5).prox(params)["kernel"]
+        Array([1.5, 0. ], dtype=float32)
+
+        A strength per layer:
+
+        >>> L1({"encoder": 0.1, "head": 0.0})({"encoder": jnp.ones(3), "head": jnp.ones(2)})
+        Array(0.3, dtype=float32)
+
+    References:
+        Tibshirani, *Regression shrinkage and selection via the lasso* (1996), section 2.
+    """
+
+    strength: Strength = 1.0
+
+    def entry_value(self, x: Array) -> Array:
+        return self.strength * magnitude(x)
+
+    def entry_prox(self, x: Array, step: Scalar) -> Array:
+        return soft_threshold(x, step * self.strength)
+
+    def slope_at_zero(self) -> Scalar:
+        return self.strength
+
+
+class L2(Entrywise):
+    """Ridge: makes all weights smaller, none exactly zero.
+
+        strength · Σ w²        (no half: its gradient is 2·strength·w)
+
+    Optax and PyTorch state the same regularizer by its gradient, `weight_decay · w`, so
+    `weight_decay = 2 · strength`; `L2.from_weight_decay` and `.weight_decay` convert.
+
+    Args:
+        strength: Non-negative number, array or pytree prefix.
+        mask: Which leaves; by default `weights`.
+
+    Raises:
+        TypeError: If `strength` is not a real number or the mask cannot choose leaves.
+        ValueError: If a concrete strength is negative or NaN.
+
+    Example:
+        >>> params = {"kernel": jnp.array([2.0, -1.0]), "bias": jnp.array([7.0])}
+        >>> L2(0.1)(params)
+        Array(0.5, dtype=float32)
+        >>> jax.grad(L2(0.1))(params)["kernel"]
+        Array([ 0.4, -0.2], dtype=float32)
+        >>> L2(0.5).prox(params)["kernel"]
+        Array([ 1. , -0.5], dtype=float32)
+
+    References:
+        Hoerl and Kennard, *Ridge regression* (1970), section 2; Parikh and Boyd,
+        *Proximal Algorithms* (2014), section 6.1.1.
+    """
+
+    strength: Strength = 1.0
+
+    @classmethod
+    def from_weight_decay(cls, weight_decay: Strength, mask: MaskLike = weights) -> Self:
+        """The L2 penalty with gradient `weight_decay · w`, as Optax and PyTorch count.
+
+        Args:
+            weight_decay: Non-negative number, array or pytree prefix.
+            mask: Which leaves; by default `weights`.
+
+        Returns:
+            `L2(weight_decay / 2)`.
+
+        Example:
+            >>> L2.from_weight_decay(0.1)
+            L2(strength=0.05)
+        """
+        return cls(jax.tree.map(lambda x: x / 2, weight_decay), mask=mask)
+
+    @property
+    def weight_decay(self) -> Any:
+        """The `weight_decay` that Optax and PyTorch would call this: 2·strength."""
+        return jax.tree.map(lambda x: 2 * x, self.strength)
+
+    def entry_value(self, x: Array) -> Array:
+        return self.strength * jnp.square(x)
+
+    def entry_prox(self, x: Array, step: Scalar) -> Array:
+        return x / (1 + 2 * step * self.strength)
+
+    def slope_at_zero(self) -> Scalar:
+        return 0.0 * self.strength
+
+
+class ElasticNet(Entrywise):
+    """L1 and L2 together: exact zeros, and correlated weights kept or dropped together.
+
+        l1 · Σ |w| + l2 · Σ w²        (no half)
+
+    scikit-learn's `ElasticNet(alpha, l1_ratio)` is `l1 = alpha·l1_ratio` and
+    `l2 = alpha·(1 − l1_ratio)/2`, beside the mean squared error times ½.
+
+    Args:
+        l1: Non-negative number, array or pytree prefix.
+        l2: Likewise.
+        mask: Which leaves; by default `weights`.
+
+    Raises:
+        TypeError: If a strength is not a real number or the mask cannot choose leaves.
+        ValueError: If a concrete strength is negative or NaN.
+
+    Example:
+        >>> ElasticNet(l1=1.0, l2=0.5)(jnp.array([3.0, -0.5]))
+        Array(8.125, dtype=float32)
+        >>> ElasticNet(l1=1.0, l2=0.5).prox(jnp.array([3.0, -0.5]))
+        Array([1., 0.], dtype=float32)
+
+    References:
+        Zou and Hastie, *Regularization and variable selection via the elastic net*
+        (2005), section 2; Parikh and Boyd, *Proximal Algorithms* (2014), section 6.5.3.
+    """
+
+    l1: Strength = 1.0
+    l2: Strength = 1.0
+
+    def entry_value(self, x: Array) -> Array:
+        return self.l1 * magnitude(x) + self.l2 * jnp.square(x)
+
+    def entry_prox(self, x: Array, step: Scalar) -> Array:
+        return soft_threshold(x, step * self.l1) / (1 + 2 * step * self.l2)
+
+    def slope_at_zero(self) -> Scalar:
+        return self.l1

@@ -1,0 +1,21 @@
+"""Optax transformations that regularize while an optimizer runs.
+
+| transform | what it does to the weights | its place in a chain |
+|---|---|---|
+| `add_l2_decay` | adds `weight_decay · w` to the gradients | before the optimizer |
+| `decoupled_weight_decay` | shrinks them by `learning_rate · weight_decay` | after it |
+| `proximal_l1` | soft-thresholds them by `learning_rate · strength` | last, after SGD |
+| `proximal` | takes the proximal step of any penalty | last, after SGD |
+
+All of them need `params` in `update`, choose leaves by a mask of the parameters, keep
+integers, keys and `None` leaves as they are, and work in `jit`, `scan` and `vmap`.
+"""
+
+from jaxreg.transforms.decay import (
+    add_l2_decay as add_l2_decay,
+    decoupled_weight_decay as decoupled_weight_decay,
+)
+from jaxreg.transforms.proximal import (
+    proximal as proximal,
+    proximal_l1 as proximal_l1,
+)

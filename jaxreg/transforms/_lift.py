@@ -1,0 +1,154 @@
+"""How a formula about one array becomes an Optax transformation.
+
+Every rule that all transforms share lives here, once: parameters are required, masks are
+resolved from the parameters, holes are skipped, rates may be schedules, mathematics is
+done in at least float32, and an update is returned in the promoted dtype of parameter
+and update, so that the exact zeros of a prox survive `optax.apply_updates`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from jaxreg._tree import (
+    Leaf,
+    Params,
+    Scalar,
+    check_numbers,
+    raise_precision,
+)
+
+Rate = Scalar | Callable[[Array], Any]
+"""A number, a tracer of one, or an Optax schedule: a function of the step count."""
+
+
+def transformation(
+    rule: Callable[..., Params], check: Callable[[Params], Any], **rates: Rate
+) -> optax.GradientTransformationExtraArgs:
+    """An Optax transformation from a stateless rule and its rates.
+
+    Schedules among the rates are evaluated at the number of updates made before, as
+    Optax does; only then is there a step count in the state.
+
+    Args:
+        rule: Called as `rule(updates, params, *values_of_rates)`.
+        check: Called with the parameters by `init`, to refuse bad ones early.
+        **rates: Numbers, arrays, pytrees of them, or schedules, by argument name.
+
+    Returns:
+        A transformation that needs `params` in `update`.
+    """
+    for name, rate in rates.items():
+        if not callable(rate):
+            check_numbers(name, rate)
+    scheduled = any(callable(rate) for rate in rates.values())
+
+    def init(params: Params) -> optax.OptState:
+        check(params)
+        count = jnp.zeros([], jnp.int32)
+        return optax.ScaleByScheduleState(count) if scheduled else optax.EmptyState()
+
+    def update(
+        updates: Params, state: Any, params: Params | None = None, **extra_args: Any
+    ) -> tuple[Params, Any]:
+        del extra_args
+        params = required(params)
+        if not scheduled:
+            return rule(updates, params, *rates.values()), state
+        values = [rate_at(rate, state.count) for rate in rates.values()]
+        next_state = optax.ScaleByScheduleState(optax.safe_increment(state.count))
+        return rule(updates, params, *values), next_state
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def rate_at(rate: Rate, count: Array) -> Any:
+    """The value of a number or a schedule after `count` updates."""
+    return rate(count) if callable(rate) else rate
+
+
+def required(params: Params | None) -> Params:
+    """Refuse an update without parameters, in Optax's words."""
+    if params is None:
+        raise ValueError(
+            "You are using a transformation that requires the current value of "
+            "parameters, but you are not passing `params` when calling `update`: call "
+            "`update(updates, state, params)`."
+        )
+    return params
+
+
+class Slot(NamedTuple):
+    """A parameter, its update, and what a transform needs to know to change it."""
+
+    leaf: Leaf
+    update: Any
+    pick: Any
+
+    def finish(self, update: Array) -> Array:
+        """A new update, in a dtype in which −param is exact: exact zeros survive."""
+        return update.astype(jnp.promote_types(self.leaf.value.dtype, self.update.dtype))
+
+
+def slots_of(
+    updates: Params, params: Params, tree: Sequence[Leaf], picks: Sequence[Any]
+) -> tuple[list[Slot], Callable[[list[Any]], Params]]:
+    """Parameters and updates side by side, and how to build a tree of new updates.
+
+    Args:
+        updates: The updates so far; `None` where there is nothing to update.
+        params: The parameters.
+        tree: `list(walk(params))`.
+        picks: For each of `tree`, what to remember of it; `None` if it is not chosen.
+
+    Returns:
+        A slot for every leaf of `params`, whose `pick` is `None` where the update must
+        stay as it is; and the function from a list of updates to a pytree.
+    """
+    structure = jax.tree.structure(params)
+    chosen = [
+        (leaf, pick) for leaf, pick in zip(tree, picks, strict=True) if not leaf.is_hole
+    ]
+    slots: list[Slot] = []
+    for (leaf, pick), update in zip(chosen, structure.flatten_up_to(updates), strict=True):
+        is_array = hasattr(update, "dtype") and jnp.issubdtype(update.dtype, jnp.inexact)
+        if pick is not None and is_array and update.shape != leaf.value.shape:
+            raise ValueError(
+                f"An update must have the shape of its parameter, but at {leaf.path!r} "
+                f"they are {update.shape} and {leaf.value.shape}."
+            )
+        slots.append(Slot(leaf, update, pick if is_array else None))
+    return slots, structure.unflatten
+
+
+def map_chosen(
+    function: Callable[[Array, Array, Any], Array],
+    updates: Params,
+    params: Params,
+    tree: Sequence[Leaf],
+    picks: Sequence[Any],
+) -> Params:
+    """Replace the update of each chosen parameter by `function(update, param, pick)`.
+
+    The function works in at least float32. Updates that are not chosen stay the same
+    objects. For the arguments see `slots_of`.
+    """
+    slots, rebuilt = slots_of(updates, params, tree, picks)
+    return rebuilt(
+        [
+            slot.update
+            if slot.pick is None
+            else slot.finish(
+                function(
+                    raise_precision(slot.update),
+                    raise_precision(slot.leaf.value),
+                    slot.pick,
+                )
+            )
+            for slot in slots
+        ]
+    )

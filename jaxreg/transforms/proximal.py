@@ -1,0 +1,158 @@
+"""Proximal steps after an optimizer whose steps are plain: exact zeros for L1."""
+
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from jaxreg._tree import Params, Scalar, check_numbers, raise_precision, walk
+from jaxreg.masks import MaskLike, weights
+from jaxreg.penalties import L1, Penalty
+from jaxreg.penalties._base import Strength
+from jaxreg.transforms._lift import Rate, slots_of, transformation
+
+
+def proximal(
+    penalty: Penalty, learning_rate: Rate, momentum: Scalar = 0.0
+) -> optax.GradientTransformationExtraArgs:
+    """Follow the optimizer's step by the proximal step of a penalty.
+
+        w ← prox(w + u),  with step  learning_rate / (1 − momentum)
+
+    Place it *last* in the chain, after plain gradient steps: `optax.sgd(learning_rate)`.
+    The pair is proximal gradient descent: it minimises `loss + penalty`, and with `L1`
+    it makes weights exactly zero. The momentum of `optax.sgd` multiplies the gradients
+    in the long run by 1/(1 − momentum), but would leave the threshold alone; give the
+    same `momentum` here to keep loss and penalty in balance.
+
+    After an *adaptive* optimizer (Adam, RMSProp, Lion, ...) this is wrong: the threshold
+    must use the metric of the step. Under `optax.adam` it converges to the unregularized
+    solution for L1 strengths below 1, and to zero above.
+
+    What comes after it in a chain scales or clips the proximal step, and averages of the
+    parameters lose the zeros. Put it inside `optax.MultiSteps`, not after.
+
+    Args:
+        penalty: What to step on, with its mask.
+        learning_rate: The optimizer's: a non-negative number or the same schedule.
+        momentum: The optimizer's `momentum`, in [0, 1).
+
+    Returns:
+        A transformation. `update` needs `params`.
+
+    Raises:
+        TypeError: If `penalty` is no penalty.
+        ValueError: If the learning rate is negative or `momentum` outside [0, 1); when
+            used, if the penalty has no prox on these parameters, its mask chooses
+            nothing, or `params` is missing.
+
+    Example:
+        >>> optimizer = optax.chain(optax.sgd(0.1), proximal(L1(1.0), 0.1))
+        >>> params = {"kernel": jnp.array([2.0, 0.05]), "bias": jnp.array([0.05])}
+        >>> zeros = jax.tree.map(jnp.zeros_like, params)
+        >>> updates, _ = optimizer.update(zeros, optimizer.init(params), params)
+        >>> optax.apply_updates(params, updates)
+        {'bias': Array([0.05], dtype=float32), 'kernel': Array([1.9, 0. ], dtype=float32)}
+
+    References:
+        Parikh and Boyd, *Proximal Algorithms* (2014), section 4.2; Yun, Lozano and Yang,
+        *Adaptive proximal gradient methods for structured neural networks* (2021).
+    """
+    require_penalty(penalty)
+    check_numbers("momentum", momentum)
+    if isinstance(momentum, float | int | np.generic) and momentum >= 1:
+        raise ValueError(f"momentum must be less than 1, got {momentum:g}.")
+
+    def rule(updates: Params, params: Params, learning_rate: Any) -> Params:
+        return prox_update(penalty, updates, params, learning_rate / (1 - momentum))
+
+    def check(params: Params) -> None:
+        penalty.at_leaves(list(walk(params)), params)
+
+    return transformation(rule, check, learning_rate=learning_rate)
+
+
+def proximal_l1(
+    strength: Strength, learning_rate: Rate, mask: MaskLike = weights
+) -> optax.GradientTransformationExtraArgs:
+    """Soft-threshold the weights after each step: proximal L1.
+
+        w ← sign(w + u) · max(|w + u| − learning_rate · strength, 0)
+
+    Short for `proximal(L1(strength, mask=mask), learning_rate)`: last in the chain, after
+    plain SGD, it minimises `loss + strength · Σ |w|`, with exact zeros.
+
+    Args:
+        strength: Non-negative number, array or pytree prefix of the parameters.
+        learning_rate: The optimizer's: a non-negative number or the same schedule.
+        mask: Which leaves; by default `weights`.
+
+    Returns:
+        A transformation. `update` needs `params`.
+
+    Raises:
+        TypeError: If a strength is no real number or the mask cannot choose leaves.
+        ValueError: If a concrete number is negative or NaN; when used, if the mask
+            chooses nothing or `params` is missing.
+
+    Example:
+        >>> optimizer = optax.chain(optax.sgd(0.1), proximal_l1(1.0, 0.1))
+        >>> params = jnp.array([2.0, 0.05])
+        >>> updates, _ = optimizer.update(jnp.zeros(2), optimizer.init(params), params)
+        >>> optax.apply_updates(params, updates)
+        Array([1.9, 0. ], dtype=float32)
+
+    References:
+        Beck and Teboulle, *A fast iterative shrinkage-thresholding algorithm* (2009),
+        section 1 (ISTA).
+    """
+    return proximal(L1(strength, mask=mask), learning_rate)
+
+
+def require_penalty(penalty: Any) -> None:
+    """Refuse anything but a penalty."""
+    if not isinstance(penalty, Penalty):
+        raise TypeError(
+            f"penalty must be a jaxreg penalty such as jaxreg.L1(1e-4), got {penalty!r}. "
+            "(Under `optax.inject_hyperparams`, name it in `static_args`.)"
+        )
+
+
+def prox_update(
+    penalty: Penalty,
+    updates: Params,
+    params: Params,
+    step: Scalar,
+    metric: Params | None = None,
+) -> Params:
+    """The update that takes `params` to prox(params + updates).
+
+    Args:
+        penalty: What to step on.
+        updates: The updates so far.
+        params: The parameters.
+        step: The proximal step.
+        metric: A pytree with an array for every chosen leaf of `params`, or `None`.
+
+    Returns:
+        prox(params + updates) − params where the penalty applies, `updates` elsewhere.
+    """
+    tree = list(walk(params))
+    picks = penalty.at_leaves(tree, params)
+    slots, rebuilt = slots_of(updates, params, tree, picks)
+    reached = [
+        slot.leaf.value
+        if slot.pick is None
+        else raise_precision(slot.leaf.value) + raise_precision(slot.update)
+        for slot in slots
+    ]
+    kept = jax.tree.leaves(penalty.prox(rebuilt(reached), step, metric))
+    return rebuilt(
+        [
+            slot.update
+            if slot.pick is None
+            else slot.finish(z - raise_precision(slot.leaf.value))
+            for slot, z in zip(slots, kept, strict=True)
+        ]
+    )
