@@ -27,7 +27,11 @@ from jaxreg.penalties import (
 )
 from jaxreg.transforms import (
     add_l2_decay as add_l2_decay,
+    decoupled_l1 as decoupled_l1,
     decoupled_weight_decay as decoupled_weight_decay,
+    prox_adam as prox_adam,
+    prox_preconditioned as prox_preconditioned,
+    prox_sgd as prox_sgd,
     proximal as proximal,
     proximal_l1 as proximal_l1,
 )

@@ -3,10 +3,9 @@
 from typing import Any
 
 import jax
-import numpy as np
 import optax
 
-from jaxreg._tree import Params, Scalar, check_numbers, raise_precision, walk
+from jaxreg._tree import Params, Scalar, check_numbers, is_concrete, raise_precision, walk
 from jaxreg.masks import MaskLike, weights
 from jaxreg.penalties import L1, Penalty
 from jaxreg.penalties._base import Strength
@@ -60,9 +59,7 @@ def proximal(
         *Adaptive proximal gradient methods for structured neural networks* (2021).
     """
     require_penalty(penalty)
-    check_numbers("momentum", momentum)
-    if isinstance(momentum, float | int | np.generic) and momentum >= 1:
-        raise ValueError(f"momentum must be less than 1, got {momentum:g}.")
+    require_momentum(momentum)
 
     def rule(updates: Params, params: Params, learning_rate: Any) -> Params:
         return prox_update(penalty, updates, params, learning_rate / (1 - momentum))
@@ -117,6 +114,61 @@ def require_penalty(penalty: Any) -> None:
             f"penalty must be a jaxreg penalty such as jaxreg.L1(1e-4), got {penalty!r}. "
             "(Under `optax.inject_hyperparams`, name it in `static_args`.)"
         )
+
+
+def require_momentum(momentum: Scalar) -> None:
+    """Refuse a momentum outside [0, 1)."""
+    check_numbers("momentum", momentum)
+    if is_concrete(momentum) and momentum >= 1:
+        raise ValueError(f"momentum must be less than 1, got {momentum:g}.")
+
+
+def decoupled_l1(
+    strength: Strength, learning_rate: Rate, mask: MaskLike = weights
+) -> optax.GradientTransformationExtraArgs:
+    """Shrink the weights by a constant beside the optimizer's step: AdamW-style L1.
+
+        w ← sign(w + u) · max(|w + u| − learning_rate · strength, 0)
+
+    **This is not the lasso.** It is to L1 what decoupled weight decay is to L2: the
+    shrinking does not pass through the optimizer's preconditioner. After Adam, whose
+    steps have about the size of the learning rate whatever the loss, `strength` is a
+    pure number, compared with 1: a weight is held at zero where Adam's direction
+    m̂/√v̂, between −1 and 1, stays below `strength` in size. With full batches that
+    direction is ±1 wherever the gradient is not zero, so strengths below 1 change
+    nothing in the end and strengths above 1 make *all* weights zero; with minibatches it
+    is smaller where gradients are noisy, and the result depends on the batch size.
+
+    It can serve as a heuristic that thins out weights with noisy gradients, at strengths
+    of 0.01 to 1. For the minimiser of `loss + strength · Σ |w|` use `prox_adam`.
+
+    Args:
+        strength: Non-negative number, array or pytree prefix of the parameters.
+        learning_rate: The optimizer's: a non-negative number or the same schedule.
+        mask: Which leaves; by default `weights`.
+
+    Returns:
+        A transformation, to place last, after a finished optimizer. `update` needs
+        `params`.
+
+    Raises:
+        TypeError: If a strength is no real number or the mask cannot choose leaves.
+        ValueError: If a concrete number is negative or NaN; when used, if the mask
+            chooses nothing or `params` is missing.
+
+    Example:
+        >>> optimizer = optax.chain(optax.adam(0.1), decoupled_l1(0.5, 0.1))
+        >>> params = jnp.array([2.0, 0.01])
+        >>> gradients = jnp.array([7.0, 0.0])
+        >>> updates, _ = optimizer.update(gradients, optimizer.init(params), params)
+        >>> optax.apply_updates(params, updates).round(4)
+        Array([1.85, 0.  ], dtype=float32)
+
+    References:
+        Loshchilov and Hutter, *Decoupled weight decay regularization* (2019), for L2;
+        the fixed points follow from Adam's update with v = g².
+    """
+    return proximal(L1(strength, mask=mask), learning_rate)
 
 
 def prox_update(
