@@ -93,8 +93,8 @@ def prox_preconditioned(
         >>> params = {"kernel": jnp.array([2.0, 0.05]), "bias": jnp.array([0.05])}
         >>> gradients = jax.tree.map(lambda w: 0.1 * w, params)
         >>> updates, _ = optimizer.update(gradients, optimizer.init(params), params)
-        >>> print(np.round(optax.apply_updates(params, updates)["kernel"], 3))
-        [0.103 0.   ]
+        >>> [round(float(w), 3) for w in optax.apply_updates(params, updates)["kernel"]]
+        [0.103, 0.0]
 
     References:
         Yun, Lozano and Yang, *Adaptive proximal gradient methods for structured neural
@@ -268,8 +268,8 @@ def prox_adam(
         >>> params = {"kernel": jnp.array([2.0, 0.05]), "bias": jnp.array([0.05])}
         >>> gradients = {"kernel": jnp.array([1.0, 0.1]), "bias": jnp.array([0.0])}
         >>> updates, _ = optimizer.update(gradients, optimizer.init(params), params)
-        >>> print(np.round(optax.apply_updates(params, updates)["kernel"], 2))
-        [1.85 0.  ]
+        >>> [round(float(w), 2) for w in optax.apply_updates(params, updates)["kernel"]]
+        [1.85, 0.0]
 
     References:
         Yun, Lozano and Yang, *Adaptive proximal gradient methods for structured neural

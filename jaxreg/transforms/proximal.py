@@ -161,8 +161,8 @@ def decoupled_l1(
         >>> params = jnp.array([2.0, 0.01])
         >>> gradients = jnp.array([7.0, 0.0])
         >>> updates, _ = optimizer.update(gradients, optimizer.init(params), params)
-        >>> print(np.round(optax.apply_updates(params, updates), 2))
-        [1.85 0.  ]
+        >>> [round(float(w), 2) for w in optax.apply_updates(params, updates)]
+        [1.85, 0.0]
 
     References:
         Loshchilov and Hutter, *Decoupled weight decay regularization* (2019), for L2;
