@@ -29,6 +29,8 @@ from jaxreg.transforms import (
     add_l2_decay as add_l2_decay,
     decoupled_l1 as decoupled_l1,
     decoupled_weight_decay as decoupled_weight_decay,
+    dual_averaging_adam as dual_averaging_adam,
+    orthant_wise as orthant_wise,
     prox_adam as prox_adam,
     prox_preconditioned as prox_preconditioned,
     prox_sgd as prox_sgd,

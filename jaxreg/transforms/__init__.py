@@ -1,17 +1,22 @@
 """Optax transformations that regularize while an optimizer runs.
 
-| transform | what it does to the weights | its place in a chain |
+| transform | what it does to the weights | its place |
 |---|---|---|
 | `add_l2_decay` | adds `weight_decay · w` to the gradients | before the optimizer |
 | `decoupled_weight_decay` | shrinks them by `learning_rate · weight_decay` | after it |
-| `proximal_l1` | soft-thresholds them by `learning_rate · strength` | last, after SGD |
-| `proximal` | takes the proximal step of any penalty | last, after SGD |
+| `proximal`, `proximal_l1` | the proximal step of a penalty | last, after plain SGD |
+| `decoupled_l1` | shrinks them by a constant; not the lasso | last, after any optimizer |
+| `prox_sgd`, `prox_adam` | gradient and proximal step in one metric | an optimizer |
+| `prox_preconditioned` | the same for RMSProp, Adagrad, AMSGrad, ... | an optimizer |
+| `dual_averaging_adam` | the same, with zeros that withstand noise | an optimizer |
+| `orthant_wise` | exact L1 | around any optimizer |
 
 All of them need `params` in `update`, choose leaves by a mask of the parameters, keep
 integers, keys and `None` leaves as they are, and work in `jit`, `scan` and `vmap`.
 """
 
 from jaxreg.transforms.adaptive import (
+    dual_averaging_adam as dual_averaging_adam,
     prox_adam as prox_adam,
     prox_preconditioned as prox_preconditioned,
     prox_sgd as prox_sgd,
@@ -20,6 +25,7 @@ from jaxreg.transforms.decay import (
     add_l2_decay as add_l2_decay,
     decoupled_weight_decay as decoupled_weight_decay,
 )
+from jaxreg.transforms.orthant import orthant_wise as orthant_wise
 from jaxreg.transforms.proximal import (
     decoupled_l1 as decoupled_l1,
     proximal as proximal,

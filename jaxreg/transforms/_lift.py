@@ -19,6 +19,7 @@ from jaxreg._tree import (
     Params,
     Scalar,
     check_numbers,
+    is_concrete,
     raise_precision,
 )
 
@@ -152,3 +153,34 @@ def map_chosen(
             for slot in slots
         ]
     )
+
+
+def is_number(value: Any, number: float) -> bool:
+    """Whether `value` is this Python number: known to be, before tracing."""
+    return isinstance(value, float | int) and value == number
+
+
+def zeros_at(params: Params, tree: Sequence[Leaf], picks: Sequence[Any]) -> Params:
+    """State for a transform: zeros of at least float32 like each chosen parameter.
+
+    Args:
+        params: The parameters.
+        tree: `list(walk(params))`.
+        picks: For each of `tree`, `None` if it is not chosen.
+
+    Returns:
+        A pytree like `params`, with `optax.MaskedNode()` for leaves that are not chosen.
+    """
+    present = [
+        optax.MaskedNode() if pick is None else jnp.zeros_like(raise_precision(leaf.value))
+        for leaf, pick in zip(tree, picks, strict=True)
+        if not leaf.is_hole
+    ]
+    return jax.tree.unflatten(jax.tree.structure(params), present)
+
+
+def check_window(window: Any) -> None:
+    """Refuse a window of less than one step."""
+    check_numbers("window", window)
+    if is_concrete(window) and window < 1:
+        raise ValueError(f"window must be at least 1 step, got {window:g}.")

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-import jax
 import optax
 
-from jaxreg._tree import Params, Scalar, check_numbers, is_concrete, raise_precision, walk
+from jaxreg._tree import Params, Scalar, check_numbers, is_concrete, walk
 from jaxreg.masks import MaskLike, weights
 from jaxreg.penalties import L1, Penalty
 from jaxreg.penalties._base import Strength
-from jaxreg.transforms._lift import Rate, slots_of, transformation
+from jaxreg.transforms._lift import Rate, transformation
+from jaxreg.transforms._steps import prox_update
 
 
 def proximal(
@@ -169,42 +169,3 @@ def decoupled_l1(
         the fixed points follow from Adam's update with v = g².
     """
     return proximal(L1(strength, mask=mask), learning_rate)
-
-
-def prox_update(
-    penalty: Penalty,
-    updates: Params,
-    params: Params,
-    step: Scalar,
-    metric: Params | None = None,
-) -> Params:
-    """The update that takes `params` to prox(params + updates).
-
-    Args:
-        penalty: What to step on.
-        updates: The updates so far.
-        params: The parameters.
-        step: The proximal step.
-        metric: A pytree with an array for every chosen leaf of `params`, or `None`.
-
-    Returns:
-        prox(params + updates) − params where the penalty applies, `updates` elsewhere.
-    """
-    tree = list(walk(params))
-    picks = penalty.at_leaves(tree, params)
-    slots, rebuilt = slots_of(updates, params, tree, picks)
-    reached = [
-        slot.leaf.value
-        if slot.pick is None
-        else raise_precision(slot.leaf.value) + raise_precision(slot.update)
-        for slot in slots
-    ]
-    kept = jax.tree.leaves(penalty.prox(rebuilt(reached), step, metric))
-    return rebuilt(
-        [
-            slot.update
-            if slot.pick is None
-            else slot.finish(z - raise_precision(slot.leaf.value))
-            for slot, z in zip(slots, kept, strict=True)
-        ]
-    )

@@ -1,0 +1,101 @@
+"""The scales by which optimizers divide their steps, read from their states."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxreg._tree import Params, Scalar
+
+Metric = Callable[[Any], Params]
+"""From an optimizer's new state to the scales d of its step, a pytree or a scalar."""
+
+
+def with_metric(
+    scaler: Any, metric: Metric | None, settings: Mapping[str, Any]
+) -> tuple[optax.GradientTransformationExtraArgs, Metric]:
+    """A scaling and the function from its state to its metric."""
+    if isinstance(scaler, optax.GradientTransformation):
+        if metric is None:
+            raise ValueError(
+                "The metric of a finished transformation cannot be known: pass `metric=`, "
+                "a function from its state to the scales d of its step m/d; or pass the "
+                "function `optax.scale_by_...` and its arguments instead. For an optimizer "
+                "whose step is not of that form (Lion, Muon, ...) use orthant_wise."
+            )
+        if settings:
+            raise TypeError(
+                f"Arguments {sorted(settings)} are for a `scaler` that is a function, but "
+                "this one is finished already."
+            )
+        return optax.with_extra_args_support(scaler), metric
+    scaling = optax.with_extra_args_support(scaler(**settings))
+    if metric is not None:
+        return scaling, metric
+    if scaler not in _METRICS:
+        names = sorted(function.__name__ for function in _METRICS)
+        raise ValueError(
+            f"scaler must be one of optax's {', '.join(names)}, whose metric is known, or "
+            f"come with `metric=`; got {scaler!r}. For an optimizer whose step is not of "
+            "the form m/d (Lion, Muon, ...) use orthant_wise."
+        )
+    bound = inspect.signature(scaler).bind(**settings)
+    bound.apply_defaults()
+    return scaling, lambda state: _METRICS[scaler](state, **bound.arguments)
+
+
+def _rooted(squares: Params, eps: Scalar, eps_root: Scalar = 0.0) -> Params:
+    return jax.tree.map(lambda v: jnp.sqrt(v + eps_root) + eps, squares)
+
+
+def _adam(state: Any, *, b2: Scalar, eps: Scalar, eps_root: Scalar, **_: Any) -> Params:
+    return _rooted(optax.tree.bias_correction(state.nu, b2, state.count), eps, eps_root)
+
+
+def _amsgrad(state: Any, *, eps: Scalar, eps_root: Scalar, **_: Any) -> Params:
+    return _rooted(state.nu_max, eps, eps_root)
+
+
+def _belief(state: Any, *, b2: Scalar, eps: Scalar, **_: Any) -> Params:
+    return _rooted(optax.tree.bias_correction(state.nu, b2, state.count), eps)
+
+
+def _rms(
+    state: Any,
+    *,
+    decay: Scalar,
+    eps: Scalar,
+    eps_in_sqrt: bool,
+    bias_correction: bool,
+    **_: Any,
+) -> Params:
+    def unbiased(moment: Params) -> Params:
+        if not bias_correction:
+            return moment
+        return optax.tree.bias_correction(moment, decay, state.count)
+
+    squares = unbiased(state.nu)
+    if hasattr(state, "mu"):  # scale_by_stddev
+        squares = jax.tree.map(lambda n, m: n - m**2, squares, unbiased(state.mu))
+    return _rooted(squares, 0.0, eps) if eps_in_sqrt else _rooted(squares, eps)
+
+
+def _rss(state: Any, *, eps: Scalar, **_: Any) -> Params:
+    return _rooted(state.sum_of_squares, 0.0, eps)
+
+
+_METRICS: dict[Any, Callable[..., Params]] = {
+    optax.identity: lambda state: 1.0,
+    optax.scale_by_adam: _adam,
+    optax.scale_by_adamax: lambda state, **_: state.nu,
+    optax.scale_by_amsgrad: _amsgrad,
+    optax.scale_by_belief: _belief,
+    optax.scale_by_rms: _rms,
+    optax.scale_by_rss: _rss,
+    optax.scale_by_stddev: _rms,
+    optax.scale_by_yogi: _adam,
+    optax.trace: lambda state, decay, **_: 1.0 - decay,
+}

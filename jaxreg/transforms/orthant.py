@@ -1,0 +1,170 @@
+"""Exact L1 around any optimizer, by keeping each step inside one orthant."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from jaxreg._tree import Params, check_numbers, raise_precision, walk
+from jaxreg.masks import MaskLike, as_mask, weights
+from jaxreg.operators import soft_threshold
+from jaxreg.penalties import L1
+from jaxreg.transforms._lift import (
+    Rate,
+    Slot,
+    check_window,
+    is_number,
+    rate_at,
+    required,
+    slots_of,
+    zeros_at,
+)
+
+
+class OrthantState(NamedTuple):
+    """State of `orthant_wise`.
+
+    Attributes:
+        count: Number of updates made.
+        mean: For a window above 1, the mean of the gradients over it.
+        inner: State of the optimizer inside.
+    """
+
+    count: Any  # pyright: ignore[reportIncompatibleMethodOverride]
+    mean: Any
+    inner: optax.OptState
+
+
+def orthant_wise(
+    optimizer: optax.GradientTransformation,
+    strength: Rate,
+    mask: MaskLike = weights,
+    *,
+    window: int = 1000,
+) -> optax.GradientTransformationExtraArgs:
+    """Exact L1 around any finished optimizer: Lion, Muon, Adafactor, Adan, ...
+
+    Minimises `loss + strength · Σ |w|` with exact zeros, without knowing the optimizer's
+    learning rate or metric. Within one orthant (no weight changes its sign) L1 is a
+    linear function, so any optimizer will do; at the border this wrapper decides:
+
+        a ← mean of the gradients g over the window
+        q ← g + strength · sign(w)            where w ≠ 0
+            soft_threshold(a, strength)       where w = 0     (0: it pays to stay)
+        u ← the optimizer's update for the gradient q
+        u ← −w   where w + u would leave the orthant of w     (so it lands on zero)
+             0   where w = 0, unless u goes down along q      (so momentum alone cannot)
+
+    The optimizer's own state is left alone: q is zero where weights stay at zero, so its
+    momentum there dies out by itself. At a fixed point q = 0, which says that the
+    penalised problem is solved. Without a window (1), minibatch noise pushes weights off
+    zero in every step; the mean of the gradients does not.
+
+    Give the optimizer a learning rate that decays to zero: sign-like and normalised ones
+    (Lion, Muon, LAMB, LARS, NovoGrad, Adafactor, RMSProp) only settle then, with or
+    without L1; under a constant rate Adam and its kin reach the solution, but leave it
+    again in bursts. LARS scales each step by its `trust_coefficient` and the norm of the
+    weights, and needs a learning rate about 1/trust_coefficient times as large.
+    In bf16 an update below the resolution of a weight does nothing, here as elsewhere.
+
+    Gradient clipping belongs *inside*: `orthant_wise(optax.chain(clip, optimizer), ...)`;
+    clipped gradients weigh less than the strength they are compared with. For elastic
+    net put `add_l2_decay` before it.
+
+    Args:
+        optimizer: Any finished Optax optimizer.
+        strength: Non-negative number, array or pytree prefix of the parameters, or an
+            Optax schedule.
+        mask: Which leaves; by default `weights`. The others get the optimizer's update.
+        window: Number of steps over which gradients are averaged to decide whether a
+            zero may leave; at most a tenth of the run. 1 for none, which needs no state
+            and will do with full batches.
+
+    Returns:
+        An optimizer. `update` needs `params`.
+
+    Raises:
+        TypeError: If a strength is no real number or the mask cannot choose leaves.
+        ValueError: If a concrete strength is negative or NaN or `window` below 1; when
+            used, if the mask chooses nothing or `params` is missing.
+
+    Example:
+        >>> optimizer = orthant_wise(optax.lion(0.1, weight_decay=0.0), 0.5)
+        >>> params = {"kernel": jnp.array([2.0, 0.05, 0.0]), "bias": jnp.array([0.05])}
+        >>> gradients = {"kernel": jnp.array([1.0, 0.1, 0.4]), "bias": jnp.array([1.0])}
+        >>> updates, _ = optimizer.update(gradients, optimizer.init(params), params)
+        >>> optax.apply_updates(params, updates)["kernel"]
+        Array([1.9, 0. , 0. ], dtype=float32)
+
+    References:
+        Andrew and Gao, *Scalable training of L1-regularized log-linear models* (2007),
+        section 3 (OWL-QN); the window is ours.
+    """
+    as_mask(mask)
+    if not callable(strength):
+        check_numbers("strength", strength)
+    check_window(window)
+    averages = not is_number(window, 1)
+    inner = optax.with_extra_args_support(optimizer)
+
+    def penalty_at(count: Any) -> L1:
+        return L1(rate_at(strength, count), mask=mask)
+
+    def init(params: Params) -> OrthantState:
+        count = jnp.zeros([], jnp.int32)
+        tree = list(walk(params))
+        terms = penalty_at(count).at_leaves(tree, params)
+        mean = zeros_at(params, tree, terms) if averages else ()
+        return OrthantState(count, mean, inner.init(params))
+
+    def update(
+        updates: Params, state: Any, params: Params | None = None, **extra_args: Any
+    ) -> tuple[Params, OrthantState]:
+        params = required(params)
+        tree = list(walk(params))
+        terms = penalty_at(state.count).at_leaves(tree, params)
+        count = optax.safe_increment(state.count)
+        slots, rebuilt = slots_of(updates, params, tree, terms)
+        structure = jax.tree.structure(params)
+        means: list[Any] = [slot.update for slot in slots]
+        if averages:
+            weight = 1 / jnp.minimum(count, window).astype(jnp.float32)
+            olds = structure.flatten_up_to(state.mean)
+            means = [
+                old if slot.pick is None else old + weight * (slot.update - old)
+                for slot, old in zip(slots, olds, strict=True)
+            ]
+        pseudo = [
+            slot.update if slot.pick is None else _pseudo_gradient(slot, mean)
+            for slot, mean in zip(slots, means, strict=True)
+        ]
+        moved, inner_state = inner.update(
+            rebuilt(pseudo), state.inner, params, **extra_args
+        )
+        moved_slots, rebuilt = slots_of(moved, params, tree, terms)
+        kept = [
+            slot.update if slot.pick is None else slot.finish(_within_orthant(slot, q))
+            for slot, q in zip(moved_slots, pseudo, strict=True)
+        ]
+        mean = jax.tree.unflatten(structure, means) if averages else ()
+        return rebuilt(kept), OrthantState(count, mean, inner_state)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _pseudo_gradient(slot: Slot, mean: Array) -> Array:
+    """The subgradient of loss + L1 of least size; at zeros, of the mean gradient."""
+    w, strength = raise_precision(slot.leaf.value), slot.pick.strength
+    active = raise_precision(slot.update) + strength * jnp.sign(w)
+    q = jnp.where(w != 0, active, soft_threshold(raise_precision(mean), strength))
+    return q.astype(slot.update.dtype)
+
+
+def _within_orthant(slot: Slot, q: Array) -> Array:
+    """The update, cut where it would change a sign or leave zero uphill."""
+    w, u = raise_precision(slot.leaf.value), raise_precision(slot.update)
+    lands = (w != 0) & ((w + u) * jnp.sign(w) <= 0)
+    stays = (w == 0) & ~(u * q < 0)
+    return jnp.where(lands, -w, jnp.where(stays, 0.0, u))
