@@ -23,6 +23,7 @@ from jaxreg.penalties import (
     ElasticNet as ElasticNet,
     Entrywise as Entrywise,
     Penalty as Penalty,
+    constant as constant,
     static as static,
 )
 from jaxreg.transforms import (

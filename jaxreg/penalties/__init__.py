@@ -11,7 +11,7 @@ has a half.
 """
 
 from jaxreg.penalties._base import Penalty as Penalty
-from jaxreg.penalties._fields import static as static
+from jaxreg.penalties._fields import constant as constant, static as static
 from jaxreg.penalties.entrywise import (
     L1 as L1,
     L2 as L2,

@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from jaxreg._tree import (
 from jaxreg.masks import MaskLike, as_mask, chosen, weights
 from jaxreg.penalties._fields import (
     Record,
+    check_fields,
     part,
     rebuild,
     static,
@@ -70,6 +71,9 @@ class Penalty(Record, abc.ABC):
         >>> jax.vmap(lambda penalty: penalty(params))(path)
         Array([0.  , 1.05, 2.1 ], dtype=float32)
     """
+
+    is_convex: ClassVar[bool] = True
+    """Whether R is a convex function; its prox is then nonexpansive."""
 
     mask: MaskLike = static(default=weights, kw_only=True)
 
@@ -256,8 +260,7 @@ class Penalty(Record, abc.ABC):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mask", as_mask(self.mask))
-        for name in strength_fields(self):
-            check_numbers(f"{type(self).__name__}.{name}", getattr(self, name))
+        check_fields(self)
 
     def __repr__(self) -> str:
         fields = dataclasses.fields(self)  # pyright: ignore[reportArgumentType]

@@ -1,14 +1,17 @@
-"""Frozen dataclasses that are JAX pytrees, and the three kinds of field they have.
+"""Frozen dataclasses that are JAX pytrees, and the four kinds of field they have.
 
 A field declared with a plain default is a *strength*: traced, non-negative, scaled by
-`penalty * c`. A `static` field is hashed and never traced. A `part` holds penalties or
-arrays, traced but no strength.
+`penalty * c`. A `constant` is traced but not scaled: it shapes the formula. A `static`
+field is hashed and never traced. A `part` holds penalties or arrays, traced and neither
+scaled nor checked.
 """
 
 import dataclasses
 from typing import Any, dataclass_transform
 
 import jax
+
+from jaxreg._tree import check_numbers
 
 
 def static(default: Any = dataclasses.MISSING, *, kw_only: bool = False) -> Any:
@@ -31,6 +34,26 @@ def static(default: Any = dataclasses.MISSING, *, kw_only: bool = False) -> Any:
     return dataclasses.field(default=default, kw_only=kw_only, metadata=metadata)
 
 
+def constant(default: Any = dataclasses.MISSING, *, above: float | None = None) -> Any:
+    """A traced number that shapes the formula, and that `penalty * c` leaves alone.
+
+    Args:
+        default: The default value; without it the field is required.
+        above: Concrete values must be greater than this; non-negative if `None`.
+
+    Returns:
+        A dataclass field.
+
+    Example:
+        >>> class Bent(L1):
+        ...     knee: float = constant(1.0, above=0.0)
+        >>> Bent(0.1) * 2
+        Bent(strength=0.2, knee=1.0)
+    """
+    metadata = {"role": "constant", "above": above}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
 def part() -> Any:
     """A field that holds other penalties or arrays: traced, but no strength."""
     return dataclasses.field(metadata={"role": "part"})
@@ -50,6 +73,15 @@ def strength_fields(penalty: Any) -> list[str]:
     return [field.name for field in dataclasses.fields(penalty) if not field.metadata]
 
 
+def check_fields(penalty: Any) -> None:
+    """Refuse concrete strengths and constants that are no numbers or too small."""
+    for field in dataclasses.fields(penalty):
+        if field.metadata.get("role", "constant") == "constant":
+            name = f"{type(penalty).__name__}.{field.name}"
+            value = getattr(penalty, field.name)
+            check_numbers(name, value, above=field.metadata.get("above"))
+
+
 def rebuild(cls: Any, values: dict[str, Any]) -> Any:
     """An instance of `cls` with given fields, without running its checks."""
     instance = object.__new__(cls)
@@ -57,7 +89,7 @@ def rebuild(cls: Any, values: dict[str, Any]) -> Any:
     return instance
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(static, part))
+@dataclass_transform(frozen_default=True, field_specifiers=(static, constant, part))
 class Record:
     """A base that makes every subclass a frozen dataclass and a pytree."""
 
