@@ -228,6 +228,8 @@ def describe(what: Penalty | MaskLike, params: Params) -> Description:
         terms = what.at_leaves(tree, params)
         words = ["" if term is None else _in_words(term) for term in terms]
     else:
+        if isinstance(what, type):
+            raise TypeError(f"describe needs a penalty or a mask, got {what}.")
         picks = chosen(as_mask(what), tree, params)
         words = ["yes" if pick else "" for pick in picks]
     return Description(
@@ -251,6 +253,8 @@ class _Text(str):
 
 def _in_words(term: Penalty) -> str:
     def shown(value: Any) -> _Text:
+        if np.size(value) == 0:
+            return _Text("none")
         low, high = float(np.min(value)), float(np.max(value))
         return _Text(f"{low:g}" if low == high else f"{low:g}..{high:g}")
 

@@ -51,8 +51,13 @@ def magnitude(x: Array) -> Array:
     Returns:
         Array of the shape and dtype of `x`.
 
+    Raises:
+        TypeError: If `x` is complex.
+
     Example:
         >>> float(jax.grad(magnitude)(0.0)), float(jax.grad(jnp.abs)(0.0))
         (0.0, 1.0)
     """
+    if jnp.iscomplexobj(x):
+        raise TypeError(f"magnitude is for real arrays, got dtype {jnp.result_type(x)}.")
     return x * jax.lax.stop_gradient(jnp.sign(x))

@@ -13,8 +13,11 @@ from jaxreg._tree import (
     Leaf,
     Params,
     Scalar,
+    check_number,
     check_numbers,
+    is_real,
     raise_precision,
+    times,
     values_at,
     walk,
 )
@@ -73,7 +76,13 @@ class Penalty(Record, abc.ABC):
     """
 
     is_convex: ClassVar[bool] = True
-    """Whether R is a convex function; its prox is then nonexpansive."""
+    """Whether R is convex; its prox is then firmly nonexpansive."""
+    is_finite: ClassVar[bool] = True
+    """Whether R(w) < ∞ for all w; a constraint is not."""
+    takes_metric: ClassVar[bool] = True
+    """Whether the prox is known in every diagonal metric."""
+    min_ndim: ClassVar[int] = 0
+    """The fewest axes of an array that it is for."""
 
     mask: MaskLike = static(default=weights, kw_only=True)
 
@@ -123,10 +132,17 @@ class Penalty(Record, abc.ABC):
             A pytree of the structure and the dtypes of `params`.
 
         Raises:
-            ValueError: If a concrete `step` is negative or NaN, or `metric` does not
-                match `params`.
+            TypeError: If `step` or `metric` are no real numbers.
+            ValueError: If a concrete `step` is negative or NaN, or no scalar; if a
+                concrete `metric` is not positive or does not match `params`.
         """
-        check_numbers("step", step)
+        check_number("step", step)
+        if metric is not None:
+            check_numbers("The metric", metric, above=0.0)
+        return self.unchecked_prox(params, step, metric)
+
+    def unchecked_prox(self, params: Params, step: Scalar, metric: Params | None) -> Params:
+        """`prox` without looking at the numbers: inside a transform NaN gives NaN."""
         tree = list(walk(params))
         terms = self.at_leaves(tree, params)
         picks = [term is not None for term in terms]
@@ -137,6 +153,22 @@ class Penalty(Record, abc.ABC):
             if not leaf.is_hole
         ]
         return jax.tree.unflatten(jax.tree.structure(params), moved)
+
+    def check_prox(self, *, in_metric: bool) -> None:
+        """Refuse a prox that is not known, in a diagonal metric or in none.
+
+        Args:
+            in_metric: Whether the metric is diagonal and not uniform.
+
+        Raises:
+            ValueError: If the prox is not known.
+        """
+        if in_metric and not self.takes_metric:
+            raise ValueError(
+                f"{type(self).__name__} has no closed prox in a diagonal metric, such as "
+                "that of prox_adam. Use it with prox_sgd, whose metric is uniform, or as "
+                "a term of the loss: loss + penalty(params)."
+            )
 
     def strength_max(self, gradients: Params) -> Array:
         """The smallest strength at which zero is the solution.
@@ -160,7 +192,8 @@ class Penalty(Record, abc.ABC):
             Array(0.7, dtype=float32)
         """
         strengths = strength_fields(self)
-        if len(strengths) == 1 and np.shape(getattr(self, strengths[0])) == ():
+        only = [getattr(self, name) for name in strengths]
+        if len(only) == 1 and is_real(only[0]) and np.ndim(only[0]) == 0:
             unit = self._with(**{strengths[0]: 1.0})
         else:
             unit = self
@@ -208,9 +241,9 @@ class Penalty(Record, abc.ABC):
 
     def __mul__(self, factor: Scalar) -> "Penalty":
         """Scale all strengths by a non-negative number."""
-        check_numbers("A penalty's factor", factor)
+        check_number("A penalty's factor", factor)
         scaled = {
-            name: jax.tree.map(lambda x: x * factor, getattr(self, name))
+            name: jax.tree.map(lambda x: times(x, factor), getattr(self, name))
             for name in strength_fields(self)
         }
         return self._with(**scaled)
@@ -236,9 +269,19 @@ class Penalty(Record, abc.ABC):
         `None` for the leaves that are not chosen.
         """
         picks = chosen(as_mask(self.mask), tree, params)
+        for leaf, pick in zip(tree, picks, strict=True):
+            if pick and np.ndim(leaf.value) < self.min_ndim:
+                raise ValueError(
+                    f"{type(self).__name__} is for leaves with at least {self.min_ndim} "
+                    f"axes, but {leaf.path!r} has shape {np.shape(leaf.value)}. Choose "
+                    "leaves by a mask: mask=jaxreg.weights & jaxreg.matrices."
+                )
         names = traced_fields(self)
+        advice = "(For a path of strengths, `jax.vmap` over the penalty.)"
         columns = [
-            values_at(getattr(self, name), tree, picks, f"{type(self).__name__}.{name}")
+            values_at(
+                getattr(self, name), tree, picks, f"{type(self).__name__}.{name}", advice
+            )
             for name in names
         ]
         return [
@@ -275,6 +318,13 @@ def _terms(penalty: Penalty) -> tuple[Penalty, ...]:
     return getattr(penalty, "terms", (penalty,))
 
 
+def _refuse_mask(penalty: Penalty) -> None:
+    if penalty.mask != weights:
+        raise TypeError(
+            "A combined penalty has no mask of its own: give masks to its terms."
+        )
+
+
 def _prox_leaf(term: Penalty, x: Any, step: Scalar, metric: Any) -> Array:
     x = jnp.asarray(x)
     raised = raise_precision(x)
@@ -282,6 +332,7 @@ def _prox_leaf(term: Penalty, x: Any, step: Scalar, metric: Any) -> Array:
         step = jnp.asarray(step, raised.dtype)
     if np.ndim(metric) == 0:  # A uniform metric is a shorter step.
         step, metric = step / metric, None
+    term.check_prox(in_metric=metric is not None)
     return term.array_prox(raised, step, metric).astype(x.dtype)
 
 
@@ -305,7 +356,7 @@ class Sum(Penalty):
         return Sum(tuple(term * factor for term in self.terms))
 
     def __post_init__(self) -> None:
-        """Nothing to check: the terms are penalties already."""
+        _refuse_mask(self)
 
     def __repr__(self) -> str:
         return " + ".join(map(repr, self.terms))
@@ -313,26 +364,26 @@ class Sum(Penalty):
     def array_value(self, x: Array) -> Array:
         return sum((t.array_value(x) for t in self.terms), start=jnp.zeros((), x.dtype))
 
+    def check_prox(self, *, in_metric: bool) -> None:
+        kinds = [type(term).__name__ for term in self.terms]
+        combined = _COMBINED.get(frozenset(kinds))
+        advice = f"Use {combined}" if combined else "Give them disjoint masks"
+        raise ValueError(
+            f"The terms of a sum must not meet on the same leaf for a prox or a critical "
+            f"strength, but {' and '.join(kinds)} do: the prox of a sum is not the sum of "
+            f"the proxes. {advice}."
+        )
+
     def array_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:
-        raise ValueError(_no_prox(self.terms))
+        raise AssertionError("check_prox refuses this")
 
     def array_critical_scale(self, gradient: Array) -> Array:
-        raise ValueError(_no_prox(self.terms))
+        self.check_prox(in_metric=False)
+        raise AssertionError("check_prox refuses this")
 
 
 def _sum_of(terms: list[Penalty], leaf: Leaf) -> Penalty | None:
     return Sum(tuple(terms)) if len(terms) > 1 else next(iter(terms), None)
-
-
-def _no_prox(terms: tuple[Penalty, ...]) -> str:
-    kinds = [type(term).__name__ for term in terms]
-    combined = _COMBINED.get(frozenset(kinds))
-    advice = f"Use {combined}" if combined else "Give them disjoint masks"
-    return (
-        f"The terms of a sum must not meet on the same leaf for a prox or a critical "
-        f"strength, but {' and '.join(kinds)} do: the prox of a sum is not the sum of "
-        f"the proxes. {advice}."
-    )
 
 
 class Toward(Penalty):
@@ -350,6 +401,9 @@ class Toward(Penalty):
             for term, reference in zip(terms, references, strict=True)
         ]
 
+    def check_prox(self, *, in_metric: bool) -> None:
+        self.penalty.check_prox(in_metric=in_metric)
+
     def strength_max(self, gradients: Params) -> Array:
         return self.penalty.strength_max(gradients)
 
@@ -357,7 +411,12 @@ class Toward(Penalty):
         return Toward(self.penalty * factor, self.reference)
 
     def __post_init__(self) -> None:
-        """Nothing to check here: the reference is matched with the parameters."""
+        _refuse_mask(self)
+        for leaf in walk(self.reference):
+            if not (leaf.is_hole or hasattr(leaf.value, "dtype")):
+                raise TypeError(
+                    f"The reference must be a pytree of arrays, got {leaf.value!r}."
+                )
 
     def __repr__(self) -> str:
         return f"{self.penalty!r}.toward(...)"

@@ -18,11 +18,12 @@ import jax.numpy as jnp
 import optax
 from jax.typing import DTypeLike
 
-from jaxreg._tree import Params, Scalar, check_numbers, walk
+from jaxreg._tree import Params, Scalar, check_number, walk
 from jaxreg.masks import MaskLike, as_mask, weights
 from jaxreg.penalties import Penalty
 from jaxreg.transforms._lift import (
     Rate,
+    check_rate,
     check_window,
     is_number,
     rate_at,
@@ -30,7 +31,7 @@ from jaxreg.transforms._lift import (
     zeros_at,
 )
 from jaxreg.transforms._metrics import Metric, with_metric
-from jaxreg.transforms._steps import averaged_prox_update, prox_update
+from jaxreg.transforms._steps import averaged_prox_update, check_penalty, prox_update
 from jaxreg.transforms.decay import decoupled_weight_decay
 from jaxreg.transforms.proximal import require_momentum, require_penalty
 
@@ -110,36 +111,32 @@ def prox_preconditioned(
     """
     require_penalty(penalty)
     scaling, metric_of = with_metric(scaler, metric, settings)
-    for name, rate in {
-        "learning_rate": learning_rate,
-        "strength_schedule": strength_schedule,
-        "warmup_steps": warmup_steps,
-    }.items():
-        if not callable(rate):
-            check_numbers(name, rate)
+    check_rate("learning_rate", learning_rate)
+    check_rate("strength_schedule", strength_schedule)
+    check_number("warmup_steps", warmup_steps)
     check_window(window)
     averages = not is_number(window, 1)
     decays = callable(weight_decay) or not is_number(weight_decay, 0)
     decay_mask = as_mask(weight_decay_mask)
 
     def decay_at(count: Any, rate: Any) -> optax.GradientTransformationExtraArgs:
-        return decoupled_weight_decay(rate_at(weight_decay, count), rate, decay_mask)
+        decay = weight_decay(count) if callable(weight_decay) else weight_decay
+        return decoupled_weight_decay(decay, rate, decay_mask)
 
     def init(params: Params) -> ProxState:
         count = jnp.zeros([], jnp.int32)
-        tree = list(walk(params))
-        terms = penalty.at_leaves(tree, params)
+        terms = check_penalty(penalty, params)
         if decays:
             decay_at(count, 1.0).init(params)
-        dual = zeros_at(params, tree, terms) if averages else ()
+        dual = zeros_at(params, list(walk(params)), terms) if averages else ()
         return ProxState(count, scaling.init(params), dual)
 
     def update(
         updates: Params, state: Any, params: Params | None = None, **extra_args: Any
     ) -> tuple[Params, ProxState]:
         params = required(params)
-        rate = rate_at(learning_rate, state.count)
-        factor = rate_at(strength_schedule, state.count)
+        rate = rate_at("learning_rate", learning_rate, state.count)
+        factor = rate_at("strength_schedule", strength_schedule, state.count)
         if not is_number(warmup_steps, 0):
             factor = jnp.where(state.count < warmup_steps, 0.0, factor)
         scaled = penalty if is_number(factor, 1) else penalty * factor
