@@ -216,7 +216,7 @@ PENALTIES = [
             lambda: L1().prox(X, None),
             "step must be a real number, got None",
         ),
-        ("complex parameters", lambda: L1()(COMPLEX), "must be a real number, but 'w'"),
+        ("complex parameters", lambda: L1()(COMPLEX), "must be real, but 'w'"),
         ("abstract", jaxreg.Penalty, "abstract.* array_critical_scale, array_prox"),
         ("abstract entrywise", jaxreg.Entrywise, "abstract.* entry_prox, entry_value"),
     ),
@@ -352,7 +352,7 @@ TRANSFORMS = [
         (
             "complex",
             lambda: add_l2_decay(0.1).init(COMPLEX),
-            "must be a real number, but 'w'",
+            "must be real, but 'w'",
         ),
     ),
 ]
@@ -382,7 +382,7 @@ STATISTICS = [
         ("stats by text", lambda: weight_stats(PARAMS, "w"), r"use jaxreg.named\('w'\)"),
         ("stats by penalty", lambda: weight_stats(PARAMS, L1()), "must hold True or False"),
         ("sparsity by None", lambda: sparsity(PARAMS, None), "got None"),
-        ("complex", lambda: weight_stats(COMPLEX), "must be a real number, but 'w'"),
+        ("complex", lambda: weight_stats(COMPLEX), "must be real, but 'w'"),
     ),
 ]
 
