@@ -397,7 +397,7 @@ class Toward(Penalty):
         picks = [term is not None for term in terms]
         references = values_at(self.reference, tree, picks, "The reference")
         return [
-            term and Toward(term, reference)
+            term and self._with(penalty=term, reference=reference)
             for term, reference in zip(terms, references, strict=True)
         ]
 
@@ -417,6 +417,8 @@ class Toward(Penalty):
                 raise TypeError(
                     f"The reference must be a pytree of arrays, got {leaf.value!r}."
                 )
+        # A copy: the initial parameters, a common reference, may be donated.
+        object.__setattr__(self, "reference", jax.tree.map(jnp.copy, self.reference))
 
     def __repr__(self) -> str:
         return f"{self.penalty!r}.toward(...)"

@@ -71,7 +71,7 @@ def transformation(
 def check_rate(name: str, rate: Any, *, scalar: bool = True) -> None:
     """Refuse what is neither a number (or a pytree of them) nor a schedule."""
     if isinstance(rate, Penalty):
-        raise TypeError(f"{name} must be a number or a schedule, got {rate!r}.")
+        raise TypeError(f"{name} must be a real number or a schedule, got {rate!r}.")
     if not callable(rate):
         (check_number if scalar else check_numbers)(name, rate)
 

@@ -11,9 +11,11 @@ threshold for all coordinates, Adam converges to the unregularized solution for 
 below 1 and to zero above it, whatever the data.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
 from jax.typing import DTypeLike
@@ -61,7 +63,6 @@ def prox_preconditioned(
     strength_schedule: Rate = 1.0,
     weight_decay: Rate = 0.0,
     weight_decay_mask: MaskLike = weights,
-    **settings: Any,
 ) -> optax.GradientTransformationExtraArgs:
     """Any optimizer of the form w − learning_rate·m/d, with the proximal step it needs.
 
@@ -73,7 +74,7 @@ def prox_preconditioned(
     Args:
         scaler: Either one of the `optax.scale_by_*` functions whose metric is known
             (adam, amsgrad, adamax, belief, rms, rss, stddev, yogi; also `optax.trace`
-            and `optax.identity`), with its arguments among `settings`; or any finished
+            and `optax.identity`), or a `functools.partial` of it; or any finished
             transformation that turns gradients into m/d, with its `metric`.
         learning_rate: A non-negative number or an Optax schedule.
         penalty: What to regularize by, with its mask.
@@ -86,19 +87,19 @@ def prox_preconditioned(
         strength_schedule: A factor on the penalty: a number or an Optax schedule.
         weight_decay: Decoupled weight decay beside the step, as in AdamW.
         weight_decay_mask: The leaves that decay; by default `weights`.
-        **settings: Arguments of `scaler`.
 
     Returns:
         An optimizer: its updates are to be applied as they are, by
         `optax.apply_updates`. `update` needs `params`.
 
     Raises:
-        TypeError: If `penalty` is no penalty, or `settings` do not fit `scaler`.
+        TypeError: If `penalty` is no penalty.
         ValueError: If the metric of `scaler` is unknown and not given; if a number is
             negative or NaN.
 
     Example:
-        >>> optimizer = prox_preconditioned(optax.scale_by_rms, 0.1, L1(1.0), decay=0.9)
+        >>> rms = functools.partial(optax.scale_by_rms, decay=0.9)
+        >>> optimizer = prox_preconditioned(rms, 0.1, L1(1.0))
         >>> params = {"kernel": jnp.array([2.0, 0.05]), "bias": jnp.array([0.05])}
         >>> gradients = jax.tree.map(lambda w: 0.1 * w, params)
         >>> updates, _ = optimizer.update(gradients, optimizer.init(params), params)
@@ -110,7 +111,7 @@ def prox_preconditioned(
         networks* (2021), algorithm 1 (ProxGen).
     """
     require_penalty(penalty)
-    scaling, metric_of = with_metric(scaler, metric, settings)
+    scaling, metric_of = with_metric(scaler, metric)
     check_rate("learning_rate", learning_rate)
     check_rate("strength_schedule", strength_schedule)
     check_number("warmup_steps", warmup_steps)
@@ -141,7 +142,7 @@ def prox_preconditioned(
             factor = jnp.where(state.count < warmup_steps, 0.0, factor)
         scaled = penalty if is_number(factor, 1) else penalty * factor
         directions, inner = scaling.update(updates, state.inner, params, **extra_args)
-        updates = optax.tree.scale(-rate, directions)
+        updates = jax.tree.map(lambda u: -jnp.asarray(rate, u.dtype) * u, directions)
         if decays:
             decay = decay_at(state.count, rate)
             updates, _ = decay.update(updates, optax.EmptyState(), params)
@@ -211,12 +212,11 @@ def prox_sgd(
         momentum from the fixed point of the two lines above.
     """
     require_momentum(momentum)
-    if is_number(momentum, 0):
-        scaler: Any = optax.identity
-        settings: dict[str, Any] = {}
-    else:
-        scaler = optax.trace
-        settings = {"decay": momentum, "nesterov": nesterov}
+    scaler = (
+        optax.identity
+        if is_number(momentum, 0)
+        else functools.partial(optax.trace, momentum, nesterov)
+    )
     return prox_preconditioned(
         scaler,
         learning_rate,
@@ -226,7 +226,6 @@ def prox_sgd(
         strength_schedule=strength_schedule,
         weight_decay=weight_decay,
         weight_decay_mask=weight_decay_mask,
-        **settings,
     )
 
 
@@ -294,20 +293,17 @@ def prox_adam(
         Yun, Lozano and Yang, *Adaptive proximal gradient methods for structured neural
         networks* (2021), algorithm 1 (ProxGen); Kingma and Ba, *Adam* (2015).
     """
+    scaler = functools.partial(
+        optax.scale_by_adam, b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov
+    )
     return prox_preconditioned(
-        optax.scale_by_adam,
+        scaler,
         learning_rate,
         penalty,
         warmup_steps=warmup_steps,
         strength_schedule=strength_schedule,
         weight_decay=weight_decay,
         weight_decay_mask=weight_decay_mask,
-        b1=b1,
-        b2=b2,
-        eps=eps,
-        eps_root=eps_root,
-        mu_dtype=mu_dtype,
-        nesterov=nesterov,
     )
 
 
@@ -388,8 +384,11 @@ def dual_averaging_adam(
         section 2; Yun, Lozano and Yang, *Adaptive proximal gradient methods* (2021), for
         the metric.
     """
+    scaler = functools.partial(
+        optax.scale_by_adam, b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov
+    )
     return prox_preconditioned(
-        optax.scale_by_adam,
+        scaler,
         learning_rate,
         penalty,
         window=window,
@@ -397,10 +396,4 @@ def dual_averaging_adam(
         strength_schedule=strength_schedule,
         weight_decay=weight_decay,
         weight_decay_mask=weight_decay_mask,
-        b1=b1,
-        b2=b2,
-        eps=eps,
-        eps_root=eps_root,
-        mu_dtype=mu_dtype,
-        nesterov=nesterov,
     )
