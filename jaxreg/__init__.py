@@ -1,5 +1,8 @@
 """Regularization for JAX that does what the formula says."""
 
+import importlib
+import typing
+
 from jaxreg.masks import (
     Mask as Mask,
     as_mask as as_mask,
@@ -38,3 +41,13 @@ from jaxreg.transforms import (
     proximal as proximal,
     proximal_l1 as proximal_l1,
 )
+
+if typing.TYPE_CHECKING:
+    from jaxreg import plot as plot
+
+
+def __getattr__(name: str) -> object:
+    """Import `jaxreg.plot`, and with it matplotlib, only when it is used."""
+    if name == "plot":
+        return importlib.import_module("jaxreg.plot")
+    raise AttributeError(f"module 'jaxreg' has no attribute {name!r}")

@@ -28,9 +28,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jax.core import Tracer
 
-from jaxreg._tree import Leaf, Names, Params, broadcast, listing, walk
+from jaxreg._tree import (
+    Leaf,
+    Names,
+    Params,
+    broadcast,
+    listing,
+    raise_precision,
+    walk,
+)
 
 
 class Mask(abc.ABC):
@@ -380,3 +389,14 @@ def chosen(mask: Mask, tree: Sequence[Leaf], params: Params) -> list[bool]:
             "`optax.inject_hyperparams`, wrap a mask function: jaxreg.as_mask(function).)"
         )
     return picks
+
+
+def chosen_arrays(params: Params, mask: MaskLike) -> dict[Names, Array]:
+    """The regularized leaves by name, as arrays of at least float32."""
+    tree = list(walk(params))
+    picks = chosen(as_mask(mask), tree, params)
+    return {
+        leaf.names: raise_precision(leaf.value)
+        for leaf, pick in zip(tree, picks, strict=True)
+        if pick
+    }

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxreg._tree import Names, Params, raise_precision, walk
-from jaxreg.masks import MaskLike, as_mask, chosen, weights
+from jaxreg._tree import Params, walk
+from jaxreg.masks import MaskLike, as_mask, chosen, chosen_arrays, weights
 from jaxreg.penalties import Penalty
 
 
@@ -42,7 +42,7 @@ def weight_stats(params: Params, mask: MaskLike = weights) -> dict[str, Array]:
         {'kernel/mean_abs': 1.75, 'kernel/max_abs': 4.0, 'kernel/norm': 5.0,
          'kernel/zero_fraction': 0.5}
     """
-    arrays = _chosen_arrays(params, mask)
+    arrays = chosen_arrays(params, mask)
     sums = {names: _Sums.of(x) for names, x in arrays.items()}
     if not sums:
         return {}
@@ -72,19 +72,9 @@ def sparsity(params: Params, mask: MaskLike = weights) -> Array:
         >>> sparsity(params)
         Array(0.5, dtype=float32)
     """
-    arrays = _chosen_arrays(params, mask).values()
+    arrays = chosen_arrays(params, mask).values()
     zeros = sum((_count_zeros(x) for x in arrays), start=jnp.zeros(()))
     return zeros / max(1, sum(x.size for x in arrays))
-
-
-def _chosen_arrays(params: Params, mask: MaskLike) -> dict[Names, Array]:
-    tree = list(walk(params))
-    picks = chosen(as_mask(mask), tree, params)
-    return {
-        leaf.names: raise_precision(leaf.value)
-        for leaf, pick in zip(tree, picks, strict=True)
-        if pick
-    }
 
 
 def _count_zeros(x: Array) -> Array:

@@ -16,8 +16,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxreg._tree import Params, raise_precision, walk
-from jaxreg.masks import MaskLike, as_mask, chosen, weights
+from jaxreg._tree import Params, raise_precision
+from jaxreg.masks import MaskLike, chosen_arrays, weights
 from jaxreg.penalties import Penalty
 
 try:
@@ -61,9 +61,7 @@ def histogram(
     """
     if bins < 1:
         raise ValueError(f"bins must be at least 1, got {bins}.")
-    tree = list(walk(params))
-    picks = zip(tree, chosen(as_mask(mask), tree, params), strict=True)
-    arrays = [_numbers(leaf.value).ravel() for leaf, pick in picks if pick]
+    arrays = [np.ravel(x) for x in chosen_arrays(params, mask).values()]
     values = np.concatenate([np.zeros(0, np.float32), *arrays])
     if not np.all(np.isfinite(values)):
         raise ValueError(

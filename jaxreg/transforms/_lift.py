@@ -28,6 +28,12 @@ from jaxreg.penalties import Penalty
 Rate = Scalar | Callable[[Array], Any]
 """A number, a tracer of one, or an Optax schedule: a function of the step count."""
 
+Rates = Rate | Any
+"""A rate, or a pytree prefix of the parameters with a number for every leaf."""
+
+Count = int | Array
+"""A number of steps."""
+
 
 def transformation(
     rule: Callable[..., Params], check: Callable[[Params], Any], **rates: Rate

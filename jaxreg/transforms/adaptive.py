@@ -24,7 +24,9 @@ from jaxreg._tree import Params, Scalar, check_number, walk
 from jaxreg.masks import MaskLike, as_mask, weights
 from jaxreg.penalties import Penalty
 from jaxreg.transforms._lift import (
+    Count,
     Rate,
+    Rates,
     check_rate,
     check_window,
     is_number,
@@ -58,10 +60,10 @@ def prox_preconditioned(
     penalty: Penalty,
     *,
     metric: Metric | None = None,
-    window: int = 1,
-    warmup_steps: int = 0,
+    window: Count = 1,
+    warmup_steps: Count = 0,
     strength_schedule: Rate = 1.0,
-    weight_decay: Rate = 0.0,
+    weight_decay: Rates = 0.0,
     weight_decay_mask: MaskLike = weights,
 ) -> optax.GradientTransformationExtraArgs:
     """Any optimizer of the form w − learning_rate·m/d, with the proximal step it needs.
@@ -114,6 +116,7 @@ def prox_preconditioned(
     scaling, metric_of = with_metric(scaler, metric)
     check_rate("learning_rate", learning_rate)
     check_rate("strength_schedule", strength_schedule)
+    check_rate("weight_decay", weight_decay, scalar=False)
     check_number("warmup_steps", warmup_steps)
     check_window(window)
     averages = not is_number(window, 1)
@@ -165,10 +168,10 @@ def prox_sgd(
     momentum: Scalar = 0.0,
     nesterov: bool = False,
     *,
-    window: int = 1,
-    warmup_steps: int = 0,
+    window: Count = 1,
+    warmup_steps: Count = 0,
     strength_schedule: Rate = 1.0,
-    weight_decay: Rate = 0.0,
+    weight_decay: Rates = 0.0,
     weight_decay_mask: MaskLike = weights,
 ) -> optax.GradientTransformationExtraArgs:
     """Stochastic gradient descent with a proximal step, right with momentum.
@@ -239,9 +242,9 @@ def prox_adam(
     mu_dtype: DTypeLike | None = None,
     *,
     nesterov: bool = False,
-    warmup_steps: int = 0,
+    warmup_steps: Count = 0,
     strength_schedule: Rate = 1.0,
-    weight_decay: Rate = 0.0,
+    weight_decay: Rates = 0.0,
     weight_decay_mask: MaskLike = weights,
 ) -> optax.GradientTransformationExtraArgs:
     """Adam with the proximal step in Adam's own metric: exact zeros, right minimiser.
@@ -293,11 +296,8 @@ def prox_adam(
         Yun, Lozano and Yang, *Adaptive proximal gradient methods for structured neural
         networks* (2021), algorithm 1 (ProxGen); Kingma and Ba, *Adam* (2015).
     """
-    scaler = functools.partial(
-        optax.scale_by_adam, b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov
-    )
     return prox_preconditioned(
-        scaler,
+        _adam(b1, b2, eps, eps_root, mu_dtype, nesterov),
         learning_rate,
         penalty,
         warmup_steps=warmup_steps,
@@ -316,11 +316,11 @@ def dual_averaging_adam(
     eps_root: Scalar = 0.0,
     mu_dtype: DTypeLike | None = None,
     *,
-    window: int = 1000,
+    window: Count = 1000,
     nesterov: bool = False,
-    warmup_steps: int = 0,
+    warmup_steps: Count = 0,
     strength_schedule: Rate = 1.0,
-    weight_decay: Rate = 0.0,
+    weight_decay: Rates = 0.0,
     weight_decay_mask: MaskLike = weights,
 ) -> optax.GradientTransformationExtraArgs:
     """Adam that finds the exact support under minibatch noise.
@@ -384,11 +384,8 @@ def dual_averaging_adam(
         section 2; Yun, Lozano and Yang, *Adaptive proximal gradient methods* (2021), for
         the metric.
     """
-    scaler = functools.partial(
-        optax.scale_by_adam, b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov
-    )
     return prox_preconditioned(
-        scaler,
+        _adam(b1, b2, eps, eps_root, mu_dtype, nesterov),
         learning_rate,
         penalty,
         window=window,
@@ -396,4 +393,19 @@ def dual_averaging_adam(
         strength_schedule=strength_schedule,
         weight_decay=weight_decay,
         weight_decay_mask=weight_decay_mask,
+    )
+
+
+def _adam(
+    b1: Scalar,
+    b2: Scalar,
+    eps: Scalar,
+    eps_root: Scalar,
+    mu_dtype: DTypeLike | None,
+    nesterov: bool,
+) -> Callable[[], optax.GradientTransformation]:
+    for name, value in {"b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root}.items():
+        check_number(name, value)
+    return functools.partial(
+        optax.scale_by_adam, b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov
     )

@@ -12,7 +12,8 @@ from jaxreg.masks import MaskLike, as_mask, weights
 from jaxreg.operators import soft_threshold
 from jaxreg.penalties import L1
 from jaxreg.transforms._lift import (
-    Rate,
+    Count,
+    Rates,
     Slot,
     check_rate,
     check_window,
@@ -40,10 +41,10 @@ class OrthantState(NamedTuple):
 
 def orthant_wise(
     optimizer: optax.GradientTransformation,
-    strength: Rate,
+    strength: Rates,
     mask: MaskLike = weights,
     *,
-    window: int = 1000,
+    window: Count = 1000,
 ) -> optax.GradientTransformationExtraArgs:
     """Exact L1 around any finished optimizer: Lion, Muon, Adafactor, Adan, ...
 
