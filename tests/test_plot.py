@@ -41,11 +41,12 @@ def _figures_closed():
 @every_picture
 def test_draws_on_the_axes_it_is_given(draw, monkeypatch):
     monkeypatch.setattr(plot.plt, "show", lambda: pytest.fail("show was called"))
+    before = plot.plt.get_fignums()
     figure, (left, right) = plot.plt.subplots(1, 2)
     assert draw(right) is right
     assert right.has_data()
     assert not left.has_data()
-    assert plot.plt.get_fignums() == [figure.number]
+    assert plot.plt.get_fignums() == [*before, figure.number]
     figure.canvas.draw()
 
 
