@@ -17,14 +17,22 @@ from jaxreg.monitor import (
     weight_stats as weight_stats,
 )
 from jaxreg.operators import (
+    firm_threshold as firm_threshold,
+    hard_threshold as hard_threshold,
     magnitude as magnitude,
     soft_threshold as soft_threshold,
 )
 from jaxreg.penalties import (
+    L0 as L0,
     L1 as L1,
     L2 as L2,
+    MCP as MCP,
+    SCAD as SCAD,
+    CappedL1 as CappedL1,
     ElasticNet as ElasticNet,
     Entrywise as Entrywise,
+    LHalf as LHalf,
+    LogSum as LogSum,
     Penalty as Penalty,
     constant as constant,
     static as static,

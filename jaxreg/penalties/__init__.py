@@ -18,3 +18,11 @@ from jaxreg.penalties.entrywise import (
     ElasticNet as ElasticNet,
     Entrywise as Entrywise,
 )
+from jaxreg.penalties.nonconvex import (
+    L0 as L0,
+    MCP as MCP,
+    SCAD as SCAD,
+    CappedL1 as CappedL1,
+    LHalf as LHalf,
+    LogSum as LogSum,
+)
