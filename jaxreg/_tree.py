@@ -73,9 +73,8 @@ def path_text(names: Names) -> str:
 def walk(tree: Params) -> Iterator[Leaf]:
     """Every leaf and every hole of `tree`, in the order of `jax.tree.leaves`.
 
-    Boxes around an array (`nnx.Variable`, linen's `nn.Partitioned`, Optax's split of
-    complex numbers) add nothing to the path, so a leaf has the same name whether or not
-    a framework has unboxed it.
+    Boxes around an array (`nnx.Variable`, linen's `nn.Partitioned`) add nothing to the
+    path, so a leaf has the same name whether or not a framework has unboxed it.
     """
     return _walk(tree, (), "", False)
 
@@ -93,9 +92,8 @@ def _walk(node: Any, names: Names, owner: str, is_state: bool) -> Iterator[Leaf]
         return
     kind = type(node)
     is_state |= any(base.__name__ in _STATE_VARIABLES for base in kind.__mro__)
-    if _is_box(kind):
-        for _, child in children:
-            yield from _walk(child, names, owner, is_state)
+    if _is_box(kind) and len(children) == 1:
+        yield from _walk(children[0][1], names, owner, is_state)
         return
     for (key,), child in children:
         name = _key_text(key)
@@ -105,8 +103,7 @@ def _walk(node: Any, names: Names, owner: str, is_state: bool) -> Iterator[Leaf]
 
 
 def _is_box(kind: type) -> bool:
-    is_flax = hasattr(kind, "add_axis") and hasattr(kind, "remove_axis")
-    return is_flax or kind.__name__ == "SplitRealAndImaginaryArrays"
+    return hasattr(kind, "add_axis") and hasattr(kind, "remove_axis")
 
 
 def _key_text(key: Any) -> str:
@@ -123,7 +120,14 @@ def leaves_of(tree: Params) -> list[Leaf]:
 
 def entries_of(prefix: Params) -> dict[Names, Any]:
     """The leaves of a pytree prefix, by name."""
-    return {leaf.names: leaf.value for leaf in leaves_of(prefix)}
+    leaves = leaves_of(prefix)
+    entries = {leaf.names: leaf.value for leaf in leaves}
+    if len(entries) < len(leaves):
+        raise ValueError(
+            f"Leaves must have different paths, but among {listing(leaves)} some are the "
+            "same: are there keys such as 1 and '1'?"
+        )
+    return entries
 
 
 def broadcast(
@@ -261,11 +265,14 @@ def is_concrete(value: Any) -> bool:
 
 def times(a: Any, b: Any) -> Any:
     """The product a · b, with ∞ · 0 = 0."""
-    if isinstance(a, float | int) and math.isfinite(a):
-        return a * b
     if isinstance(b, float | int):
-        return 0.0 if b == 0 else a * b
-    return jnp.where(b == 0, 0.0, a) * b
+        if isinstance(a, float | int):
+            return 0.0 if 0 in (a, b) else a * b
+        a, b = b, a
+    if isinstance(a, float | int) and math.isfinite(a) and a != 0:
+        return a * b
+    finite = jnp.where((jnp.asarray(a) == 0) & jnp.isinf(b), 0.0, b)
+    return jnp.where(b == 0, 0.0, a) * finite
 
 
 def check_number(name: str, value: Any, *, above: float | None = None) -> None:

@@ -205,23 +205,25 @@ class _Not(Mask):
 
 # `b`, `b1` and `b_out` are biases; `lora_b`, `B` and `embedding` are weights.
 _BIAS = re.compile(
-    r"(?:^|_)(?:bias|biases|intercept|offset|scale|scales)\d*(?:_|$)|^b\d*(?:_|$)"
+    r"(?i:(?:^|_)(?:bias|biases|intercept|offset|scales?)\d*(?:_|$))|^b\d*(?:_|$)"
 )
 _NORM = re.compile(
-    r"norm(?!al)|normali[sz]|(?:^|_)(?:bn|ln|gn|rms)\d*(?:_|$)", re.IGNORECASE
+    r"norm(?!al)|normali[sz]|(?:^|_)(?:bn|ln|gn|rms)[a-z]?\d*(?:_|$)", re.IGNORECASE
 )
-_NORM_PARAMETERS = frozenset({"beta", "gamma", "weight"})
+_NORM_PARAMETERS = frozenset({"beta", "g", "gain", "gamma", "w", "weight"})
 
 
 def _is_weight(leaf: Leaf) -> bool:
-    if not leaf.names:
+    names = leaf.names
+    if leaf.owner == "SplitRealAndImaginaryArrays":
+        names = names[:-1]
+    if not names:
         return True
-    name = leaf.names[-1]
-    if _BIAS.search(name):
+    if _BIAS.search(names[-1]):
         return False
-    layer = next((x for x in reversed(leaf.names[:-1]) if not x.isdigit()), "")
+    layer = next((x for x in reversed(names[:-1]) if not x.isdigit()), "")
     of_norm = _NORM.search(layer) or _NORM.search(leaf.owner)
-    return not (name in _NORM_PARAMETERS and of_norm)
+    return not (names[-1] in _NORM_PARAMETERS and of_norm)
 
 
 weights: Mask = _Rule("weights", _is_weight)
@@ -230,9 +232,9 @@ weights: Mask = _Rule("weights", _is_weight)
 Decided by the *name* of the leaf, so that layers stacked by `nn.scan` or `vmap`, whose
 biases have two axes, are right too. Left out are leaves called `bias`, `b`, `intercept`,
 `offset` or `scale` (alone, numbered, or as a word of a longer name: `b1`, `bias_n`,
-`logit_scale`), and `weight`, `beta` and `gamma` of a normalisation layer, known by its
-name (`norm`, `LayerNorm_0`, `bn1`, `ln_f`) or, in an Equinox module, by its class. A
-bare array is a weight, and so are a coefficient vector called `beta` and whatever has no
+`logit_scale`), and `weight`, `gain`, `beta` and `gamma` of a normalisation layer, known
+by its name (`norm`, `LayerNorm_0`, `bn1`, `ln_f`) or, in an Equinox module, by its class.
+A bare array is a weight, and so are a coefficient vector called `beta` and whatever has no
 name: in tuples `(W, b)` say which is which, with a pytree of bools.
 """
 

@@ -34,7 +34,7 @@ def weight_stats(params: Params, mask: MaskLike = weights) -> dict[str, Array]:
         TensorBoard and the like. It may be computed inside `jit`.
 
     Raises:
-        ValueError: If the mask chooses nothing.
+        ValueError: If the mask chooses nothing, or a leaf is called `total`.
 
     Example:
         >>> stats = weight_stats({"kernel": jnp.array([3.0, 0.0, -4.0, 0.0])})
@@ -46,6 +46,8 @@ def weight_stats(params: Params, mask: MaskLike = weights) -> dict[str, Array]:
     sums = {names: _Sums.of(x) for names, x in arrays.items()}
     if not sums:
         return {}
+    if ("total",) in sums:
+        raise ValueError("A leaf must not be called 'total': that is for all of them.")
     total = _Sums.merged(list(sums.values()))
     return {
         "/".join((*names, statistic)): value

@@ -283,6 +283,53 @@ def test_the_window_forgets_a_strength_that_is_switched_off():
     chex.assert_trees_all_close(found, target, atol=1e-4)
 
 
+WINDOWED = {
+    "dual_averaging_adam": functools.partial(jaxreg.dual_averaging_adam, 1e-2),
+    "prox_sgd": functools.partial(jaxreg.prox_sgd, 1e-2, window=1000),
+}
+JUMPS = {
+    "warm-up": {"warmup_steps": 500},
+    "louder": {"strength_schedule": lambda count: jnp.where(count < 500, 0.1, 1.0)},
+    "switched on": {"strength_schedule": lambda count: 1.0 * (count >= 500)},
+    "switched off": {"strength_schedule": lambda count: 1.0 * (count < 500)},
+}
+
+
+@pytest.mark.parametrize("make", WINDOWED.values(), ids=WINDOWED)
+@pytest.mark.parametrize("options", JUMPS.values(), ids=JUMPS)
+def test_a_change_of_strength_moves_no_weight_by_more_than_a_few_steps(make, options):
+    tx = make(jaxreg.ElasticNet(0.2, 0.1), **options)
+    target = jnp.array([1.0, -0.5, 0.1])
+
+    def step(carry: Any, noise: Any) -> Any:
+        w, state = carry
+        updates, state = tx.update(w - target + noise, state, w)
+        w = optax.apply_updates(w, updates)
+        return (w, state), w
+
+    noise = jnp.tile(jnp.array([0.3, -0.3]), 500)
+    path = jax.lax.scan(step, (target, tx.init(target)), noise)[1]
+    assert np.max(abs(np.diff(path[400:600], axis=0))) <= 3e-2
+
+
+@pytest.mark.parametrize(("start", "strength"), [(1.0, 1e-4), (10.0, 1e-3), (100.0, 1e-2)])
+def test_steps_too_short_to_be_seen_beside_a_weight_are_still_right(start, strength):
+    """Large weights, weak penalty, noisy gradients: w + step rounds to w."""
+    tx = jaxreg.dual_averaging_adam(1e-3, jaxreg.L1(strength), window=100)
+    w = jnp.array([start])
+
+    def step(carry: Any, sign: Any) -> Any:
+        w, state = carry
+        updates, state = tx.update(0.1 * (w - start) + sign, state, w)
+        return (optax.apply_updates(w, updates), state), None
+
+    signs = jnp.tile(jnp.array([1.0, -1.0]), 20_000)
+    found = jax.lax.scan(step, (w, tx.init(w)), signs)[0][0]
+    exact = start - strength / 0.1
+    np.testing.assert_allclose(found, exact, rtol=2e-3)
+    assert abs(found - exact) <= 0.1 * abs(exact - (start - 100 * strength / 0.1))
+
+
 # Options.
 
 ADAPTIVE = {

@@ -174,8 +174,10 @@ class Penalty(Record, abc.ABC):
         """The smallest strength at which zero is the solution.
 
         That is, at which w = 0 minimises the penalised loss, given the gradients of the
-        (mean, convex) loss at w = 0. Parameters that are not regularized, an intercept
-        say, must be at their own optimum there.
+        (mean, convex) loss at w = 0, or at the reference for `toward`. For a penalty that
+        is not convex: at which zero is a local solution. Parameters that are not
+        regularized, an intercept say, must be at their own optimum there; those whose
+        strength is 0 count as such.
 
         A penalty whose only strength is a number gets it in the units of that strength,
         whatever its present value. One with several strengths, or an array of them, gets
@@ -239,7 +241,9 @@ class Penalty(Record, abc.ABC):
         """
         return Toward(self, reference)
 
-    def __mul__(self, factor: Scalar) -> "Penalty":
+    __array_ufunc__ = None  # NumPy scalars on the left leave `*` to __rmul__
+
+    def __mul__(self, factor: Scalar) -> Self:
         """Scale all strengths by a non-negative number."""
         check_number("A penalty's factor", factor)
         scaled = {
@@ -248,13 +252,18 @@ class Penalty(Record, abc.ABC):
         }
         return self._with(**scaled)
 
-    def __rmul__(self, factor: Scalar) -> "Penalty":
+    def __rmul__(self, factor: Scalar) -> Self:
         return self * factor
 
     def __add__(self, other: "Penalty | int") -> "Penalty":
         """The sum. Its prox exists where the masks are disjoint."""
-        if isinstance(other, int) and other == 0:  # the start of the built-in sum()
+        if type(other) is int and other == 0:  # the start of the built-in sum()
             return self
+        if is_real(other):
+            raise TypeError(
+                "A penalty is a function of the parameters: loss + penalty(params), not "
+                "loss + penalty."
+            )
         if not isinstance(other, Penalty):
             return NotImplemented
         return Sum((*_terms(self), *_terms(other)))
@@ -315,7 +324,7 @@ class Penalty(Record, abc.ABC):
 
 
 def _terms(penalty: Penalty) -> tuple[Penalty, ...]:
-    return getattr(penalty, "terms", (penalty,))
+    return penalty.terms if isinstance(penalty, Sum) else (penalty,)
 
 
 def _refuse_mask(penalty: Penalty) -> None:
@@ -352,8 +361,8 @@ class Sum(Penalty):
             for leaf, row in zip(tree, zip(*columns, strict=True), strict=True)
         ]
 
-    def __mul__(self, factor: Scalar) -> Penalty:
-        return Sum(tuple(term * factor for term in self.terms))
+    def __mul__(self, factor: Scalar) -> Self:
+        return self._with(terms=tuple(term * factor for term in self.terms))
 
     def __post_init__(self) -> None:
         _refuse_mask(self)
@@ -407,8 +416,8 @@ class Toward(Penalty):
     def strength_max(self, gradients: Params) -> Array:
         return self.penalty.strength_max(gradients)
 
-    def __mul__(self, factor: Scalar) -> Penalty:
-        return Toward(self.penalty * factor, self.reference)
+    def __mul__(self, factor: Scalar) -> Self:
+        return self._with(penalty=self.penalty * factor)
 
     def __post_init__(self) -> None:
         _refuse_mask(self)

@@ -101,7 +101,8 @@ class Record:
             if is_real(value) and is_new and name not in cls.__annotations__:
                 raise TypeError(
                     f"The field {cls.__name__}.{name} needs a type annotation to be a "
-                    f"field: `{name}: float = {value}`."
+                    f"field: `{name}: float = {value}` (or `{name}: ClassVar[float]` for "
+                    "a constant of the class)."
                 )
         dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
         traced = traced_fields(cls)

@@ -11,6 +11,7 @@ from jaxreg._tree import Scalar, check_numbers, times
 from jaxreg.masks import MaskLike, weights
 from jaxreg.operators import magnitude, soft_threshold
 from jaxreg.penalties._base import Penalty, Strength
+from jaxreg.penalties._fields import strength_fields
 
 
 class Entrywise(Penalty):
@@ -21,17 +22,17 @@ class Entrywise(Penalty):
     entries; the fields are strengths.
 
     Example:
-        >>> class Quartic(Entrywise):
-        ...     '''strength · Σ w⁴, whose prox is left out here.'''
+        >>> class Asymmetric(Entrywise):
+        ...     '''strength · Σ max(w, 0): only positive weights pay.'''
         ...     strength: float = 1.0
         ...     def entry_value(self, x):
-        ...         return self.strength * x**4
+        ...         return self.strength * jnp.maximum(x, 0)
         ...     def entry_prox(self, x, step):
-        ...         raise NotImplementedError
+        ...         return x - jnp.clip(x, 0, step * self.strength)
         ...     def slope_at_zero(self):
-        ...         return 0.0
-        >>> Quartic(0.5)({"kernel": jnp.array([2.0, 1.0]), "bias": jnp.ones(1)})
-        Array(8.5, dtype=float32)
+        ...         return self.strength
+        >>> Asymmetric(0.5).prox(jnp.array([2.0, 0.3, -1.0]))
+        Array([ 1.5,  0. , -1. ], dtype=float32)
     """
 
     @abc.abstractmethod
@@ -44,7 +45,7 @@ class Entrywise(Penalty):
 
     @abc.abstractmethod
     def slope_at_zero(self) -> Scalar:
-        """r′(0⁺): how strongly an entry is held at zero."""
+        """r′(0⁺), for an even r: how strongly an entry is held at zero."""
 
     def array_value(self, x: Array) -> Array:
         return jnp.sum(self.entry_value(x))
@@ -54,6 +55,9 @@ class Entrywise(Penalty):
 
     def array_critical_scale(self, gradient: Array) -> Array:
         pull, slope = jnp.abs(gradient), self.slope_at_zero()
+        if names := strength_fields(self):
+            is_free = sum(jnp.asarray(getattr(self, name)) for name in names) == 0
+            pull = jnp.where(is_free, 0.0, pull)
         return jnp.max(jnp.where(pull == 0, 0.0, pull / slope), initial=0.0)
 
 
@@ -64,7 +68,7 @@ class L1(Entrywise):
 
     Its gradient at 0 is 0, so a weight that is exactly zero is not pushed off it. But
     gradient steps on it never *reach* zero; the prox (soft-thresholding) does. Use it
-    through `proximal_l1` or `prox_adam` where zeros matter.
+    through `prox_sgd` or `prox_adam` where zeros matter.
 
     Args:
         strength: Non-negative number, array or pytree prefix. Its unit is that of the
@@ -177,6 +181,7 @@ class ElasticNet(Entrywise):
 
         l1 · Σ |w| + l2 · Σ w²        (no half)
 
+    This is Zou and Hastie's naive elastic net, without their rescaling by 1 + l2.
     scikit-learn's `ElasticNet(alpha, l1_ratio)` is `l1 = alpha·l1_ratio` and
     `l2 = alpha·(1 − l1_ratio)/2`, beside the mean squared error times ½.
 

@@ -11,8 +11,9 @@
 | `dual_averaging_adam` | the same, with zeros that withstand noise | an optimizer |
 | `orthant_wise` | exact L1 | around any optimizer |
 
-All of them need `params` in `update`, choose leaves by a mask of the parameters, keep
-integers, keys and `None` leaves as they are, and work in `jit`, `scan` and `vmap`.
+All of them need `params` in `update`, choose leaves by a mask of the parameters, and work
+in `jit`, `scan` and `vmap`. Those beside an optimizer leave integers, keys and `None` as
+they are; the optimizers treat them as `optax.adam` does: filter them out first.
 """
 
 from jaxreg.transforms.adaptive import (

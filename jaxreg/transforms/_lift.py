@@ -67,7 +67,10 @@ def transformation(
         params = required(params)
         if not scheduled:
             return rule(updates, params, *rates.values()), state
-        values = [rate_at(name, rate, state.count) for name, rate in rates.items()]
+        values = [
+            rate_at(name, rate, state.count, scalar=name == "learning_rate")
+            for name, rate in rates.items()
+        ]
         next_state = optax.ScaleByScheduleState(optax.safe_increment(state.count))
         return rule(updates, params, *values), next_state
 
@@ -82,10 +85,10 @@ def check_rate(name: str, rate: Any, *, scalar: bool = True) -> None:
         (check_number if scalar else check_numbers)(name, rate)
 
 
-def rate_at(name: str, rate: Rate, count: Array) -> Any:
+def rate_at(name: str, rate: Rate, count: Array, *, scalar: bool = True) -> Any:
     """The value of a number or a schedule after `count` updates."""
     value = rate(count) if callable(rate) else rate
-    check_rate(f"The schedule {name}", value, scalar=False)
+    check_rate(name, value, scalar=scalar)
     return value
 
 

@@ -19,20 +19,27 @@ def with_metric(
     scaler: Any, metric: Metric | None
 ) -> tuple[optax.GradientTransformationExtraArgs, Metric]:
     """A scaling and the function from its state to its metric."""
-    is_finished = isinstance(scaler, optax.GradientTransformation)
-    scaling = optax.with_extra_args_support(scaler if is_finished else scaler())
-    if metric is not None:
-        return scaling, metric
+    if isinstance(scaler, optax.GradientTransformation):
+        if metric is None:
+            raise ValueError(
+                "A finished transformation needs `metric=`, a function from its state to "
+                "the scales d of its step m/d; or pass the function that makes it, such as "
+                "functools.partial(optax.scale_by_rms, decay=0.9). For an optimizer whose "
+                "step is not of that form (Lion, Muon, ...) use orthant_wise."
+            )
+        return optax.with_extra_args_support(scaler), metric
     call = scaler if isinstance(scaler, partial) else partial(scaler)
-    if is_finished or call.func not in _METRICS:
+    if metric is None and call.func not in _METRICS:
         known = ", ".join(sorted(function.__name__ for function in _METRICS))
         raise ValueError(
-            f"The metric of {call.func!r} is not known. Pass one of optax's functions "
-            f"{known} (with arguments: functools.partial(optax.scale_by_rms, decay=0.9)), "
-            "or give `metric=`, a function from its state to the scales d of its step m/d. "
-            "For an optimizer whose step is not of that form (Lion, Muon, ...) use "
-            "orthant_wise."
+            f"The metric of {getattr(call.func, '__name__', call.func)!r} is not known. "
+            f"Pass one of optax's functions {known}, or give `metric=`, a function from "
+            "its state to the scales d of its step m/d. For an optimizer whose step is not "
+            "of that form (Lion, Muon, ...) use orthant_wise."
         )
+    scaling = optax.with_extra_args_support(scaler())
+    if metric is not None:
+        return scaling, metric
     bound = inspect.signature(call.func).bind(*call.args, **call.keywords)
     bound.apply_defaults()
     return scaling, lambda state: _METRICS[call.func](state, **bound.arguments)

@@ -1,16 +1,24 @@
 """One proximal step on a pytree of parameters and updates."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxreg._tree import Params, Scalar, raise_precision, values_at, walk
+from jaxreg._tree import (
+    Params,
+    Scalar,
+    compute_dtype,
+    raise_precision,
+    values_at,
+    walk,
+)
 from jaxreg.penalties import Penalty
-from jaxreg.transforms._lift import slots_of
+from jaxreg.transforms._lift import Slot, is_number, slots_of, zeros_at
 
-# A difference holds digits only while it is this visible beside what it is added to.
+# This many roundings leave a quotient about two digits.
 _VISIBLE = 256 * float(jnp.finfo(jnp.float32).eps)
 
 
@@ -62,56 +70,101 @@ def prox_update(
     )
 
 
+class Dual(NamedTuple):
+    """What dual averaging remembers.
+
+    Attributes:
+        length: Number of steps with a penalty so far.
+        subgradients: A subgradient of the penalty at each chosen parameter.
+    """
+
+    length: Any
+    subgradients: Any
+
+
 def averaged_prox_update(
     penalty: Penalty,
+    factor: Scalar,
     updates: Params,
     params: Params,
-    dual: Params,
-    length: Array,
+    dual: Dual,
+    window: Scalar,
     learning_rate: Scalar,
     metric: Params,
-) -> tuple[Params, Params]:
-    """A proximal step whose choice of zeros is averaged over `length` steps.
+) -> tuple[Params, Dual]:
+    """A proximal step whose choice of zeros is averaged over a window of n steps.
 
-        z ← w + u + (length − 1) · (learning_rate/d) · q
-        w ← prox(z)  in the metric d, with step  length · learning_rate
-        q ← d · (z − w)/(length · learning_rate)  ∈ ∂R(w)
+        z ← w + u + (n − 1) · (learning_rate/d) · factor · q
+        w ← prox of factor·R at z  in the metric d, with step  n · learning_rate
+        q ← d · (z − w)/(n · learning_rate · factor)  ∈ ∂R(w)
 
     Args:
         penalty: What to step on.
+        factor: What its strengths are multiplied by in this step.
         updates: The updates u so far.
         params: The parameters w.
-        dual: The subgradients q of the penalty at w, as `zeros_at` starts them.
-        length: Number of steps that q stands for, this one included.
+        dual: The state, as `zero_dual` starts it.
+        window: The largest n; at first, n counts the steps with a penalty.
         learning_rate: The length of one step.
         metric: The scales d of the step.
 
     Returns:
-        The updates that take `params` to the new w, and the new q.
+        The updates that take `params` to the new w, and the new state.
     """
     tree = list(walk(params))
     terms = penalty.at_leaves(tree, params)
     metrics = values_at(metric, tree, [term is not None for term in terms], "The metric")
     slots, rebuilt = slots_of(updates, params, tree, metrics)
-    duals = jax.tree.structure(params).flatten_up_to(dual)
-    step = length * learning_rate
-    reached = [
+    subgradients = jax.tree.structure(params).flatten_up_to(dual.subgradients)
+    length = jnp.minimum(dual.length + 1, window).astype(jnp.float32)
+
+    def reach_of(slot: Slot, steps: Any) -> Array:
+        dtype = compute_dtype(slot.leaf.value.dtype)
+        return jnp.asarray(steps * learning_rate * factor, dtype) / slot.pick
+
+    start = [
         slot.leaf.value
         if slot.pick is None
         else raise_precision(slot.leaf.value)
         + raise_precision(slot.update)
-        + (length - 1) * learning_rate / slot.pick * q
-        for slot, q in zip(slots, duals, strict=True)
+        + reach_of(slot, length - 1) * q
+        for slot, q in zip(slots, subgradients, strict=True)
     ]
-    kept = jax.tree.leaves(penalty.unchecked_prox(rebuilt(reached), step, metric))
-    moved: list[Any] = []
-    for i, (slot, z, w, q) in enumerate(zip(slots, reached, kept, duals, strict=True)):
-        if slot.pick is None:
-            moved.append(slot.update)
-            continue
-        moved.append(slot.finish(w - raise_precision(slot.leaf.value)))
-        reach = step / slot.pick
-        visible = jnp.maximum(jnp.abs(z - w), reach * jnp.abs(q)) > _VISIBLE * jnp.abs(w)
-        safe_reach = jnp.where(reach > 0, reach, 1.0)
-        duals[i] = jnp.where(visible & (reach > 0), (z - w) / safe_reach, q)
-    return rebuilt(moved), rebuilt(duals)
+    scaled = penalty if is_number(factor, 1) else penalty * factor
+    landed = jax.tree.leaves(
+        scaled.unchecked_prox(rebuilt(start), length * learning_rate, metric)
+    )
+    chosen = [i for i, slot in enumerate(slots) if slot.pick is not None]
+
+    def value(arrays: list[Array]) -> Array:
+        places = dict(zip(chosen, arrays, strict=True))
+        return penalty(rebuilt([places.get(i, w) for i, w in enumerate(landed)]))
+
+    moved = [slot.update for slot in slots]
+    gradients = jax.grad(value)([landed[i] for i in chosen])
+    for i, gradient in zip(chosen, gradients, strict=True):
+        slot, z, w = slots[i], start[i], landed[i]
+        moved[i] = slot.finish(w - raise_precision(slot.leaf.value))
+        reach = reach_of(slot, length)
+        subgradients[i] = _subgradient(z - w, w, reach, gradient, subgradients[i])
+    steps = dual.length + jnp.where(factor > 0, 1, 0)
+    return rebuilt(moved), Dual(steps, rebuilt(subgradients))
+
+
+def zero_dual(params: Params, terms: Sequence[Penalty | None]) -> Dual:
+    """The state of `averaged_prox_update` before the first step."""
+    return Dual(jnp.zeros([], jnp.int32), zeros_at(params, list(walk(params)), terms))
+
+
+def _subgradient(
+    shift: Array, w: Array, reach: Array, gradient: Array, old: Array
+) -> Array:
+    """The subgradient shift/reach, by other means where that has no digits.
+
+    Rounding leaves about eps·|w| in a shift. One that does not stand out from it belongs
+    to a weight far from any kink, where the subgradient is the gradient. A step of no
+    length tells nothing, and the old subgradient stays.
+    """
+    visible = jnp.abs(shift) > _VISIBLE * jnp.abs(w)
+    fresh = jnp.where(visible, shift / jnp.where(reach > 0, reach, 1.0), gradient)
+    return jnp.where(reach > 0, fresh, old).astype(old.dtype)

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import DTypeLike
 
-from jaxreg._tree import Params, Scalar, check_number, walk
+from jaxreg._tree import Params, Scalar, check_number
 from jaxreg.masks import MaskLike, as_mask, weights
 from jaxreg.penalties import Penalty
 from jaxreg.transforms._lift import (
@@ -32,10 +32,14 @@ from jaxreg.transforms._lift import (
     is_number,
     rate_at,
     required,
-    zeros_at,
 )
 from jaxreg.transforms._metrics import Metric, with_metric
-from jaxreg.transforms._steps import averaged_prox_update, check_penalty, prox_update
+from jaxreg.transforms._steps import (
+    averaged_prox_update,
+    check_penalty,
+    prox_update,
+    zero_dual,
+)
 from jaxreg.transforms.decay import decoupled_weight_decay
 from jaxreg.transforms.proximal import require_momentum, require_penalty
 
@@ -46,7 +50,7 @@ class ProxState(NamedTuple):
     Attributes:
         count: Number of updates made.
         inner: State of the optimizer's own scaling.
-        dual: For a window above 1, a subgradient of the penalty at the parameters.
+        dual: For a window above 1, what dual averaging remembers.
     """
 
     count: Any  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -77,7 +81,7 @@ def prox_preconditioned(
         scaler: Either one of the `optax.scale_by_*` functions whose metric is known
             (adam, amsgrad, adamax, belief, rms, rss, stddev, yogi; also `optax.trace`
             and `optax.identity`), or a `functools.partial` of it; or any finished
-            transformation that turns gradients into m/d, with its `metric`.
+            transformation that turns gradients into +m/d, with its `metric`.
         learning_rate: A non-negative number or an Optax schedule.
         penalty: What to regularize by, with its mask.
         metric: For a finished transformation: the function from its new state to d > 0,
@@ -87,7 +91,8 @@ def prox_preconditioned(
         warmup_steps: Number of first steps without a proximal step. Coordinates that
             have not seen a gradient yet have dᵢ ≈ 0, and L1 would cut them off.
         strength_schedule: A factor on the penalty: a number or an Optax schedule.
-        weight_decay: Decoupled weight decay beside the step, as in AdamW.
+        weight_decay: Decoupled weight decay beside the step, as in AdamW. It is no part
+            of the objective; for L2 that is, use `ElasticNet`.
         weight_decay_mask: The leaves that decay; by default `weights`.
 
     Returns:
@@ -132,7 +137,7 @@ def prox_preconditioned(
         terms = check_penalty(penalty, params)
         if decays:
             decay_at(count, 1.0).init(params)
-        dual = zeros_at(params, list(walk(params)), terms) if averages else ()
+        dual = zero_dual(params, terms) if averages else ()
         return ProxState(count, scaling.init(params), dual)
 
     def update(
@@ -143,7 +148,6 @@ def prox_preconditioned(
         factor = rate_at("strength_schedule", strength_schedule, state.count)
         if not is_number(warmup_steps, 0):
             factor = jnp.where(state.count < warmup_steps, 0.0, factor)
-        scaled = penalty if is_number(factor, 1) else penalty * factor
         directions, inner = scaling.update(updates, state.inner, params, **extra_args)
         updates = jax.tree.map(lambda u: -jnp.asarray(rate, u.dtype) * u, directions)
         if decays:
@@ -151,11 +155,11 @@ def prox_preconditioned(
             updates, _ = decay.update(updates, optax.EmptyState(), params)
         count, dual, metric = optax.safe_increment(state.count), (), metric_of(inner)
         if averages:
-            length = jnp.minimum(count, window).astype(jnp.float32)
             updates, dual = averaged_prox_update(
-                scaled, updates, params, state.dual, length, rate, metric
+                penalty, factor, updates, params, state.dual, window, rate, metric
             )
         else:
+            scaled = penalty if is_number(factor, 1) else penalty * factor
             updates = prox_update(scaled, updates, params, rate, metric)
         return updates, ProxState(count, inner, dual)
 
@@ -192,7 +196,8 @@ def prox_sgd(
             `dual_averaging_adam` explains; 1 for the proximal step alone.
         warmup_steps: Number of first steps without a proximal step.
         strength_schedule: A factor on the penalty: a number or an Optax schedule.
-        weight_decay: Decoupled weight decay beside the step.
+        weight_decay: Decoupled weight decay beside the step. It is no part of the
+            objective, and momentum does not add to it; for L2 that is, use `ElasticNet`.
         weight_decay_mask: The leaves that decay; by default `weights`.
 
     Returns:
@@ -241,6 +246,7 @@ def prox_adam(
     eps_root: Scalar = 0.0,
     mu_dtype: DTypeLike | None = None,
     *,
+    window: Count = 1,
     nesterov: bool = False,
     warmup_steps: Count = 0,
     strength_schedule: Rate = 1.0,
@@ -252,10 +258,14 @@ def prox_adam(
         d = √(v̂ + eps_root) + eps
         w ← prox(w − learning_rate · m̂/d)  in the metric d, with step learning_rate
 
-    For L1: soft-thresholding of each weight by `learning_rate · strength / dᵢ`. Full
-    batch, it converges to the minimiser of `loss + penalty`; with minibatches and a
-    decaying learning rate to its neighbourhood, with some weights left that noise keeps
-    off zero: `dual_averaging_adam` removes those too.
+    For L1: soft-thresholding of each weight by `learning_rate · strength / dᵢ`. For a
+    convex loss, the points where it rests are exactly the minimisers of `loss + penalty`.
+    With minibatches and a decaying learning rate it ends near one, with some weights left
+    that noise keeps off zero: `dual_averaging_adam` removes those too.
+
+    Clipping gradients before it changes the problem: Adam hides that they are shorter, the
+    proximal step does not. Clip inside, with `prox_preconditioned` and a `metric`, or not
+    at all.
 
     Weights that have not seen a gradient (constant pixels, unused rows of an embedding)
     have v̂ = 0 and are cut to zero on the first step: right for L1, since they do not
@@ -269,10 +279,13 @@ def prox_adam(
         eps: Added to the root.
         eps_root: Added under the root.
         mu_dtype: Dtype of the mean of the gradients; that of the parameters if `None`.
+        window: Number of steps over which the choice of zeros is averaged, as
+            `dual_averaging_adam` explains; 1 for the proximal step alone.
         nesterov: Whether to use Nesterov momentum (NAdam).
         warmup_steps: Number of first steps without a proximal step.
         strength_schedule: A factor on the penalty: a number or an Optax schedule.
-        weight_decay: Decoupled weight decay beside the step, as in AdamW.
+        weight_decay: Decoupled weight decay beside the step, as in AdamW. It is no part
+            of the objective; for L2 that is, use `ElasticNet`.
         weight_decay_mask: The leaves that decay; by default `weights`.
 
     Returns:
@@ -296,10 +309,16 @@ def prox_adam(
         Yun, Lozano and Yang, *Adaptive proximal gradient methods for structured neural
         networks* (2021), algorithm 1 (ProxGen); Kingma and Ba, *Adam* (2015).
     """
+    for name, value in {"b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root}.items():
+        check_number(name, value)
+    scaler = functools.partial(
+        optax.scale_by_adam, b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov
+    )
     return prox_preconditioned(
-        _adam(b1, b2, eps, eps_root, mu_dtype, nesterov),
+        scaler,
         learning_rate,
         penalty,
+        window=window,
         warmup_steps=warmup_steps,
         strength_schedule=strength_schedule,
         weight_decay=weight_decay,
@@ -336,11 +355,14 @@ def dual_averaging_adam(
         q ← d · (z − w) / (n · learning_rate)
 
     A fixed point has −g = q ∈ ∂R(w) for every window, learning rate and start: it solves
-    `loss + penalty`. A window of 1 is `prox_adam`; without end it is regularized dual
-    averaging, but stays exact in float32, where that method's growing sums do not.
+    `loss + penalty`. A window of 1 is `prox_adam`; a window without end is, at a constant
+    learning rate and metric, regularized dual averaging.
 
-    Choose a window of about a quarter of the run to find an exact support, 100 to 1000
-    for networks; a weight needs about one and a half windows to come back to life.
+    A longer window tells smaller gradients from noise, and needs longer to let a weight
+    leave zero: about window · ln(|g|/(|g| − strength)) steps at a mean gradient g. A
+    quarter of the run finds exact supports. Change strengths gradually, or by
+    `strength_schedule`: a strength that is injected in a jump moves weights as far as a
+    window of steps.
 
     Args:
         learning_rate: A non-negative number or an Optax schedule.
@@ -354,7 +376,8 @@ def dual_averaging_adam(
         nesterov: Whether to use Nesterov momentum (NAdam).
         warmup_steps: Number of first steps without a proximal step.
         strength_schedule: A factor on the penalty: a number or an Optax schedule.
-        weight_decay: Decoupled weight decay beside the step, as in AdamW.
+        weight_decay: Decoupled weight decay beside the step, as in AdamW. It is no part
+            of the objective; for L2 that is, use `ElasticNet`.
         weight_decay_mask: The leaves that decay; by default `weights`.
 
     Returns:
@@ -384,28 +407,18 @@ def dual_averaging_adam(
         section 2; Yun, Lozano and Yang, *Adaptive proximal gradient methods* (2021), for
         the metric.
     """
-    return prox_preconditioned(
-        _adam(b1, b2, eps, eps_root, mu_dtype, nesterov),
+    return prox_adam(
         learning_rate,
         penalty,
+        b1,
+        b2,
+        eps,
+        eps_root,
+        mu_dtype,
         window=window,
+        nesterov=nesterov,
         warmup_steps=warmup_steps,
         strength_schedule=strength_schedule,
         weight_decay=weight_decay,
         weight_decay_mask=weight_decay_mask,
-    )
-
-
-def _adam(
-    b1: Scalar,
-    b2: Scalar,
-    eps: Scalar,
-    eps_root: Scalar,
-    mu_dtype: DTypeLike | None,
-    nesterov: bool,
-) -> Callable[[], optax.GradientTransformation]:
-    for name, value in {"b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root}.items():
-        check_number(name, value)
-    return functools.partial(
-        optax.scale_by_adam, b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov
     )

@@ -19,9 +19,9 @@ def add_l2_decay(
         g ← g + weight_decay · w
 
     Place it *before* the optimizer. It then minimises `loss + weight_decay/2 · Σ w²`
-    with any optimizer, as if the penalty stood in the loss, at a lower cost. An adaptive
-    optimizer divides it by its own scale, together with the gradient: under Adam its
-    strength relative to the loss is as in the loss, its shrinking per step is not.
+    with any optimizer, as if the penalty stood in the loss, at a lower cost. Under Adam
+    the objective is still this one, but each weight shrinks at its own speed: the decay
+    is divided by √v̂ together with the gradient.
 
     Args:
         weight_decay: Non-negative number, array, pytree prefix of the parameters, or an

@@ -88,7 +88,8 @@ def orthant_wise(
         An optimizer. `update` needs `params`.
 
     Raises:
-        TypeError: If a strength is no real number or the mask cannot choose leaves.
+        TypeError: If `optimizer` is no finished optimizer, a strength no real number, or
+            the mask cannot choose leaves.
         ValueError: If a concrete strength is negative or NaN or `window` below 1; when
             used, if the mask chooses nothing or `params` is missing.
 
@@ -104,14 +105,19 @@ def orthant_wise(
         Andrew and Gao, *Scalable training of L1-regularized log-linear models* (2007),
         section 3 (OWL-QN); the window is ours.
     """
-    as_mask(mask)
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        raise TypeError(
+            "optimizer must be a finished Optax optimizer such as optax.adam(1e-3), got "
+            f"{optimizer!r}."
+        )
+    mask = as_mask(mask)
     check_rate("strength", strength, scalar=False)
     check_window(window)
     averages = not is_number(window, 1)
     inner = optax.with_extra_args_support(optimizer)
 
     def penalty_at(count: Any) -> L1:
-        return L1(rate_at("strength", strength, count), mask=mask)
+        return L1(rate_at("strength", strength, count, scalar=False), mask=mask)
 
     def init(params: Params) -> OrthantState:
         count = jnp.zeros([], jnp.int32)
@@ -167,5 +173,5 @@ def _within_orthant(slot: Slot, q: Array) -> Array:
     """The update, cut where it would change a sign or leave zero uphill."""
     w, u = raise_precision(slot.leaf.value), raise_precision(slot.update)
     lands = (w != 0) & ((w + u) * jnp.sign(w) <= 0)
-    stays = (w == 0) & ~(u * q < 0)
+    stays = (w == 0) & (u * q >= 0)
     return jnp.where(lands, -w, jnp.where(stays, 0.0, u))

@@ -78,7 +78,8 @@ def proximal_l1(
         w ← sign(w + u) · max(|w + u| − learning_rate · strength, 0)
 
     Short for `proximal(L1(strength, mask=mask), learning_rate)`: last in the chain, after
-    plain SGD, it minimises `loss + strength · Σ |w|`, with exact zeros.
+    plain SGD, it minimises `loss + strength · Σ |w|`, with exact zeros. It does not know
+    of momentum: with it, use `prox_sgd` or `proximal(..., momentum=)`.
 
     Args:
         strength: Non-negative number, array or pytree prefix of the parameters.
