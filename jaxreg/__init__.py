@@ -14,6 +14,8 @@ from jaxreg.monitor import (
     weight_stats as weight_stats,
 )
 from jaxreg.operators import (
+    group_norm as group_norm,
+    group_soft_threshold as group_soft_threshold,
     magnitude as magnitude,
     soft_threshold as soft_threshold,
 )
@@ -22,7 +24,13 @@ from jaxreg.penalties import (
     L2 as L2,
     ElasticNet as ElasticNet,
     Entrywise as Entrywise,
+    ExclusiveLasso as ExclusiveLasso,
+    GroupLasso as GroupLasso,
+    GroupMCP as GroupMCP,
+    GroupSCAD as GroupSCAD,
+    L1Linf as L1Linf,
     Penalty as Penalty,
+    SparseGroupLasso as SparseGroupLasso,
     constant as constant,
     static as static,
 )
