@@ -73,7 +73,7 @@ class Groups(NamedTuple):
             jnp.expand_dims(numbers, _others(axes, ndim))
             for axes, ndim in zip(self.axes, self.ndims, strict=True)
         )
-        return parts if len(parts) > 1 else parts[0]
+        return parts[0] if len(parts) == 1 else parts
 
     def numbers(self, strength: Any) -> Any:
         """A strength that broadcasts to the (first) array, as numbers per group."""

@@ -444,7 +444,8 @@ class GroupMCP(_Radial):
 
     def length_value(self, length: Array, weight: Any, gamma: Any) -> Array:
         rising = weight * length - jnp.square(length) / (2 * gamma)
-        return jnp.where(length <= gamma * weight, rising, gamma * jnp.square(weight) / 2)
+        flat = gamma * jnp.square(weight) / 2
+        return jnp.where(length > gamma * weight, flat, rising)
 
     def length_prox(self, length: Array, step: Any, weight: Any, gamma: Any) -> Array:
         slack = jnp.where(step < gamma, 1 - step / gamma, 1.0)
@@ -505,7 +506,7 @@ class GroupSCAD(_Radial):
         bent = bent / (2 * (gamma - 1))
         flat = jnp.square(weight) * (gamma + 1) / 2
         rising = jnp.where(length <= weight, weight * length, bent)
-        return jnp.where(length <= gamma * weight, rising, flat)
+        return jnp.where(length > gamma * weight, flat, rising)
 
     def length_prox(self, length: Array, step: Any, weight: Any, gamma: Any) -> Array:
         soft = soft_threshold(length, step * weight)
