@@ -278,10 +278,10 @@ class Penalty(Record, abc.ABC):
 
     def __repr__(self) -> str:
         fields = dataclasses.fields(self)  # pyright: ignore[reportArgumentType]
-        # Options at their defaults go without saying, and the mask goes last.
+        # Options come last, the mask after all others; at their defaults they are not said.
         shown = [
             f"{field.name}={getattr(self, field.name)!r}"
-            for field in (*fields[1:], fields[0])
+            for field in sorted(fields, key=lambda f: (f.kw_only, f.name == "mask"))
             if not (field.kw_only and getattr(self, field.name) == field.default)
         ]
         return f"{type(self).__name__}({', '.join(shown)})"

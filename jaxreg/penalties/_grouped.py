@@ -69,15 +69,10 @@ class Grouped(Penalty):
         return self.groups_value(x, self._groups(x))
 
     def array_prox(self, x: Entries, step: Scalar, metric: Entries | None) -> Entries:
-        if metric is not None:
-            metric = jax.tree.map(
-                lambda d, x: jnp.broadcast_to(jnp.asarray(d, x.dtype), x.shape), metric, x
-            )
-        return self.groups_prox(x, self._groups(x), step, metric)
+        return _compiled_prox(self, x, step, metric)
 
     def array_critical_scale(self, gradient: Entries) -> Array:
-        scales = self.groups_critical_scale(gradient, self._groups(gradient))
-        return jnp.max(scales, initial=0.0)
+        return _compiled_critical_scale(self, gradient)
 
     def per_group(self, groups: Groups, strength: Any) -> Any:
         """The strength times the scale, for each group."""
@@ -185,6 +180,26 @@ class Grouped(Penalty):
         if self.together is not None:
             re.compile(self.together)
         super().__post_init__()
+
+
+# Equations are solved in loops, which JAX would otherwise compile anew at each call.
+
+
+@jax.jit
+def _compiled_prox(
+    penalty: Grouped, x: Entries, step: Scalar, metric: Entries | None
+) -> Entries:
+    if metric is not None:
+        metric = jax.tree.map(
+            lambda d, x: jnp.broadcast_to(jnp.asarray(d, x.dtype), x.shape), metric, x
+        )
+    return penalty.groups_prox(x, penalty._groups(x), step, metric)
+
+
+@jax.jit
+def _compiled_critical_scale(penalty: Grouped, gradient: Entries) -> Array:
+    scales = penalty.groups_critical_scale(gradient, penalty._groups(gradient))
+    return jnp.max(scales, initial=0.0)
 
 
 def _is_by_pattern(axis: Any) -> bool:

@@ -332,7 +332,7 @@ class ExclusiveLasso(Grouped):
 
     def groups_critical_scale(self, gradient: Entries, groups: Groups) -> Array:
         pulls = groups.largest(jax.tree.map(jnp.abs, gradient))
-        return jnp.where(pulls == 0, 0.0, jnp.inf)
+        return jnp.where(pulls == 0, 0.0, pulls * jnp.inf)
 
 
 class _Radial(Grouped):
