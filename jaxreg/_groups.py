@@ -289,8 +289,8 @@ def concave_root(
 
     The tangent of a concave function lies above it, so the root of any tangent is a
     lower bound, and tells on which side of the root its point is. Each step takes the
-    tangents at the lower bound and in the middle of the bracket: it halves the bracket
-    at least, and finishes at once on a straight piece.
+    tangents at the lower bound and in the (geometric) middle of the bracket: it halves
+    the bracket at least, and finishes at once on a straight piece.
 
     Args:
         newton: The root of the tangent at given points.
@@ -305,7 +305,7 @@ def concave_root(
 
     def step(_: Any, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bracket
-        middle = low + (high - low) / 2
+        middle = jnp.where(low > 0, jnp.sqrt(low) * jnp.sqrt(high), high / 2)
         tangent = constants(newton(middle))
         is_below = tangent > middle
         better = jnp.where(is_below, tangent, low)

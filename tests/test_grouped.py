@@ -169,6 +169,49 @@ def test_extreme_metrics_give_finite_numbers_and_gradients(cls):
                 close(reached, x, 1e-6, 0)
 
 
+def clipped_by_sorting(x, metric, threshold):
+    """The prox of L1Linf on one group, from the sorted magnitudes."""
+    sizes = np.abs(x)
+    if np.sum(metric * sizes) <= threshold:
+        return 0 * x
+    order = np.argsort(-sizes)
+    total, scale = np.cumsum((metric * sizes)[order]), np.cumsum(metric[order])
+    levels, following = (total - threshold) / scale, np.append(sizes[order][1:], 0.0)
+    level = levels[np.argmax(following <= levels)]
+    return np.clip(x, -level, level)
+
+
+def competed_by_sorting(x, metric, pull):
+    """The prox of ExclusiveLasso on one group, from the sorted d·|x|; pull = 2·t."""
+    sizes = np.abs(x)
+    order = np.argsort(-metric * sizes)
+    total, slope = np.cumsum(sizes[order]), np.cumsum(1 / metric[order])
+    thresholds = pull * total / (1 + pull * slope)
+    following = np.append((metric * sizes)[order][1:], 0.0)
+    threshold = thresholds[np.argmax(following <= thresholds)]
+    return np.sign(x) * np.maximum(sizes - threshold / metric, 0.0)
+
+
+@pytest.mark.parametrize("ratio", [1e3, 1e8])
+@pytest.mark.parametrize("size", [3, 50])
+def test_thresholds_are_those_found_by_sorting(ratio, size):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(size, 200), scale=2).astype(np.float32)
+    span = np.log(ratio) / 2
+    metric = np.float32(np.exp(rng.uniform(-span, span, x.shape)))
+    share = np.float32(10 ** rng.uniform(-6, -0.1, 200))
+    pulls = np.sum(np.float64(metric) * np.abs(x), axis=0)
+    # The sums lose digits where the largest of the metric decides nothing.
+    limits, rtol = np.float32(share * pulls), 1e-5 if ratio < 1e4 else 1e-2
+    clipped = prox(L1Linf(limits), x, 1.0, metric)
+    pull = np.float32(share / np.sum(1 / np.float64(metric), axis=0))
+    competed = prox(ExclusiveLasso(pull), x, 1.0, metric)
+    for i in range(200):
+        column, d = np.float64(x[:, i]), np.float64(metric[:, i])
+        close(clipped[:, i], clipped_by_sorting(column, d, float(limits[i])), rtol, rtol)
+        close(competed[:, i], competed_by_sorting(column, d, 2 * float(pull[i])), 1e-5)
+
+
 # Derivatives of the prox.
 
 

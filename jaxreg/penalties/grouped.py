@@ -312,7 +312,7 @@ class ExclusiveLasso(Grouped):
         sizes = jax.tree.map(jnp.abs, x)
         pull = 2 * step * self.per_group(groups, self.strength)
         pull = jnp.broadcast_to(pull, groups.shape)
-        own = 1 / (1 + pull)  # The equation over 1 + pull, so that pull may be infinite.
+        own, shared = _shares(pull)
 
         def newton(threshold: Array) -> Array:
             is_above = jax.tree.map(
@@ -320,8 +320,8 @@ class ExclusiveLasso(Grouped):
             )
             kept = jax.tree.map(lambda x, up: jnp.where(up, x, 0.0), sizes, is_above)
             rates = jax.tree.map(lambda d, up: jnp.where(up, 1 / d, 0.0), metric, is_above)
-            slope = own + (1 - own) * groups.total(rates)
-            root = (1 - own) * groups.total(kept) / jnp.where(slope == 0, 1.0, slope)
+            slope = own + shared * groups.total(rates)
+            root = shared * groups.total(kept) / jnp.where(slope == 0, 1.0, slope)
             return jnp.where(slope == 0, threshold, root)
 
         high = groups.largest(jax.tree.map(jnp.multiply, metric, sizes))
@@ -333,6 +333,16 @@ class ExclusiveLasso(Grouped):
     def groups_critical_scale(self, gradient: Entries, groups: Groups) -> Array:
         pulls = groups.largest(jax.tree.map(jnp.abs, gradient))
         return jnp.where(pulls == 0, 0.0, pulls * jnp.inf)
+
+
+def _shares(x: Array) -> tuple[Array, Array]:
+    """1/(1 + x) and x/(1 + x), to full precision, for x from 0 to infinity."""
+    is_large = x > 1
+    small, inverse = jnp.where(is_large, 1.0, x), 1 / jnp.where(is_large, x, 1.0)
+    return (
+        jnp.where(is_large, inverse / (1 + inverse), 1 / (1 + small)),
+        jnp.where(is_large, 1 / (1 + inverse), small / (1 + small)),
+    )
 
 
 class _Radial(Grouped):
