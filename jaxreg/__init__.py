@@ -1,5 +1,8 @@
 """Regularization for JAX that does what the formula says."""
 
+import importlib
+import typing
+
 from jaxreg.masks import (
     Mask as Mask,
     as_mask as as_mask,
@@ -14,14 +17,20 @@ from jaxreg.monitor import (
     weight_stats as weight_stats,
 )
 from jaxreg.operators import (
+    firm_threshold as firm_threshold,
     group_norm as group_norm,
     group_soft_threshold as group_soft_threshold,
+    hard_threshold as hard_threshold,
     magnitude as magnitude,
     soft_threshold as soft_threshold,
 )
 from jaxreg.penalties import (
+    L0 as L0,
     L1 as L1,
     L2 as L2,
+    MCP as MCP,
+    SCAD as SCAD,
+    CappedL1 as CappedL1,
     ElasticNet as ElasticNet,
     Entrywise as Entrywise,
     ExclusiveLasso as ExclusiveLasso,
@@ -29,6 +38,8 @@ from jaxreg.penalties import (
     GroupMCP as GroupMCP,
     GroupSCAD as GroupSCAD,
     L1Linf as L1Linf,
+    LHalf as LHalf,
+    LogSum as LogSum,
     Penalty as Penalty,
     SparseGroupLasso as SparseGroupLasso,
     constant as constant,
@@ -46,3 +57,13 @@ from jaxreg.transforms import (
     proximal as proximal,
     proximal_l1 as proximal_l1,
 )
+
+if typing.TYPE_CHECKING:
+    from jaxreg import plot as plot
+
+
+def __getattr__(name: str) -> object:
+    """Import `jaxreg.plot`, and with it matplotlib, only when it is used."""
+    if name == "plot":
+        return importlib.import_module("jaxreg.plot")
+    raise AttributeError(f"module 'jaxreg' has no attribute {name!r}")

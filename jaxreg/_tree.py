@@ -5,6 +5,7 @@ by *name*, never by container type, so that a mask or a strength written as a pl
 fits a `FrozenDict`, an `nnx.State` or a dataclass with the same names.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -169,7 +170,11 @@ def broadcast(
 
 
 def values_at(
-    prefix: Params, tree: Sequence[Leaf], picks: Sequence[bool], what: str
+    prefix: Params,
+    tree: Sequence[Leaf],
+    picks: Sequence[bool],
+    what: str,
+    advice: str = "",
 ) -> list[Any]:
     """The number or array in a pytree prefix for each picked leaf, ready to compute with.
 
@@ -178,6 +183,7 @@ def values_at(
         tree: All leaves and holes of the tree, as `walk` gives them.
         picks: Which of them are wanted.
         what: What the values are, for the error messages.
+        advice: A sentence for the error about a shape that does not fit.
 
     Returns:
         For each of `tree` a Python number, or an array of the leaf's compute dtype that
@@ -188,13 +194,15 @@ def values_at(
     """
     found = broadcast(entries_of(prefix), tree, what, picks)
     return [
-        _fitted(value, leaf, what) if pick else None
+        _fitted(value, leaf, what, advice) if pick else None
         for value, leaf, pick in zip(found, tree, picks, strict=True)
     ]
 
 
-def _fitted(value: Any, leaf: Leaf, what: str) -> Any:
-    """A strength for one leaf: of its dtype, and of a shape that broadcasts to it."""
+def _fitted(value: Any, leaf: Leaf, what: str, advice: str) -> Any:
+    """A value for one leaf: of its dtype, and of a shape that broadcasts to it."""
+    if not is_real(value):
+        raise TypeError(f"{what} must be numbers, got {value!r} for {leaf.path!r}.")
     if isinstance(value, float | int):
         return value
     shape, target = np.shape(value), np.shape(leaf.value)
@@ -205,7 +213,7 @@ def _fitted(value: Any, leaf: Leaf, what: str) -> Any:
     if not fits:
         raise ValueError(
             f"{what} must broadcast against the leaf {leaf.path!r} of shape {target}, got "
-            f"shape {shape}. (For a path of strengths, `jax.vmap` over the penalty.)"
+            f"shape {shape}. {advice}".rstrip()
         )
     return jnp.asarray(value, compute_dtype(leaf.value.dtype))
 
@@ -231,6 +239,17 @@ def raise_precision(x: Any) -> Array:
     return jnp.asarray(x, compute_dtype(x))
 
 
+def is_real(value: Any) -> bool:
+    """Whether `value` is a real number or an array (or tracer) of real numbers."""
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, float | int):
+        return True
+    return isinstance(value, Array | np.ndarray | np.generic) and any(
+        jnp.issubdtype(value.dtype, family) for family in (np.floating, np.integer)
+    )
+
+
 def is_concrete(value: Any) -> bool:
     """Whether the numbers in `value` can be looked at (it is not being traced)."""
     return isinstance(value, int | float | np.ndarray | np.generic) or (
@@ -238,6 +257,31 @@ def is_concrete(value: Any) -> bool:
         and not isinstance(value, Tracer)
         and value.is_fully_addressable
     )
+
+
+def times(a: Any, b: Any) -> Any:
+    """The product a · b, with ∞ · 0 = 0."""
+    if isinstance(a, float | int) and math.isfinite(a):
+        return a * b
+    if isinstance(b, float | int):
+        return 0.0 if b == 0 else a * b
+    return jnp.where(b == 0, 0.0, a) * b
+
+
+def check_number(name: str, value: Any, *, above: float | None = None) -> None:
+    """Refuse what cannot be a single strength, rate or step.
+
+    As `check_numbers`, but neither a pytree nor an array of several numbers will do.
+
+    Raises:
+        TypeError: If `value` is not a real number.
+        ValueError: If it is an array, NaN or too small.
+    """
+    if not jax.tree_util.all_leaves([value]):
+        raise TypeError(f"{name} must be a real number, got {value!r}.")
+    check_numbers(name, value, above=above)
+    if np.ndim(value) > 0:
+        raise ValueError(f"{name} must be a scalar, got shape {np.shape(value)}.")
 
 
 def check_numbers(name: str, value: Any, *, above: float | None = None) -> None:
@@ -255,16 +299,14 @@ def check_numbers(name: str, value: Any, *, above: float | None = None) -> None:
         ValueError: If a number is NaN or too small.
     """
     parts = jax.tree.leaves(value, is_leaf=lambda x: x is None)
-    if not parts:
-        raise TypeError(f"{name} must be a number, got {value!r}.")
+    if not parts or callable(value):
+        raise TypeError(f"{name} must be a real number, got {value!r}.")
     for part in parts:
-        if not is_concrete(part) or isinstance(part, bool):
-            if isinstance(part, Array):
-                continue
-            raise TypeError(f"{name} must be a number, got {part!r}.")
+        if not is_real(part):
+            raise TypeError(f"{name} must be a real number, got {part!r}.")
+        if not is_concrete(part):
+            continue
         numbers = np.asarray(part)
-        if not jnp.isrealobj(numbers) or numbers.dtype == bool:
-            raise TypeError(f"{name} must be real, got {part!r} ({numbers.dtype}).")
         good = numbers >= 0 if above is None else numbers > above
         if not np.all(good):
             bound = "non-negative" if above is None else f"greater than {above:g}"

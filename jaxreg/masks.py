@@ -28,9 +28,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jax.core import Tracer
 
-from jaxreg._tree import Leaf, Names, Params, broadcast, listing, walk
+from jaxreg._tree import (
+    Leaf,
+    Names,
+    Params,
+    broadcast,
+    listing,
+    raise_precision,
+    walk,
+)
 
 
 class Mask(abc.ABC):
@@ -73,6 +82,13 @@ class Mask(abc.ABC):
         return jax.tree.unflatten(
             jax.tree.structure(params),
             [pick for leaf, pick in picks if not leaf.is_hole],
+        )
+
+    def __bool__(self) -> bool:
+        raise TypeError(
+            f"The mask {self!r} is neither true nor false by itself. To combine masks use "
+            "&, | and ~ (not `and`, `or`, `not`); to hand one to Optax pass its function "
+            "of the parameters, mask.of: optax.masked(transform, jaxreg.weights.of)."
         )
 
     def __and__(self, other: "MaskLike") -> "Mask":
@@ -216,7 +232,8 @@ biases have two axes, are right too. Left out are leaves called `bias`, `b`, `in
 `offset` or `scale` (alone, numbered, or as a word of a longer name: `b1`, `bias_n`,
 `logit_scale`), and `weight`, `beta` and `gamma` of a normalisation layer, known by its
 name (`norm`, `LayerNorm_0`, `bn1`, `ln_f`) or, in an Equinox module, by its class. A
-bare array is a weight, and so is a coefficient vector called `beta`.
+bare array is a weight, and so are a coefficient vector called `beta` and whatever has no
+name: in tuples `(W, b)` say which is which, with a pytree of bools.
 """
 
 everything: Mask = _Rule("everything", lambda leaf: True)
@@ -301,6 +318,8 @@ def as_mask(mask: MaskLike) -> Mask:
             "A mask must choose leaves, got None. Leave it out for the default "
             "(jaxreg.weights), or pass jaxreg.everything for every leaf."
         )
+    if isinstance(mask, type):
+        raise TypeError(f"A mask must choose leaves, got {mask}.")
     if callable(mask) and jax.tree_util.all_leaves([mask]):
         return _Function(mask)
     entries = tuple((leaf.names, _as_bool(leaf)) for leaf in walk(mask) if not leaf.is_hole)
@@ -341,6 +360,8 @@ def chosen(mask: Mask, tree: Sequence[Leaf], params: Params) -> list[bool]:
         TypeError: If a complex-valued leaf is chosen.
         ValueError: If there are leaves, but none of them is chosen.
     """
+    if params is None:
+        raise TypeError("Parameters must be a pytree of arrays, got None.")
     picks = [
         pick and leaf.is_parameter
         for leaf, pick in zip(tree, mask.choose(tree, params), strict=True)
@@ -368,3 +389,14 @@ def chosen(mask: Mask, tree: Sequence[Leaf], params: Params) -> list[bool]:
             "`optax.inject_hyperparams`, wrap a mask function: jaxreg.as_mask(function).)"
         )
     return picks
+
+
+def chosen_arrays(params: Params, mask: MaskLike) -> dict[Names, Array]:
+    """The regularized leaves by name, as arrays of at least float32."""
+    tree = list(walk(params))
+    picks = chosen(as_mask(mask), tree, params)
+    return {
+        leaf.names: raise_precision(leaf.value)
+        for leaf, pick in zip(tree, picks, strict=True)
+        if pick
+    }

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxreg._tree import Names, Params, raise_precision, walk
-from jaxreg.masks import MaskLike, as_mask, chosen, weights
+from jaxreg._tree import Params, walk
+from jaxreg.masks import MaskLike, as_mask, chosen, chosen_arrays, weights
 from jaxreg.penalties import Penalty
 
 
@@ -42,7 +42,7 @@ def weight_stats(params: Params, mask: MaskLike = weights) -> dict[str, Array]:
         {'kernel/mean_abs': 1.75, 'kernel/max_abs': 4.0, 'kernel/norm': 5.0,
          'kernel/zero_fraction': 0.5}
     """
-    arrays = _chosen_arrays(params, mask)
+    arrays = chosen_arrays(params, mask)
     sums = {names: _Sums.of(x) for names, x in arrays.items()}
     if not sums:
         return {}
@@ -72,19 +72,9 @@ def sparsity(params: Params, mask: MaskLike = weights) -> Array:
         >>> sparsity(params)
         Array(0.5, dtype=float32)
     """
-    arrays = _chosen_arrays(params, mask).values()
+    arrays = chosen_arrays(params, mask).values()
     zeros = sum((_count_zeros(x) for x in arrays), start=jnp.zeros(()))
     return zeros / max(1, sum(x.size for x in arrays))
-
-
-def _chosen_arrays(params: Params, mask: MaskLike) -> dict[Names, Array]:
-    tree = list(walk(params))
-    picks = chosen(as_mask(mask), tree, params)
-    return {
-        leaf.names: raise_precision(leaf.value)
-        for leaf, pick in zip(tree, picks, strict=True)
-        if pick
-    }
 
 
 def _count_zeros(x: Array) -> Array:
@@ -228,6 +218,8 @@ def describe(what: Penalty | MaskLike, params: Params) -> Description:
         terms = what.at_leaves(tree, params)
         words = ["" if term is None else _in_words(term) for term in terms]
     else:
+        if isinstance(what, type):
+            raise TypeError(f"describe needs a penalty or a mask, got {what}.")
         picks = chosen(as_mask(what), tree, params)
         words = ["yes" if pick else "" for pick in picks]
     return Description(
@@ -251,6 +243,8 @@ class _Text(str):
 
 def _in_words(term: Penalty) -> str:
     def shown(value: Any) -> _Text:
+        if np.size(value) == 0:
+            return _Text("none")
         low, high = float(np.min(value)), float(np.max(value))
         return _Text(f"{low:g}" if low == high else f"{low:g}..{high:g}")
 

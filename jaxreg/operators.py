@@ -52,11 +52,71 @@ def magnitude(x: Array) -> Array:
     Returns:
         Array of the shape and dtype of `x`.
 
+    Raises:
+        TypeError: If `x` is complex.
+
     Example:
         >>> float(jax.grad(magnitude)(0.0)), float(jax.grad(jnp.abs)(0.0))
         (0.0, 1.0)
     """
+    if jnp.iscomplexobj(x):
+        raise TypeError(f"magnitude is for real arrays, got dtype {jnp.result_type(x)}.")
     return x * jax.lax.stop_gradient(jnp.sign(x))
+
+
+def hard_threshold(x: Array, threshold: Scalar) -> Array:
+    """Set every entry of `x` to zero that is not larger than `threshold` in size.
+
+        argmin_z  ½t²·1[z ≠ 0] + ½(z − x)²  =  x where |x| > t, else 0
+
+    Mind the square: the proximal operator of `strength · #{w ≠ 0}` has the threshold
+    √(2·step·strength), not step·strength.
+
+    Args:
+        x: Array of any shape.
+        threshold: The non-negative `t`: a scalar, or an array that broadcasts to `x`.
+
+    Returns:
+        Array of the shape of `x`, exactly zero wherever `|x| <= threshold`.
+
+    Example:
+        >>> hard_threshold(jnp.array([-3.0, -0.5, 0.0, 2.0]), 1.0)
+        Array([-3.,  0.,  0.,  2.], dtype=float32)
+
+    References:
+        Blumensath and Davies, *Iterative thresholding for sparse approximations* (2008),
+        section 2.
+    """
+    return jnp.where(jnp.abs(x) <= threshold, 0.0, x)
+
+
+def firm_threshold(x: Array, threshold: Scalar, keep: Scalar) -> Array:
+    """Zero below `threshold`, unchanged above `keep`, and a straight line between.
+
+        0                                            |x| ≤ threshold
+        sign(x)·keep·(|x| − threshold)/(keep − threshold)    |x| ≤ keep
+        x                                            beyond
+
+    This is the proximal operator of `MCP` for steps below its gamma.
+
+    Args:
+        x: Array of any shape.
+        threshold: Non-negative scalar or array that broadcasts to `x`.
+        keep: Likewise; larger than `threshold`.
+
+    Returns:
+        Array of the shape of `x`.
+
+    Example:
+        >>> firm_threshold(jnp.array([0.9, 1.5, -5.0]), 1.0, 2.0)
+        Array([ 0.,  1., -5.], dtype=float32)
+
+    References:
+        Gao and Bruce, *WaveShrink with firm shrinkage* (1997), section 2.
+    """
+    width = keep - threshold
+    slope = jnp.where(width > 0, keep / jnp.where(width > 0, width, 1.0), 1.0)
+    return jnp.where(jnp.abs(x) <= keep, slope * soft_threshold(x, threshold), x)
 
 
 def group_norm(x: Array, axis: Axis = -1) -> Array:

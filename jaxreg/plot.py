@@ -16,8 +16,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxreg._tree import Params, raise_precision, walk
-from jaxreg.masks import MaskLike, as_mask, chosen, weights
+from jaxreg._tree import Params, raise_precision
+from jaxreg.masks import MaskLike, chosen_arrays, weights
 from jaxreg.penalties import Penalty
 
 try:
@@ -61,9 +61,8 @@ def histogram(
     """
     if bins < 1:
         raise ValueError(f"bins must be at least 1, got {bins}.")
-    tree = list(walk(params))
-    picks = zip(tree, chosen(as_mask(mask), tree, params), strict=True)
-    values = np.concatenate([_numbers(leaf.value).ravel() for leaf, pick in picks if pick])
+    arrays = [np.ravel(x) for x in chosen_arrays(params, mask).values()]
+    values = np.concatenate([np.zeros(0, np.float32), *arrays])
     if not np.all(np.isfinite(values)):
         raise ValueError(
             "The weights must be finite, but some are infinite or NaN: did the training "
@@ -78,13 +77,15 @@ def histogram(
     ax = _axes(ax)
     ax.bar(edges[:-1], counts, width, align="edge", color=BLUE, label="other weights")
     ax.bar([0.0], [zeros], 0.8 * width, color=RED, label="exactly zero", zorder=3)
+    # Axes that share this one may need more.
+    ax.set_ylim(0.6, max(ax.get_ylim()[1], 8.0 * max(1, zeros, *counts)))
     ax.set_yscale("log")
-    ax.set_ylim(0.6, 8.0 * max(1, zeros, *counts))
     ax.set_xlabel("weight")
     ax.set_ylabel("count")
     share = 100 * zeros / max(1, values.size)
     ax.text(
-        *(0.97, 0.95),
+        0.97,
+        0.95,
         f"{share:.1f} % exactly zero",
         transform=ax.transAxes,
         ha="right",

@@ -1,6 +1,7 @@
 """Every example in the documentation runs, and every public name has one."""
 
 import doctest
+import functools
 import importlib
 import inspect
 import pathlib
@@ -23,6 +24,7 @@ PUBLIC = {
 }
 NAMES = {
     **PUBLIC,
+    "functools": functools,
     "jax": jax,
     "jaxreg": jaxreg,
     "jnp": jnp,

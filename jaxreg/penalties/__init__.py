@@ -26,3 +26,11 @@ from jaxreg.penalties.grouped import (
     L1Linf as L1Linf,
     SparseGroupLasso as SparseGroupLasso,
 )
+from jaxreg.penalties.nonconvex import (
+    L0 as L0,
+    MCP as MCP,
+    SCAD as SCAD,
+    CappedL1 as CappedL1,
+    LHalf as LHalf,
+    LogSum as LogSum,
+)

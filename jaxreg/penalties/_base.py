@@ -13,8 +13,11 @@ from jaxreg._tree import (
     Leaf,
     Params,
     Scalar,
+    check_number,
     check_numbers,
+    is_real,
     raise_precision,
+    times,
     values_at,
     walk,
 )
@@ -73,7 +76,13 @@ class Penalty(Record, abc.ABC):
     """
 
     is_convex: ClassVar[bool] = True
-    """Whether R is a convex function; its prox is then nonexpansive."""
+    """Whether R is convex; its prox is then firmly nonexpansive."""
+    is_finite: ClassVar[bool] = True
+    """Whether R(w) < ∞ for all w; a constraint is not."""
+    takes_metric: ClassVar[bool] = True
+    """Whether the prox is known in every diagonal metric."""
+    min_ndim: ClassVar[int] = 0
+    """The fewest axes of an array that it is for."""
 
     mask: MaskLike = static(default=weights, kw_only=True)
 
@@ -123,10 +132,17 @@ class Penalty(Record, abc.ABC):
             A pytree of the structure and the dtypes of `params`.
 
         Raises:
-            ValueError: If a concrete `step` is negative or NaN, or `metric` does not
-                match `params`.
+            TypeError: If `step` or `metric` are no real numbers.
+            ValueError: If a concrete `step` is negative or NaN, or no scalar; if a
+                concrete `metric` is not positive or does not match `params`.
         """
-        check_numbers("step", step)
+        check_number("step", step)
+        if metric is not None:
+            check_numbers("The metric", metric, above=0.0)
+        return self.unchecked_prox(params, step, metric)
+
+    def unchecked_prox(self, params: Params, step: Scalar, metric: Params | None) -> Params:
+        """`prox` without looking at the numbers: inside a transform NaN gives NaN."""
         tree = list(walk(params))
         blocks = _disjoint(self.blocks(tree, params))
         moved = [leaf.value for leaf in tree]
@@ -139,6 +155,22 @@ class Penalty(Record, abc.ABC):
                 moved[place] = z
         present = [z for leaf, z in zip(tree, moved, strict=True) if not leaf.is_hole]
         return jax.tree.unflatten(jax.tree.structure(params), present)
+
+    def check_prox(self, *, in_metric: bool) -> None:
+        """Refuse a prox that is not known, in a diagonal metric or in none.
+
+        Args:
+            in_metric: Whether the metric is diagonal and not uniform.
+
+        Raises:
+            ValueError: If the prox is not known.
+        """
+        if in_metric and not self.takes_metric:
+            raise ValueError(
+                f"{type(self).__name__} has no closed prox in a diagonal metric, such as "
+                "that of prox_adam. Use it with prox_sgd, whose metric is uniform, or as "
+                "a term of the loss: loss + penalty(params)."
+            )
 
     def strength_max(self, gradients: Params) -> Array:
         """The smallest strength at which zero is the solution.
@@ -162,7 +194,8 @@ class Penalty(Record, abc.ABC):
             Array(0.7, dtype=float32)
         """
         strengths = strength_fields(self)
-        if len(strengths) == 1 and np.shape(getattr(self, strengths[0])) == ():
+        only = [getattr(self, name) for name in strengths]
+        if len(only) == 1 and is_real(only[0]) and np.ndim(only[0]) == 0:
             unit = self._with(**{strengths[0]: 1.0})
         else:
             unit = self
@@ -211,9 +244,9 @@ class Penalty(Record, abc.ABC):
 
     def __mul__(self, factor: Scalar) -> "Penalty":
         """Scale all strengths by a non-negative number."""
-        check_numbers("A penalty's factor", factor)
+        check_number("A penalty's factor", factor)
         scaled = {
-            name: jax.tree.map(lambda x: x * factor, getattr(self, name))
+            name: jax.tree.map(lambda x: times(x, factor), getattr(self, name))
             for name in strength_fields(self)
         }
         return self._with(**scaled)
@@ -239,9 +272,19 @@ class Penalty(Record, abc.ABC):
         `None` for the leaves that are not chosen.
         """
         picks = chosen(as_mask(self.mask), tree, params)
+        for leaf, pick in zip(tree, picks, strict=True):
+            if pick and np.ndim(leaf.value) < self.min_ndim:
+                raise ValueError(
+                    f"{type(self).__name__} is for leaves with at least {self.min_ndim} "
+                    f"axes, but {leaf.path!r} has shape {np.shape(leaf.value)}. Choose "
+                    "leaves by a mask: mask=jaxreg.weights & jaxreg.matrices."
+                )
         names = traced_fields(self)
+        advice = "(For a path of strengths, `jax.vmap` over the penalty.)"
         columns = [
-            values_at(getattr(self, name), tree, picks, f"{type(self).__name__}.{name}")
+            values_at(
+                getattr(self, name), tree, picks, f"{type(self).__name__}.{name}", advice
+            )
             for name in names
         ]
         return [
@@ -291,6 +334,13 @@ def _terms(penalty: Penalty) -> tuple[Penalty, ...]:
     return getattr(penalty, "terms", (penalty,))
 
 
+def _refuse_mask(penalty: Penalty) -> None:
+    if penalty.mask != weights:
+        raise TypeError(
+            "A combined penalty has no mask of its own: give masks to its terms."
+        )
+
+
 class Block(NamedTuple):
     """Leaves that a formula is applied to at once, and the penalty that has it."""
 
@@ -320,7 +370,7 @@ def _disjoint(blocks: list[Block]) -> list[Block]:
     for places, term in blocks:
         for place in places:
             if place in taken:
-                raise ValueError(_no_prox([taken[place], term]))
+                Sum((taken[place], term)).check_prox(in_metric=False)
             taken[place] = term
     return blocks
 
@@ -335,6 +385,7 @@ def _prox_block(
     first, metric = metrics[0], _joined(metrics)
     if np.ndim(first) == 0 and all(other is first for other in metrics):
         step, metric = step / first, None  # A uniform metric is a shorter step.
+    term.check_prox(in_metric=metric is not None)
     moved = jax.tree.leaves(term.array_prox(x, step, metric))
     return [z.astype(value.dtype) for z, value in zip(moved, values, strict=True)]
 
@@ -365,7 +416,7 @@ class Sum(Penalty):
         return Sum(tuple(term * factor for term in self.terms))
 
     def __post_init__(self) -> None:
-        """Nothing to check: the terms are penalties already."""
+        _refuse_mask(self)
 
     def __repr__(self) -> str:
         return " + ".join(map(repr, self.terms))
@@ -373,26 +424,26 @@ class Sum(Penalty):
     def array_value(self, x: Array) -> Array:
         return sum((t.array_value(x) for t in self.terms), start=jnp.zeros((), x.dtype))
 
+    def check_prox(self, *, in_metric: bool) -> None:
+        kinds = [type(term).__name__ for term in self.terms]
+        combined = _COMBINED.get(frozenset(kinds))
+        advice = f"Use {combined}" if combined else "Give them disjoint masks"
+        raise ValueError(
+            f"The terms of a sum must not meet on the same leaf for a prox or a critical "
+            f"strength, but {' and '.join(kinds)} do: the prox of a sum is not the sum of "
+            f"the proxes. {advice}."
+        )
+
     def array_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:
-        raise ValueError(_no_prox(list(self.terms)))
+        raise AssertionError("check_prox refuses this")
 
     def array_critical_scale(self, gradient: Array) -> Array:
-        raise ValueError(_no_prox(list(self.terms)))
+        self.check_prox(in_metric=False)
+        raise AssertionError("check_prox refuses this")
 
 
 def _sum_of(terms: list[Penalty], leaf: Leaf) -> Penalty | None:
     return Sum(tuple(terms)) if len(terms) > 1 else next(iter(terms), None)
-
-
-def _no_prox(terms: list[Penalty]) -> str:
-    kinds = [type(term).__name__ for term in terms]
-    combined = _COMBINED.get(frozenset(kinds))
-    advice = f"Use {combined}" if combined else "Give them disjoint masks"
-    return (
-        f"The terms of a sum must not meet on the same leaf for a prox or a critical "
-        f"strength, but {' and '.join(kinds)} do: the prox of a sum is not the sum of "
-        f"the proxes. {advice}."
-    )
 
 
 class Toward(Penalty):
@@ -406,7 +457,7 @@ class Toward(Penalty):
         picks = [term is not None for term in terms]
         references = values_at(self.reference, tree, picks, "The reference")
         return [
-            term and Toward(term, reference)
+            term and self._with(penalty=term, reference=reference)
             for term, reference in zip(terms, references, strict=True)
         ]
 
@@ -415,9 +466,18 @@ class Toward(Penalty):
         picks = _picks(blocks, tree)
         references = values_at(self.reference, tree, picks, "The reference")
         return [
-            Block(places, Toward(term, _joined([references[place] for place in places])))
+            Block(
+                places,
+                self._with(
+                    penalty=term,
+                    reference=_joined([references[place] for place in places]),
+                ),
+            )
             for places, term in blocks
         ]
+
+    def check_prox(self, *, in_metric: bool) -> None:
+        self.penalty.check_prox(in_metric=in_metric)
 
     def strength_max(self, gradients: Params) -> Array:
         return self.penalty.strength_max(gradients)
@@ -426,7 +486,14 @@ class Toward(Penalty):
         return Toward(self.penalty * factor, self.reference)
 
     def __post_init__(self) -> None:
-        """Nothing to check here: the reference is matched with the parameters."""
+        _refuse_mask(self)
+        for leaf in walk(self.reference):
+            if not (leaf.is_hole or hasattr(leaf.value, "dtype")):
+                raise TypeError(
+                    f"The reference must be a pytree of arrays, got {leaf.value!r}."
+                )
+        # A copy: the initial parameters, a common reference, may be donated.
+        object.__setattr__(self, "reference", jax.tree.map(jnp.copy, self.reference))
 
     def __repr__(self) -> str:
         return f"{self.penalty!r}.toward(...)"

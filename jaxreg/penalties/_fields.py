@@ -10,11 +10,12 @@ import dataclasses
 from typing import Any, dataclass_transform
 
 import jax
+import numpy as np
 
-from jaxreg._tree import check_numbers
+from jaxreg._tree import check_numbers, is_concrete, is_real
 
 
-def static(default: Any = dataclasses.MISSING, *, kw_only: bool = False) -> Any:
+def static(*, default: Any = dataclasses.MISSING, kw_only: bool = False) -> Any:
     """A field that is no strength and never traced: a mask, an axis.
 
     Args:
@@ -26,7 +27,7 @@ def static(default: Any = dataclasses.MISSING, *, kw_only: bool = False) -> Any:
 
     Example:
         >>> class TopicL1(L1):
-        ...     topic: str = static("images")
+        ...     topic: str = static(default="images")
         >>> TopicL1(0.1)
         TopicL1(strength=0.1, topic='images')
     """
@@ -34,7 +35,7 @@ def static(default: Any = dataclasses.MISSING, *, kw_only: bool = False) -> Any:
     return dataclasses.field(default=default, kw_only=kw_only, metadata=metadata)
 
 
-def constant(default: Any = dataclasses.MISSING, *, above: float | None = None) -> Any:
+def constant(*, default: Any = dataclasses.MISSING, above: float | None = None) -> Any:
     """A traced number that shapes the formula, and that `penalty * c` leaves alone.
 
     Args:
@@ -46,7 +47,7 @@ def constant(default: Any = dataclasses.MISSING, *, above: float | None = None) 
 
     Example:
         >>> class Bent(L1):
-        ...     knee: float = constant(1.0, above=0.0)
+        ...     knee: float = constant(default=1.0, above=0.0)
         >>> Bent(0.1) * 2
         Bent(strength=0.2, knee=1.0)
     """
@@ -95,7 +96,14 @@ class Record:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        dataclasses.dataclass(frozen=True, repr=False)(cls)
+        for name, value in vars(cls).items():
+            is_new = not any(hasattr(base, name) for base in cls.__mro__[1:])
+            if is_real(value) and is_new and name not in cls.__annotations__:
+                raise TypeError(
+                    f"The field {cls.__name__}.{name} needs a type annotation to be a "
+                    f"field: `{name}: float = {value}`."
+                )
+        dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
         traced = traced_fields(cls)
         fields = dataclasses.fields(cls)  # pyright: ignore[reportArgumentType]
         fixed = [field.name for field in fields if field.name not in traced]
@@ -112,3 +120,16 @@ class Record:
             return rebuild(cls, dict(zip(names, values, strict=True)))
 
         jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are of one kind, with equal fields, arrays entry by entry."""
+        ours, kind = jax.tree.flatten(self)
+        theirs, other_kind = jax.tree.flatten(other)
+        return kind == other_kind and all(
+            x is y or (is_concrete(x) and is_concrete(y) and np.array_equal(x, y))
+            for x, y in zip(ours, theirs, strict=True)
+        )
+
+    def __hash__(self) -> int:
+        """Equal records have equal structures; arrays cannot be hashed."""
+        return hash(jax.tree.structure(self))

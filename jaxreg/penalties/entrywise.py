@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxreg._tree import Scalar
+from jaxreg._tree import Scalar, check_numbers, times
 from jaxreg.masks import MaskLike, weights
 from jaxreg.operators import magnitude, soft_threshold
 from jaxreg.penalties._base import Penalty, Strength
@@ -54,7 +54,7 @@ class Entrywise(Penalty):
 
     def array_critical_scale(self, gradient: Array) -> Array:
         pull, slope = jnp.abs(gradient), self.slope_at_zero()
-        return jnp.max(jnp.where(pull > 0, pull / slope, 0.0), initial=0.0)
+        return jnp.max(jnp.where(pull == 0, 0.0, pull / slope), initial=0.0)
 
 
 class L1(Entrywise):
@@ -94,10 +94,10 @@ class L1(Entrywise):
     strength: Strength = 1.0
 
     def entry_value(self, x: Array) -> Array:
-        return self.strength * magnitude(x)
+        return times(self.strength, magnitude(x))
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
-        return soft_threshold(x, step * self.strength)
+        return soft_threshold(x, times(self.strength, step))
 
     def slope_at_zero(self) -> Scalar:
         return self.strength
@@ -146,10 +146,15 @@ class L2(Entrywise):
         Returns:
             `L2(weight_decay / 2)`.
 
+        Raises:
+            TypeError: If `weight_decay` is not a real number.
+            ValueError: If a concrete `weight_decay` is negative or NaN.
+
         Example:
             >>> L2.from_weight_decay(0.1)
             L2(strength=0.05)
         """
+        check_numbers("weight_decay", weight_decay)
         return cls(jax.tree.map(lambda x: x / 2, weight_decay), mask=mask)
 
     @property
@@ -158,13 +163,13 @@ class L2(Entrywise):
         return jax.tree.map(lambda x: 2 * x, self.strength)
 
     def entry_value(self, x: Array) -> Array:
-        return self.strength * jnp.square(x)
+        return times(self.strength, jnp.square(x))
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
-        return x / (1 + 2 * step * self.strength)
+        return x / (1 + 2 * times(self.strength, step))
 
     def slope_at_zero(self) -> Scalar:
-        return 0.0 * self.strength
+        return 0.0
 
 
 class ElasticNet(Entrywise):
@@ -199,10 +204,10 @@ class ElasticNet(Entrywise):
     l2: Strength = 1.0
 
     def entry_value(self, x: Array) -> Array:
-        return self.l1 * magnitude(x) + self.l2 * jnp.square(x)
+        return L1(self.l1).entry_value(x) + L2(self.l2).entry_value(x)
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
-        return soft_threshold(x, step * self.l1) / (1 + 2 * step * self.l2)
+        return L2(self.l2).entry_prox(L1(self.l1).entry_prox(x, step), step)
 
     def slope_at_zero(self) -> Scalar:
         return self.l1

@@ -21,6 +21,8 @@ from jaxreg.operators import magnitude, soft_threshold
 from jaxreg.penalties._base import Strength
 from jaxreg.penalties._fields import constant, static
 from jaxreg.penalties._grouped import Axes, Grouped, Scale, check_per_group
+from jaxreg.penalties.entrywise import Entrywise
+from jaxreg.penalties.nonconvex import MCP, SCAD
 
 
 class GroupLasso(Grouped):
@@ -356,15 +358,14 @@ class _Radial(Grouped):
     takes_metric: ClassVar[bool] = False
 
     @abc.abstractmethod
-    def length_value(self, length: Array, weight: Any, gamma: Any) -> Array:
-        """r(length), where `weight` is strength · scale."""
+    def of_lengths(self, groups: Groups) -> Entrywise:
+        """The penalty r, with the strengths of the groups."""
 
-    @abc.abstractmethod
-    def length_prox(self, length: Array, step: Any, weight: Any, gamma: Any) -> Array:
-        """argmin_n  step·r(n) + ½(n − length)²."""
+    def check_prox(self, *, in_metric: bool) -> None:
+        """Nothing to refuse yet: the shape of a metric says whether it will do."""
 
     def groups_value(self, x: Entries, groups: Groups) -> Array:
-        return jnp.sum(self.length_value(norms(groups, x), *self._numbers(groups)))
+        return jnp.sum(self.of_lengths(groups).entry_value(norms(groups, x)))
 
     def array_prox(self, x: Entries, step: Scalar, metric: Entries | None) -> Entries:
         if metric is not None:
@@ -374,21 +375,15 @@ class _Radial(Grouped):
     def groups_prox(
         self, x: Entries, groups: Groups, step: Any, metric: Entries | None
     ) -> Entries:
-        lengths, (weight, gamma) = norms(groups, x), self._numbers(groups)
-        moved = self.length_prox(lengths, step, weight, gamma)
-        removed = (moved == 0) & (step * weight > 0)
-        factor = jnp.where(
-            moved == lengths, 1.0, moved / jnp.where(lengths == 0, 1.0, lengths)
-        )
+        lengths, penalty = norms(groups, x), self.of_lengths(groups)
+        moved = penalty.entry_prox(lengths, step)
+        removed = (moved == 0) & (step * penalty.slope_at_zero() > 0)
+        factor = moved / jnp.where(lengths == 0, 1.0, lengths)
+        factor = jnp.where(moved == lengths, 1.0, factor)
         return scaled(groups, x, factor, removed)
 
     def groups_critical_scale(self, gradient: Entries, groups: Groups) -> Array:
-        return quotient(norms(groups, gradient), self._numbers(groups)[0])
-
-    def _numbers(self, groups: Groups) -> tuple[Any, Any]:
-        values = vars(self)
-        weight = self.per_group(groups, values["strength"])
-        return weight, groups.numbers(values["gamma"])
+        return quotient(norms(groups, gradient), self.of_lengths(groups).slope_at_zero())
 
     def _metric_of_groups(self, groups: Groups, metric: Any) -> Any:
         """The metric as one number for each group, if its shape says that it is."""
@@ -452,25 +447,17 @@ class GroupMCP(_Radial):
     gamma: Strength = constant(default=3.0, above=0.0)
     axis: Axes = static(default=-1)
 
-    def length_value(self, length: Array, weight: Any, gamma: Any) -> Array:
-        rising = weight * length - jnp.square(length) / (2 * gamma)
-        flat = gamma * jnp.square(weight) / 2
-        return jnp.where(length > gamma * weight, flat, rising)
-
-    def length_prox(self, length: Array, step: Any, weight: Any, gamma: Any) -> Array:
-        slack = jnp.where(step < gamma, 1 - step / gamma, 1.0)
-        firm = soft_threshold(length, step * weight) / slack
-        firm = jnp.where(length <= gamma * weight, firm, length)
-        hard = jnp.where(length <= weight * jnp.sqrt(gamma * step), 0.0, length)
-        return jnp.where(step < gamma, firm, hard)
+    def of_lengths(self, groups: Groups) -> Entrywise:
+        strength = self.per_group(groups, self.strength)
+        return MCP()._with(strength=strength, gamma=groups.numbers(self.gamma))
 
 
 class GroupSCAD(_Radial):
     """SCAD on groups: the group lasso for short groups, no shrinking for long ones.
 
         Σ_g r(‖w_g‖₂),  with λ = strength · scale_g:
-        r(n) = λ·n  for n ≤ λ;   (2·gamma·λ·n − n² − λ²)/(2·(gamma − 1))  for
-        n ≤ gamma·λ;   and ½·(gamma + 1)·λ²  beyond
+        r(n) = λ·n  for n ≤ λ;   (2·a·λ·n − n² − λ²)/(2·(a − 1))  for n ≤ a·λ;
+        and ½·(a + 1)·λ²  beyond
 
     Not convex: minima are local, and `strength_max` is where zero ceases to be one of
     them. The prox is exact for steps of any length, in a metric that is the same within
@@ -478,7 +465,7 @@ class GroupSCAD(_Radial):
 
     Args:
         strength: Non-negative number, array or pytree prefix, one for each group.
-        gamma: Number, array or pytree prefix greater than 2: how soon the shrinking
+        a: Number, array or pytree prefix greater than 2: how soon the shrinking
             stops. Not scaled by `penalty * c`.
         axis: The axis, or axes, that number the groups; see `GroupLasso`.
         scale: A factor for each group: `"sqrt_size"`, `"none"`, a number or an array.
@@ -493,7 +480,7 @@ class GroupSCAD(_Radial):
 
     Example:
         >>> kernel = jnp.array([[6.0, 0.3], [8.0, 0.4], [0.0, 0.0]])
-        >>> penalty = GroupSCAD(1.0, gamma=3.0, scale="none")
+        >>> penalty = GroupSCAD(1.0, a=3.0, scale="none")
         >>> penalty(kernel[:, :1])
         Array(2., dtype=float32)
         >>> penalty.prox(kernel)
@@ -508,25 +495,9 @@ class GroupSCAD(_Radial):
     """
 
     strength: Strength = 1.0
-    gamma: Strength = constant(default=3.7, above=2.0)
+    a: Strength = constant(default=3.7, above=2.0)
     axis: Axes = static(default=-1)
 
-    def length_value(self, length: Array, weight: Any, gamma: Any) -> Array:
-        bent = 2 * gamma * weight * length - jnp.square(length) - jnp.square(weight)
-        bent = bent / (2 * (gamma - 1))
-        flat = jnp.square(weight) * (gamma + 1) / 2
-        rising = jnp.where(length <= weight, weight * length, bent)
-        return jnp.where(length > gamma * weight, flat, rising)
-
-    def length_prox(self, length: Array, step: Any, weight: Any, gamma: Any) -> Array:
-        soft = soft_threshold(length, step * weight)
-        # Short steps: soft, then a steeper line, then the identity.
-        slack = jnp.where(step < gamma - 1, gamma - 1 - step, 1.0)
-        line = ((gamma - 1) * length - step * gamma * weight) / slack
-        short = jnp.where(length <= gamma * weight, line, length)
-        short = jnp.where(length <= (1 + step) * weight, soft, short)
-        # Longer ones jump over the line, or over everything.
-        middle = jnp.where(length <= weight * (gamma + 1 + step) / 2, soft, length)
-        hard = jnp.where(length <= weight * jnp.sqrt(step * (gamma + 1)), 0.0, length)
-        long = jnp.where(step <= gamma + 1, middle, hard)
-        return jnp.where(step < gamma - 1, short, long)
+    def of_lengths(self, groups: Groups) -> Entrywise:
+        strength = self.per_group(groups, self.strength)
+        return SCAD()._with(strength=strength, a=groups.numbers(self.a))

@@ -18,13 +18,21 @@ from jaxreg._tree import (
     Leaf,
     Params,
     Scalar,
+    check_number,
     check_numbers,
     is_concrete,
     raise_precision,
 )
+from jaxreg.penalties import Penalty
 
 Rate = Scalar | Callable[[Array], Any]
 """A number, a tracer of one, or an Optax schedule: a function of the step count."""
+
+Rates = Rate | Any
+"""A rate, or a pytree prefix of the parameters with a number for every leaf."""
+
+Count = int | Array
+"""A number of steps."""
 
 
 def transformation(
@@ -44,8 +52,7 @@ def transformation(
         A transformation that needs `params` in `update`.
     """
     for name, rate in rates.items():
-        if not callable(rate):
-            check_numbers(name, rate)
+        check_rate(name, rate, scalar=name == "learning_rate")
     scheduled = any(callable(rate) for rate in rates.values())
 
     def init(params: Params) -> optax.OptState:
@@ -60,16 +67,26 @@ def transformation(
         params = required(params)
         if not scheduled:
             return rule(updates, params, *rates.values()), state
-        values = [rate_at(rate, state.count) for rate in rates.values()]
+        values = [rate_at(name, rate, state.count) for name, rate in rates.items()]
         next_state = optax.ScaleByScheduleState(optax.safe_increment(state.count))
         return rule(updates, params, *values), next_state
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def rate_at(rate: Rate, count: Array) -> Any:
+def check_rate(name: str, rate: Any, *, scalar: bool = True) -> None:
+    """Refuse what is neither a number (or a pytree of them) nor a schedule."""
+    if isinstance(rate, Penalty):
+        raise TypeError(f"{name} must be a real number or a schedule, got {rate!r}.")
+    if not callable(rate):
+        (check_number if scalar else check_numbers)(name, rate)
+
+
+def rate_at(name: str, rate: Rate, count: Array) -> Any:
     """The value of a number or a schedule after `count` updates."""
-    return rate(count) if callable(rate) else rate
+    value = rate(count) if callable(rate) else rate
+    check_rate(f"The schedule {name}", value, scalar=False)
+    return value
 
 
 def required(params: Params | None) -> Params:
@@ -181,6 +198,6 @@ def zeros_at(params: Params, tree: Sequence[Leaf], picks: Sequence[Any]) -> Para
 
 def check_window(window: Any) -> None:
     """Refuse a window of less than one step."""
-    check_numbers("window", window)
+    check_number("window", window)
     if is_concrete(window) and window < 1:
         raise ValueError(f"window must be at least 1 step, got {window:g}.")

@@ -1,7 +1,8 @@
 """The scales by which optimizers divide their steps, read from their states."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,36 +16,26 @@ Metric = Callable[[Any], Params]
 
 
 def with_metric(
-    scaler: Any, metric: Metric | None, settings: Mapping[str, Any]
+    scaler: Any, metric: Metric | None
 ) -> tuple[optax.GradientTransformationExtraArgs, Metric]:
     """A scaling and the function from its state to its metric."""
-    if isinstance(scaler, optax.GradientTransformation):
-        if metric is None:
-            raise ValueError(
-                "The metric of a finished transformation cannot be known: pass `metric=`, "
-                "a function from its state to the scales d of its step m/d; or pass the "
-                "function `optax.scale_by_...` and its arguments instead. For an optimizer "
-                "whose step is not of that form (Lion, Muon, ...) use orthant_wise."
-            )
-        if settings:
-            raise TypeError(
-                f"Arguments {sorted(settings)} are for a `scaler` that is a function, but "
-                "this one is finished already."
-            )
-        return optax.with_extra_args_support(scaler), metric
-    scaling = optax.with_extra_args_support(scaler(**settings))
+    is_finished = isinstance(scaler, optax.GradientTransformation)
+    scaling = optax.with_extra_args_support(scaler if is_finished else scaler())
     if metric is not None:
         return scaling, metric
-    if scaler not in _METRICS:
-        names = sorted(function.__name__ for function in _METRICS)
+    call = scaler if isinstance(scaler, partial) else partial(scaler)
+    if is_finished or call.func not in _METRICS:
+        known = ", ".join(sorted(function.__name__ for function in _METRICS))
         raise ValueError(
-            f"scaler must be one of optax's {', '.join(names)}, whose metric is known, or "
-            f"come with `metric=`; got {scaler!r}. For an optimizer whose step is not of "
-            "the form m/d (Lion, Muon, ...) use orthant_wise."
+            f"The metric of {call.func!r} is not known. Pass one of optax's functions "
+            f"{known} (with arguments: functools.partial(optax.scale_by_rms, decay=0.9)), "
+            "or give `metric=`, a function from its state to the scales d of its step m/d. "
+            "For an optimizer whose step is not of that form (Lion, Muon, ...) use "
+            "orthant_wise."
         )
-    bound = inspect.signature(scaler).bind(**settings)
+    bound = inspect.signature(call.func).bind(*call.args, **call.keywords)
     bound.apply_defaults()
-    return scaling, lambda state: _METRICS[scaler](state, **bound.arguments)
+    return scaling, lambda state: _METRICS[call.func](state, **bound.arguments)
 
 
 def _rooted(squares: Params, eps: Scalar, eps_root: Scalar = 0.0) -> Params:

@@ -14,6 +14,15 @@ from jaxreg.transforms._lift import slots_of
 _VISIBLE = 256 * float(jnp.finfo(jnp.float32).eps)
 
 
+def check_penalty(penalty: Penalty, params: Params) -> list[Penalty | None]:
+    """The penalty of each leaf and hole of `params`; refuses one without a prox."""
+    terms = penalty.at_leaves(list(walk(params)), params)
+    for term in terms:
+        if term is not None:
+            term.check_prox(in_metric=False)
+    return terms
+
+
 def prox_update(
     penalty: Penalty,
     updates: Params,
@@ -42,7 +51,7 @@ def prox_update(
         else raise_precision(slot.leaf.value) + raise_precision(slot.update)
         for slot in slots
     ]
-    kept = jax.tree.leaves(penalty.prox(rebuilt(reached), step, metric))
+    kept = jax.tree.leaves(penalty.unchecked_prox(rebuilt(reached), step, metric))
     return rebuilt(
         [
             slot.update
@@ -94,7 +103,7 @@ def averaged_prox_update(
         + (length - 1) * learning_rate / slot.pick * q
         for slot, q in zip(slots, duals, strict=True)
     ]
-    kept = jax.tree.leaves(penalty.prox(rebuilt(reached), step, metric))
+    kept = jax.tree.leaves(penalty.unchecked_prox(rebuilt(reached), step, metric))
     moved: list[Any] = []
     for i, (slot, z, w, q) in enumerate(zip(slots, reached, kept, duals, strict=True)):
         if slot.pick is None:

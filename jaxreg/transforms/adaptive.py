@@ -11,18 +11,23 @@ threshold for all coordinates, Adam converges to the unregularized solution for 
 below 1 and to zero above it, whatever the data.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
 from jax.typing import DTypeLike
 
-from jaxreg._tree import Params, Scalar, check_numbers, walk
+from jaxreg._tree import Params, Scalar, check_number, walk
 from jaxreg.masks import MaskLike, as_mask, weights
 from jaxreg.penalties import Penalty
 from jaxreg.transforms._lift import (
+    Count,
     Rate,
+    Rates,
+    check_rate,
     check_window,
     is_number,
     rate_at,
@@ -30,7 +35,7 @@ from jaxreg.transforms._lift import (
     zeros_at,
 )
 from jaxreg.transforms._metrics import Metric, with_metric
-from jaxreg.transforms._steps import averaged_prox_update, prox_update
+from jaxreg.transforms._steps import averaged_prox_update, check_penalty, prox_update
 from jaxreg.transforms.decay import decoupled_weight_decay
 from jaxreg.transforms.proximal import require_momentum, require_penalty
 
@@ -55,12 +60,11 @@ def prox_preconditioned(
     penalty: Penalty,
     *,
     metric: Metric | None = None,
-    window: int = 1,
-    warmup_steps: int = 0,
+    window: Count = 1,
+    warmup_steps: Count = 0,
     strength_schedule: Rate = 1.0,
-    weight_decay: Rate = 0.0,
+    weight_decay: Rates = 0.0,
     weight_decay_mask: MaskLike = weights,
-    **settings: Any,
 ) -> optax.GradientTransformationExtraArgs:
     """Any optimizer of the form w − learning_rate·m/d, with the proximal step it needs.
 
@@ -72,7 +76,7 @@ def prox_preconditioned(
     Args:
         scaler: Either one of the `optax.scale_by_*` functions whose metric is known
             (adam, amsgrad, adamax, belief, rms, rss, stddev, yogi; also `optax.trace`
-            and `optax.identity`), with its arguments among `settings`; or any finished
+            and `optax.identity`), or a `functools.partial` of it; or any finished
             transformation that turns gradients into m/d, with its `metric`.
         learning_rate: A non-negative number or an Optax schedule.
         penalty: What to regularize by, with its mask.
@@ -85,19 +89,19 @@ def prox_preconditioned(
         strength_schedule: A factor on the penalty: a number or an Optax schedule.
         weight_decay: Decoupled weight decay beside the step, as in AdamW.
         weight_decay_mask: The leaves that decay; by default `weights`.
-        **settings: Arguments of `scaler`.
 
     Returns:
         An optimizer: its updates are to be applied as they are, by
         `optax.apply_updates`. `update` needs `params`.
 
     Raises:
-        TypeError: If `penalty` is no penalty, or `settings` do not fit `scaler`.
+        TypeError: If `penalty` is no penalty.
         ValueError: If the metric of `scaler` is unknown and not given; if a number is
             negative or NaN.
 
     Example:
-        >>> optimizer = prox_preconditioned(optax.scale_by_rms, 0.1, L1(1.0), decay=0.9)
+        >>> rms = functools.partial(optax.scale_by_rms, decay=0.9)
+        >>> optimizer = prox_preconditioned(rms, 0.1, L1(1.0))
         >>> params = {"kernel": jnp.array([2.0, 0.05]), "bias": jnp.array([0.05])}
         >>> gradients = jax.tree.map(lambda w: 0.1 * w, params)
         >>> updates, _ = optimizer.update(gradients, optimizer.init(params), params)
@@ -109,42 +113,39 @@ def prox_preconditioned(
         networks* (2021), algorithm 1 (ProxGen).
     """
     require_penalty(penalty)
-    scaling, metric_of = with_metric(scaler, metric, settings)
-    for name, rate in {
-        "learning_rate": learning_rate,
-        "strength_schedule": strength_schedule,
-        "warmup_steps": warmup_steps,
-    }.items():
-        if not callable(rate):
-            check_numbers(name, rate)
+    scaling, metric_of = with_metric(scaler, metric)
+    check_rate("learning_rate", learning_rate)
+    check_rate("strength_schedule", strength_schedule)
+    check_rate("weight_decay", weight_decay, scalar=False)
+    check_number("warmup_steps", warmup_steps)
     check_window(window)
     averages = not is_number(window, 1)
     decays = callable(weight_decay) or not is_number(weight_decay, 0)
     decay_mask = as_mask(weight_decay_mask)
 
     def decay_at(count: Any, rate: Any) -> optax.GradientTransformationExtraArgs:
-        return decoupled_weight_decay(rate_at(weight_decay, count), rate, decay_mask)
+        decay = weight_decay(count) if callable(weight_decay) else weight_decay
+        return decoupled_weight_decay(decay, rate, decay_mask)
 
     def init(params: Params) -> ProxState:
         count = jnp.zeros([], jnp.int32)
-        tree = list(walk(params))
-        terms = penalty.at_leaves(tree, params)
+        terms = check_penalty(penalty, params)
         if decays:
             decay_at(count, 1.0).init(params)
-        dual = zeros_at(params, tree, terms) if averages else ()
+        dual = zeros_at(params, list(walk(params)), terms) if averages else ()
         return ProxState(count, scaling.init(params), dual)
 
     def update(
         updates: Params, state: Any, params: Params | None = None, **extra_args: Any
     ) -> tuple[Params, ProxState]:
         params = required(params)
-        rate = rate_at(learning_rate, state.count)
-        factor = rate_at(strength_schedule, state.count)
+        rate = rate_at("learning_rate", learning_rate, state.count)
+        factor = rate_at("strength_schedule", strength_schedule, state.count)
         if not is_number(warmup_steps, 0):
             factor = jnp.where(state.count < warmup_steps, 0.0, factor)
         scaled = penalty if is_number(factor, 1) else penalty * factor
         directions, inner = scaling.update(updates, state.inner, params, **extra_args)
-        updates = optax.tree.scale(-rate, directions)
+        updates = jax.tree.map(lambda u: -jnp.asarray(rate, u.dtype) * u, directions)
         if decays:
             decay = decay_at(state.count, rate)
             updates, _ = decay.update(updates, optax.EmptyState(), params)
@@ -167,10 +168,10 @@ def prox_sgd(
     momentum: Scalar = 0.0,
     nesterov: bool = False,
     *,
-    window: int = 1,
-    warmup_steps: int = 0,
+    window: Count = 1,
+    warmup_steps: Count = 0,
     strength_schedule: Rate = 1.0,
-    weight_decay: Rate = 0.0,
+    weight_decay: Rates = 0.0,
     weight_decay_mask: MaskLike = weights,
 ) -> optax.GradientTransformationExtraArgs:
     """Stochastic gradient descent with a proximal step, right with momentum.
@@ -214,12 +215,11 @@ def prox_sgd(
         momentum from the fixed point of the two lines above.
     """
     require_momentum(momentum)
-    if is_number(momentum, 0):
-        scaler: Any = optax.identity
-        settings: dict[str, Any] = {}
-    else:
-        scaler = optax.trace
-        settings = {"decay": momentum, "nesterov": nesterov}
+    scaler = (
+        optax.identity
+        if is_number(momentum, 0)
+        else functools.partial(optax.trace, momentum, nesterov)
+    )
     return prox_preconditioned(
         scaler,
         learning_rate,
@@ -229,7 +229,6 @@ def prox_sgd(
         strength_schedule=strength_schedule,
         weight_decay=weight_decay,
         weight_decay_mask=weight_decay_mask,
-        **settings,
     )
 
 
@@ -243,9 +242,9 @@ def prox_adam(
     mu_dtype: DTypeLike | None = None,
     *,
     nesterov: bool = False,
-    warmup_steps: int = 0,
+    warmup_steps: Count = 0,
     strength_schedule: Rate = 1.0,
-    weight_decay: Rate = 0.0,
+    weight_decay: Rates = 0.0,
     weight_decay_mask: MaskLike = weights,
 ) -> optax.GradientTransformationExtraArgs:
     """Adam with the proximal step in Adam's own metric: exact zeros, right minimiser.
@@ -298,19 +297,13 @@ def prox_adam(
         networks* (2021), algorithm 1 (ProxGen); Kingma and Ba, *Adam* (2015).
     """
     return prox_preconditioned(
-        optax.scale_by_adam,
+        _adam(b1, b2, eps, eps_root, mu_dtype, nesterov),
         learning_rate,
         penalty,
         warmup_steps=warmup_steps,
         strength_schedule=strength_schedule,
         weight_decay=weight_decay,
         weight_decay_mask=weight_decay_mask,
-        b1=b1,
-        b2=b2,
-        eps=eps,
-        eps_root=eps_root,
-        mu_dtype=mu_dtype,
-        nesterov=nesterov,
     )
 
 
@@ -323,11 +316,11 @@ def dual_averaging_adam(
     eps_root: Scalar = 0.0,
     mu_dtype: DTypeLike | None = None,
     *,
-    window: int = 1000,
+    window: Count = 1000,
     nesterov: bool = False,
-    warmup_steps: int = 0,
+    warmup_steps: Count = 0,
     strength_schedule: Rate = 1.0,
-    weight_decay: Rate = 0.0,
+    weight_decay: Rates = 0.0,
     weight_decay_mask: MaskLike = weights,
 ) -> optax.GradientTransformationExtraArgs:
     """Adam that finds the exact support under minibatch noise.
@@ -392,7 +385,7 @@ def dual_averaging_adam(
         the metric.
     """
     return prox_preconditioned(
-        optax.scale_by_adam,
+        _adam(b1, b2, eps, eps_root, mu_dtype, nesterov),
         learning_rate,
         penalty,
         window=window,
@@ -400,10 +393,19 @@ def dual_averaging_adam(
         strength_schedule=strength_schedule,
         weight_decay=weight_decay,
         weight_decay_mask=weight_decay_mask,
-        b1=b1,
-        b2=b2,
-        eps=eps,
-        eps_root=eps_root,
-        mu_dtype=mu_dtype,
-        nesterov=nesterov,
+    )
+
+
+def _adam(
+    b1: Scalar,
+    b2: Scalar,
+    eps: Scalar,
+    eps_root: Scalar,
+    mu_dtype: DTypeLike | None,
+    nesterov: bool,
+) -> Callable[[], optax.GradientTransformation]:
+    for name, value in {"b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root}.items():
+        check_number(name, value)
+    return functools.partial(
+        optax.scale_by_adam, b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov
     )

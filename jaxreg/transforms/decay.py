@@ -8,11 +8,11 @@ from jax import Array
 
 from jaxreg._tree import Leaf, Params, values_at, walk
 from jaxreg.masks import Mask, MaskLike, as_mask, chosen, weights
-from jaxreg.transforms._lift import Rate, map_chosen, transformation
+from jaxreg.transforms._lift import Rate, Rates, map_chosen, transformation
 
 
 def add_l2_decay(
-    weight_decay: Rate, mask: MaskLike = weights
+    weight_decay: Rates, mask: MaskLike = weights
 ) -> optax.GradientTransformationExtraArgs:
     """Add the gradient of L2 to the gradients: coupled weight decay.
 
@@ -54,7 +54,7 @@ def add_l2_decay(
 
 
 def decoupled_weight_decay(
-    weight_decay: Rate, learning_rate: Rate, mask: MaskLike = weights
+    weight_decay: Rates, learning_rate: Rate, mask: MaskLike = weights
 ) -> optax.GradientTransformationExtraArgs:
     """Shrink the weights beside the optimizer's step, as AdamW does.
 
@@ -102,7 +102,7 @@ def _leafwise(
     function: Callable[[Array, Array, Any], Array],
     mask: Mask,
     *,
-    weight_decay: Rate,
+    weight_decay: Rates,
     learning_rate: Rate = 1.0,
 ) -> optax.GradientTransformationExtraArgs:
     """`function(update, w, learning_rate · weight_decay)` on the leaves of a mask."""

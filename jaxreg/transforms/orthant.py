@@ -7,13 +7,15 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from jaxreg._tree import Params, check_numbers, raise_precision, walk
+from jaxreg._tree import Params, raise_precision, walk
 from jaxreg.masks import MaskLike, as_mask, weights
 from jaxreg.operators import soft_threshold
 from jaxreg.penalties import L1
 from jaxreg.transforms._lift import (
-    Rate,
+    Count,
+    Rates,
     Slot,
+    check_rate,
     check_window,
     is_number,
     rate_at,
@@ -39,10 +41,10 @@ class OrthantState(NamedTuple):
 
 def orthant_wise(
     optimizer: optax.GradientTransformation,
-    strength: Rate,
+    strength: Rates,
     mask: MaskLike = weights,
     *,
-    window: int = 1000,
+    window: Count = 1000,
 ) -> optax.GradientTransformationExtraArgs:
     """Exact L1 around any finished optimizer: Lion, Muon, Adafactor, Adan, ...
 
@@ -103,14 +105,13 @@ def orthant_wise(
         section 3 (OWL-QN); the window is ours.
     """
     as_mask(mask)
-    if not callable(strength):
-        check_numbers("strength", strength)
+    check_rate("strength", strength, scalar=False)
     check_window(window)
     averages = not is_number(window, 1)
     inner = optax.with_extra_args_support(optimizer)
 
     def penalty_at(count: Any) -> L1:
-        return L1(rate_at(strength, count), mask=mask)
+        return L1(rate_at("strength", strength, count), mask=mask)
 
     def init(params: Params) -> OrthantState:
         count = jnp.zeros([], jnp.int32)

@@ -4,12 +4,12 @@ from typing import Any
 
 import optax
 
-from jaxreg._tree import Params, Scalar, check_numbers, is_concrete, walk
+from jaxreg._tree import Params, Scalar, check_number, is_concrete
 from jaxreg.masks import MaskLike, weights
 from jaxreg.penalties import L1, Penalty
 from jaxreg.penalties._base import Strength
 from jaxreg.transforms._lift import Rate, transformation
-from jaxreg.transforms._steps import prox_update
+from jaxreg.transforms._steps import check_penalty, prox_update
 
 
 def proximal(
@@ -65,7 +65,7 @@ def proximal(
         return prox_update(penalty, updates, params, learning_rate / (1 - momentum))
 
     def check(params: Params) -> None:
-        penalty.at_leaves(list(walk(params)), params)
+        check_penalty(penalty, params)
 
     return transformation(rule, check, learning_rate=learning_rate)
 
@@ -118,7 +118,7 @@ def require_penalty(penalty: Any) -> None:
 
 def require_momentum(momentum: Scalar) -> None:
     """Refuse a momentum outside [0, 1)."""
-    check_numbers("momentum", momentum)
+    check_number("momentum", momentum)
     if is_concrete(momentum) and momentum >= 1:
         raise ValueError(f"momentum must be less than 1, got {momentum:g}.")
 

@@ -1,0 +1,306 @@
+"""Penalties that stop growing: exact zeros without shrinking what is large.
+
+L1 pays for its zeros by shrinking every weight. These penalties are flat, or nearly so,
+for large weights: what is kept is kept whole. The price is convexity; a solution found is
+a local one.
+
+Each prox is the *global* minimiser of its one-dimensional problem, at every step. For long
+steps a penalty is more concave than the proximal term is convex, and the prox jumps. Such
+steps are routine under Adam, whose metric makes the step of a weight with small gradients
+as long as it likes.
+"""
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxreg._tree import Scalar, times
+from jaxreg.operators import firm_threshold, hard_threshold, magnitude, soft_threshold
+from jaxreg.penalties._base import Strength
+from jaxreg.penalties._fields import constant
+from jaxreg.penalties.entrywise import Entrywise
+
+
+class L0(Entrywise):
+    """The number of weights that are not zero.
+
+        strength · #{w ≠ 0}
+
+    Its gradient is zero everywhere; only the prox sees it, hard-thresholding at
+    √(2·step·strength).
+
+    Args:
+        strength: The price of one weight. Non-negative number, array or pytree prefix.
+        mask: Which leaves; by default `weights`.
+
+    Raises:
+        TypeError: If `strength` is not a real number or the mask cannot choose leaves.
+        ValueError: If a concrete strength is negative or NaN.
+
+    Example:
+        >>> L0(0.5)(jnp.array([3.0, 0.0, -0.5]))
+        Array(1., dtype=float32)
+        >>> L0(0.5).prox(jnp.array([3.0, 1.1, -0.9]))
+        Array([3. , 1.1, 0. ], dtype=float32)
+
+    References:
+        Blumensath and Davies, *Iterative thresholding for sparse approximations* (2008),
+        section 2.
+    """
+
+    is_convex = False
+
+    strength: Strength = 1.0
+
+    def entry_value(self, x: Array) -> Array:
+        return times(self.strength, jnp.where(jnp.isnan(x), x, x != 0))
+
+    def entry_prox(self, x: Array, step: Scalar) -> Array:
+        return hard_threshold(x, jnp.sqrt(2 * times(self.strength, step)))
+
+    def slope_at_zero(self) -> Scalar:
+        return jnp.where(jnp.asarray(self.strength) > 0, jnp.inf, 0.0)
+
+
+class MCP(Entrywise):
+    """The minimax concave penalty: L1 near zero, flat beyond gamma · strength.
+
+        Σ  strength·|w| − w²/(2·gamma)    where |w| ≤ gamma·strength
+           gamma·strength²/2              beyond
+
+    As gamma grows it becomes L1; as gamma goes to 0 its prox becomes hard thresholding.
+
+    Args:
+        strength: Slope at zero. Non-negative number, array or pytree prefix.
+        gamma: How far it bends, in units of the strength; above 0.
+        mask: Which leaves; by default `weights`.
+
+    Raises:
+        TypeError: If a number is not real or the mask cannot choose leaves.
+        ValueError: If a concrete strength is negative or NaN, or `gamma` not above 0.
+
+    Example:
+        >>> MCP(1.0, gamma=2.0)(jnp.array([1.0, -5.0]))
+        Array(1.75, dtype=float32)
+        >>> MCP(1.0, gamma=2.0).prox(jnp.array([0.9, 1.5, -5.0]))
+        Array([ 0.,  1., -5.], dtype=float32)
+
+        With steps of `gamma` and more, the prox jumps:
+
+        >>> MCP(1.0, gamma=2.0).prox(jnp.array([2.8, 2.9]), step=4.0)
+        Array([0. , 2.9], dtype=float32)
+
+    References:
+        Zhang, *Nearly unbiased variable selection under minimax concave penalty* (2010),
+        section 2; the jump from comparing the objective at 0 and at x.
+    """
+
+    is_convex = False
+
+    strength: Strength = 1.0
+    gamma: Scalar = constant(default=3.0, above=0.0)
+
+    def entry_value(self, x: Array) -> Array:
+        size = jnp.minimum(magnitude(x), self.gamma * self.strength)
+        return self.strength * size - jnp.square(size) / (2 * self.gamma)
+
+    def entry_prox(self, x: Array, step: Scalar) -> Array:
+        bends = step < self.gamma
+        short = jnp.where(bends, step, 0.0)
+        bent = firm_threshold(x, self.strength * short, self.strength * self.gamma)
+        jump = self.strength * jnp.sqrt(self.gamma * jnp.asarray(step))
+        return jnp.where(bends, bent, hard_threshold(x, jump))
+
+    def slope_at_zero(self) -> Scalar:
+        return self.strength
+
+
+class SCAD(Entrywise):
+    """The smoothly clipped absolute deviation: L1, then a bend, then flat.
+
+        Σ  strength·|w|                                       where |w| ≤ strength
+           (2a·strength·|w| − w² − strength²)/(2(a − 1))      where |w| ≤ a·strength
+           strength²·(a + 1)/2                                beyond
+
+    Args:
+        strength: Slope at zero. Non-negative number, array or pytree prefix.
+        a: Where it becomes flat, in units of the strength; above 2.
+        mask: Which leaves; by default `weights`.
+
+    Raises:
+        TypeError: If a number is not real or the mask cannot choose leaves.
+        ValueError: If a concrete strength is negative or NaN, or `a` not above 2.
+
+    Example:
+        >>> SCAD(1.0, a=3.0)(jnp.array([1.0, -5.0]))
+        Array(3., dtype=float32)
+        >>> SCAD(1.0, a=3.0).prox(jnp.array([0.5, 1.5, 2.5, 4.0]))
+        Array([0. , 0.5, 2. , 4. ], dtype=float32)
+
+    References:
+        Fan and Li, *Variable selection via nonconcave penalized likelihood* (2001),
+        section 2; for steps of a − 1 and more from comparing the branches.
+    """
+
+    is_convex = False
+
+    strength: Strength = 1.0
+    a: Scalar = constant(default=3.7, above=2.0)
+
+    def entry_value(self, x: Array) -> Array:
+        size, knee = magnitude(x), self.strength
+        bent = jnp.clip(size, knee, self.a * knee) - knee
+        straight = knee * (jnp.minimum(size, knee) + bent)
+        return straight - jnp.square(bent) / (2 * (self.a - 1))
+
+    def entry_prox(self, x: Array, step: Scalar) -> Array:
+        size, knee, a = jnp.abs(x), self.strength, self.a
+        soft = soft_threshold(x, knee * step)
+        # Below a − 1 the middle branch holds a minimum. From there on it holds a maximum,
+        # and the prox jumps from the first branch to the last.
+        bends = step < a - 1
+        short = jnp.where(bends, step, 0.0)
+        middle = ((a - 1) * x - jnp.sign(x) * short * a * knee) / (a - 1 - short)
+        bent = jnp.where(size <= (1 + step) * knee, soft, middle)
+        bent = jnp.where(size <= a * knee, bent, x)
+        far = jnp.sqrt(jnp.asarray(step) * (a + 1))
+        jump = knee * jnp.where(step <= a + 1, (a + 1 + step) / 2, far)
+        return jnp.where(bends, bent, jnp.where(size <= jump, soft, x))
+
+    def slope_at_zero(self) -> Scalar:
+        return self.strength
+
+
+class CappedL1(Entrywise):
+    """L1 up to a cap: every weight beyond it pays the same.
+
+        strength · Σ min(|w|, cap)
+
+    Args:
+        strength: Slope at zero. Non-negative number, array or pytree prefix.
+        cap: The size beyond which weights are free to grow; above 0.
+        mask: Which leaves; by default `weights`.
+
+    Raises:
+        TypeError: If a number is not real or the mask cannot choose leaves.
+        ValueError: If a concrete strength is negative or NaN, or `cap` not above 0.
+
+    Example:
+        >>> CappedL1(0.5, cap=2.0)(jnp.array([1.0, -5.0]))
+        Array(1.5, dtype=float32)
+        >>> CappedL1(0.5, cap=2.0).prox(jnp.array([0.3, -1.5, 2.3]))
+        Array([ 0. , -1. ,  2.3], dtype=float32)
+
+    References:
+        Zhang, *Analysis of multi-stage convex relaxation for sparse regularization*
+        (2010), section 2; the prox from comparing the branches.
+    """
+
+    is_convex = False
+
+    strength: Strength = 1.0
+    cap: Scalar = constant(default=1.0, above=0.0)
+
+    def entry_value(self, x: Array) -> Array:
+        return self.strength * jnp.minimum(magnitude(x), self.cap)
+
+    def entry_prox(self, x: Array, step: Scalar) -> Array:
+        level = jnp.asarray(self.strength * step)
+        far = jnp.sqrt(2 * level * self.cap)
+        jump = jnp.where(level <= 2 * self.cap, self.cap + level / 2, far)
+        return jnp.where(jnp.abs(x) <= jump, soft_threshold(x, level), x)
+
+    def slope_at_zero(self) -> Scalar:
+        return self.strength
+
+
+class LogSum(Entrywise):
+    """The sum of logarithms: ever flatter, between L1 and L0.
+
+        strength · Σ log(1 + |w|/scale)
+
+    Args:
+        strength: Non-negative number, array or pytree prefix; the slope at zero is
+            strength/scale.
+        scale: The size of a weight at which it begins to flatten; above 0.
+        mask: Which leaves; by default `weights`.
+
+    Raises:
+        TypeError: If a number is not real or the mask cannot choose leaves.
+        ValueError: If a concrete strength is negative or NaN, or `scale` not above 0.
+
+    Example:
+        >>> print(f"{LogSum(1.0, scale=1.0)(jnp.array([1.0, 0.0])):.4f}")
+        0.6931
+        >>> [round(float(w), 3) for w in LogSum(1.0).prox(jnp.array([0.9, 3.0]))]
+        [0.0, 2.732]
+
+    References:
+        Candès, Wakin and Boyd, *Enhancing sparsity by reweighted ℓ1 minimization* (2008),
+        section 2.2; the prox from the larger root of (z − x)(z + scale) + strength = 0.
+    """
+
+    is_convex = False
+
+    strength: Strength = 1.0
+    scale: Scalar = constant(default=1.0, above=0.0)
+
+    def entry_value(self, x: Array) -> Array:
+        return self.strength * jnp.log1p(magnitude(x) / self.scale)
+
+    def entry_prox(self, x: Array, step: Scalar) -> Array:
+        size, level = jnp.abs(x), self.strength * step
+        root = jnp.sqrt(jnp.maximum((size + self.scale) ** 2 - 4 * level, 0.0))
+        kept = jnp.maximum((size - self.scale + root) / 2, 0.0)
+        cost = level * jnp.log1p(kept / self.scale) + jnp.square(kept - size) / 2
+        removed = (kept == 0) | (cost >= jnp.square(size) / 2)  # False for NaN
+        return jnp.where(removed, 0.0, jnp.sign(x) * kept)
+
+    def slope_at_zero(self) -> Scalar:
+        return self.strength / self.scale
+
+
+class LHalf(Entrywise):
+    """The sum of square roots: sparser than L1, with a closed prox.
+
+        strength · Σ √|w|
+
+    Its slope at zero is infinite: zero is always a local minimum.
+
+    Args:
+        strength: Non-negative number, array or pytree prefix.
+        mask: Which leaves; by default `weights`.
+
+    Raises:
+        TypeError: If `strength` is not a real number or the mask cannot choose leaves.
+        ValueError: If a concrete strength is negative or NaN.
+
+    Example:
+        >>> LHalf(0.5)(jnp.array([4.0, 0.0]))
+        Array(1., dtype=float32)
+        >>> [round(float(w), 3) for w in LHalf(1.0).prox(jnp.array([1.4, 4.0]))]
+        [0.0, 3.742]
+
+    References:
+        Xu, Chang, Xu and Zhang, *L1/2 regularization: a thresholding representation
+        theory and a fast solver* (2012), theorem 1, there without the ½.
+    """
+
+    is_convex = False
+
+    strength: Strength = 1.0
+
+    def entry_value(self, x: Array) -> Array:
+        size = magnitude(x)
+        positive = size > 0
+        root = jnp.sqrt(jnp.where(positive, size, 1.0))
+        return self.strength * jnp.where(positive, root, size)
+
+    def entry_prox(self, x: Array, step: Scalar) -> Array:
+        size, level = jnp.abs(x), jnp.cbrt(jnp.square(jnp.asarray(self.strength * step)))
+        removed = size <= 1.5 * level  # False for NaN, which stays
+        ratio = jnp.where(removed, 0.0, level / jnp.where(removed, 1.0, size))
+        angle = jnp.arccos(-0.75 * jnp.sqrt(3.0) * ratio**1.5)
+        return jnp.where(removed, 0.0, 2 / 3 * x * (1 + jnp.cos(2 / 3 * angle)))
+
+    def slope_at_zero(self) -> Scalar:
+        return jnp.where(jnp.asarray(self.strength) > 0, jnp.inf, 0.0)

@@ -1,0 +1,97 @@
+"""Hypothesis strategies: penalties, parameters, steps and metrics.
+
+Penalties are found by looking through the public API, so a new one is tested by every law
+of `test_laws.py` without being listed anywhere. What a law may expect of a class, the
+class itself says (`trait`).
+"""
+
+import inspect
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import jaxreg
+from jaxreg.penalties._fields import strength_fields
+
+PENALTIES = sorted(
+    {
+        value
+        for value in vars(jaxreg).values()
+        if isinstance(value, type)
+        and issubclass(value, jaxreg.Penalty)
+        and not inspect.isabstract(value)
+    },
+    key=lambda cls: cls.__name__,
+)
+
+TRAITS = {
+    "is_convex": True,
+    "is_finite": True,  # R(w) < ∞ everywhere: no constraint.
+    "takes_metric": True,  # The prox is known in any diagonal metric.
+    "min_ndim": 0,  # Fewest axes of an array it is for.
+}
+
+
+def trait(cls, name) -> Any:
+    """What a penalty class says about itself, or what most of them are."""
+    return getattr(cls, name, TRAITS[name])
+
+
+# Values vary, shapes come from a short list: each new shape costs a compilation.
+SHAPES = [(4,), (3, 2)]
+
+
+def shapes(cls):
+    return [shape for shape in SHAPES if len(shape) >= trait(cls, "min_ndim")]
+
+
+strengths = st.floats(0.0, 4.0, width=32).map(lambda x: x if x > 2**-6 else 0.0)
+
+
+def log_uniform(low, high):
+    return st.floats(math.log(low), math.log(high)).map(math.exp)
+
+
+steps = log_uniform(1e-3, 50.0)
+
+
+def penalties(cls, values=strengths):
+    """Instances of `cls` with every strength drawn at random."""
+    return st.builds(cls, **dict.fromkeys(strength_fields(cls), values))
+
+
+# XLA on CPU flushes subnormal numbers to zero.
+entries = st.floats(-8.0, 8.0, width=32, allow_subnormal=False)
+
+
+def arrays(shape, elements=entries):
+    return hnp.arrays(np.float32, shape, elements=elements, fill=st.nothing())
+
+
+def metrics(shape):
+    """Diagonal metrics: positive, with ratios up to a thousand."""
+    positive = log_uniform(1000**-0.5, 1000**0.5).map(lambda d: float(np.float32(d)))
+    return arrays(shape, positive)
+
+
+class Case(NamedTuple):
+    """All that a prox depends on, and a second point beside `x`."""
+
+    penalty: Any
+    x: Any
+    z: Any
+    step: float
+    metric: Any
+
+
+def cases(cls):
+    def of_shape(shape):
+        metric = st.none()
+        if trait(cls, "takes_metric"):
+            metric |= metrics(shape)
+        return st.builds(Case, penalties(cls), arrays(shape), arrays(shape), steps, metric)
+
+    return st.sampled_from(shapes(cls)).flatmap(of_shape)

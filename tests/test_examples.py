@@ -1,0 +1,110 @@
+"""The examples run, and show what they claim to show."""
+
+import importlib.util
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
+SMALL = {"--steps": "40", "--seeds": "2"}
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_runs_from_the_command_line(script, tmp_path):
+    taken = [option for option in SMALL if f'"{option}"' in script.read_text()]
+    options = [word for option in taken for word in (option, SMALL[option])]
+    done = subprocess.run(
+        [sys.executable, str(script), *options, "--output", str(tmp_path)],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "MPLBACKEND": "Agg",
+            "PYTHONPATH": str(ROOT),
+            "PYTHONWARNINGS": "default",
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr, done.stderr
+    rows = [line for line in done.stdout.splitlines() if len(_numbers(line)) >= 2]
+    assert len(rows) >= 3, done.stdout
+    figures = list(tmp_path.glob("*.png"))
+    assert figures
+    assert all(figure.stat().st_size > 5_000 for figure in figures), figures
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    options = ["--steps", "2000", "--seeds", "3"]
+    return _main("digits")([*options, "--output", str(tmp_path_factory.mktemp("digits"))])
+
+
+@pytest.fixture(scope="module")
+def lassos(tmp_path_factory):
+    return _main("why_prox_adam")(["--output", str(tmp_path_factory.mktemp("lassos"))])
+
+
+def test_only_a_prox_makes_exact_zeros(digits):
+    zeros = {name: row["zeros %"] for name, row in digits.items()}
+    assert zeros["no regularization"] == 0
+    assert zeros["L1 in the loss"] < 0.05
+    assert zeros["L2 decay"] < 0.5
+    assert zeros["L1, naive prox"] < 5
+    for name in ("L1, prox_adam", "L1, SGD + prox", "elastic net, prox_adam"):
+        assert zeros[name] > 50, name
+        assert digits[name]["unused px"] > 4, name
+
+
+def test_no_regularizer_costs_accuracy(digits):
+    plain = digits["no regularization"]["test acc"]
+    assert plain > 0.95
+    for name, row in digits.items():
+        assert abs(row["test acc"] - plain) < 0.02, name
+
+
+def test_prox_adam_solves_the_problem_of_l1_in_the_loss(digits):
+    prox, loss = digits["L1, prox_adam"], digits["L1 in the loss"]
+    assert prox["objective"] < 1.1 * loss["objective"]
+    assert abs(prox["test acc"] - loss["test acc"]) < 0.015
+    assert digits["L1, naive prox"]["objective"] > 2 * loss["objective"]
+
+
+def test_every_kind_of_decay_shrinks_the_weights(digits):
+    plain = digits["no regularization"]["mean|w|"]
+    for name in ("L2 decay", "decoupled decay", "L1 in the loss", "L1, prox_adam"):
+        assert digits[name]["mean|w|"] < 0.8 * plain, name
+
+
+def test_only_the_right_metric_reaches_the_lasso(lassos):
+    zeros = lassos["scikit-learn Lasso"]["zeros"]
+    assert zeros > 0
+    for name in ("prox_adam", "prox_sgd"):
+        assert abs(lassos[name]["gap"]) < 1e-10, name
+        assert lassos[name]["zeros"] == zeros, name
+    for name in ("Adam, L1 in the loss", "Adam, the same, cosine"):
+        assert 1e-10 < lassos[name]["gap"] < 1e-2, name
+        assert lassos[name]["zeros"] == 0, name
+    for name in ("Adam, naive prox", "SGD, naive prox"):
+        assert lassos[name]["gap"] > 1e-3, name
+        assert lassos[name]["zeros"] < zeros, name
+
+
+def _numbers(line):
+    return re.findall(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[+-]\d+)?(?![\w.])", line)
+
+
+def _main(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main

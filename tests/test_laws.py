@@ -1,0 +1,735 @@
+"""Laws that every penalty obeys, whichever it is."""
+
+import warnings
+from typing import Any, ClassVar
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+import jaxreg
+from jaxreg import L1, L2, ElasticNet, Entrywise, Penalty, static
+from jaxreg.penalties._fields import strength_fields
+from tests.strategies import PENALTIES, arrays, cases, penalties, shapes, steps, trait
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import jaxopt
+
+LAWS = []
+
+
+def law(*conditions):
+    """Run a check for every public penalty whose class meets the conditions."""
+
+    def register(check):
+        LAWS.append((check, conditions))
+        return pytest.mark.parametrize("cls", concerned(conditions, PENALTIES))(check)
+
+    return register
+
+
+def concerned(conditions, classes):
+    return [cls for cls in classes if all(condition(cls) for condition in conditions)]
+
+
+def convex(cls):
+    return trait(cls, "is_convex")
+
+
+def finite(cls):
+    return trait(cls, "is_finite")
+
+
+def entrywise(cls):
+    return issubclass(cls, Entrywise)
+
+
+def any_metric(cls):
+    return trait(cls, "takes_metric")
+
+
+def any_shape(cls):
+    return trait(cls, "min_ndim") == 0
+
+
+def has_strengths(cls):
+    return bool(strength_fields(cls))
+
+
+X = np.array([[1.5, -0.25], [0.0, -3.0], [0.5, 2.0]], np.float32)
+Z = np.array([[-0.5, 1.0], [2.5, 0.125], [-1.0, 0.0]], np.float32)
+
+prox = jax.jit(lambda penalty, x, step=1.0, metric=None: penalty.prox(x, step, metric))
+value = jax.jit(lambda penalty, x: penalty(x))
+gradient = jax.jit(jax.grad(lambda x, penalty: penalty(x)))
+strength_gradient = jax.jit(jax.grad(lambda penalty, x: penalty(x)))
+
+
+def sample(cls, first=0.3):
+    """An instance with the strengths 0.3, 0.4, ..."""
+    names = strength_fields(cls)
+    return cls(**{name: first + 0.1 * i for i, name in enumerate(names)})
+
+
+def with_strengths(penalty, strength):
+    return penalty.replace(**dict.fromkeys(strength_fields(penalty), strength))
+
+
+def stacked(trees):
+    return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(x) for x in leaves]), *trees)
+
+
+def assert_close(actual, expected, tolerance=1e-5):
+    chex.assert_trees_all_close(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+def assert_positive_zeros(x):
+    assert not np.any(np.signbit(x[x == 0])), "−0.0 where an entry was removed"
+
+
+# The prox and the value belong together.
+
+
+@jax.jit
+def prox_objectives(points, penalty, x, step, metric):
+    def objective(z):
+        return step * penalty(z) + 0.5 * jnp.sum(metric * jnp.square(z - x))
+
+    return jax.vmap(objective)(points)
+
+
+def rivals(x, z, best):
+    """Other points: global ones, neighbours, and a fine grid in each coordinate."""
+    near = [best + scale * direction for scale in (1e-2, 1e-4) for direction in (z, -z, x)]
+    between = [share * x for share in np.linspace(0.0, 1.0, 11)]
+    grid = np.append(np.linspace(-1.25, 1.25, 201), [0.0, 1.0])
+    lines = np.broadcast_to(best, (x.size, grid.size, *x.shape)).copy()
+    for line, place in zip(lines, np.ndindex(x.shape), strict=True):
+        line[(slice(None), *place)] = grid * np.abs(x[place])
+    return np.concatenate([[z], near, between, lines.reshape(-1, *x.shape)])
+
+
+@law()
+@given(data=st.data())
+def test_prox_beats_every_rival(cls, data):
+    penalty, x, z, step, metric = data.draw(cases(cls))
+    best = np.asarray(prox(penalty, x, step, metric), np.float64)
+    points = np.concatenate([[best], rivals(np.float64(x), np.float64(z), best)])
+    with jax.enable_x64(True):  # The float32 result is judged in float64.
+        weight = np.ones(x.shape) if metric is None else np.float64(metric)
+        reached = np.asarray(prox_objectives(points, penalty, np.float64(x), step, weight))
+    assert reached[0] <= np.min(reached) + 1e-6 * (1 + abs(reached[0]))
+
+
+@law(convex)
+@given(data=st.data())
+def test_prox_is_firmly_nonexpansive(cls, data):
+    penalty, x, z, step, metric = data.draw(cases(cls))
+    moved = np.float64(prox(penalty, x, step, metric) - prox(penalty, z, step, metric))
+    apart, weight = np.float64(x - z), 1.0 if metric is None else np.float64(metric)
+    slack = 1e-5 * np.sum(weight * (1 + x**2 + z**2))
+    assert np.sum(weight * moved**2) <= np.sum(weight * moved * apart) + slack
+
+
+@law()
+@given(data=st.data())
+def test_a_uniform_metric_is_a_shorter_step(cls, data):
+    penalty, x, _, step, _ = data.draw(cases(cls))
+    shorter = prox(penalty, x, step / 2)
+    assert_close(prox(penalty, x, step, 2.0), shorter)
+    if any_metric(cls):
+        assert_close(prox(penalty, x, step, np.full_like(x, 2.0)), shorter)
+    else:
+        with pytest.raises(ValueError, match="metric"):
+            penalty.prox(x, step, np.full_like(x, 2.0))
+
+
+@law(finite)
+@given(data=st.data())
+def test_no_step_is_the_identity(cls, data):
+    penalty, x, _, _, metric = data.draw(cases(cls))
+    assert_close(prox(penalty, x, 0.0, metric), x)
+
+
+@law(finite, has_strengths)
+@given(data=st.data())
+def test_no_strength_does_nothing(cls, data):
+    penalty, x, _, step, metric = data.draw(cases(cls))
+    penalty = with_strengths(penalty, 0.0)
+    assert value(penalty, x) == 0
+    assert_close(prox(penalty, x, step, metric), x)
+
+
+@law(has_strengths)
+def test_infinite_strength_removes_everything_if_a_finite_one_does(cls):
+    penalty = sample(cls)
+    removed = with_strengths(penalty, np.inf).prox(X)
+    if np.isfinite(penalty.strength_max(X)):
+        assert not np.any(removed)
+        assert_positive_zeros(removed)
+
+
+@law()
+@given(data=st.data())
+def test_removed_entries_are_positive_zeros(cls, data):
+    penalty, x, _, step, metric = data.draw(cases(cls))
+    reached = np.asarray(prox(penalty, x, step, metric))
+    assert_positive_zeros(reached[np.abs(x) > 1e-6])
+
+
+@law(convex, has_strengths)
+@given(data=st.data())
+def test_strength_max_is_the_least_that_makes_zero_the_solution(cls, data):
+    penalty, slope, _, step, _ = data.draw(cases(cls))
+    slope = np.where(np.abs(slope) < 1e-3, 0, slope)
+    critical = float(penalty.strength_max(slope))
+
+    def is_zero_at(strength):
+        if len(strength_fields(cls)) == 1:
+            scaled = with_strengths(penalty, strength)
+        else:
+            scaled = penalty * strength
+        return not np.any(prox(scaled, -slope * step, step))
+
+    if np.isfinite(critical):
+        assert is_zero_at(1.001 * critical)
+        assert critical == 0 or not is_zero_at(0.99 * critical)
+    else:
+        assert not is_zero_at(1e3)
+
+
+# Value and gradient.
+
+
+@law()
+@given(data=st.data())
+def test_value_is_nonnegative_and_zero_at_zero(cls, data):
+    penalty, x, *_ = data.draw(cases(cls))
+    assert value(penalty, x) >= 0
+    assert not finite(cls) or value(penalty, 0 * x) == 0
+
+
+@law(finite)
+@given(data=st.data())
+def test_gradient_lies_between_the_slopes_on_either_side(cls, data):
+    penalty, x, z, *_ = data.draw(cases(cls))
+    with jax.enable_x64(True):
+        x, z = np.where(np.abs(x) < 0.1, 0, x).astype(np.float64), np.float64(z) / 8
+        nearby = [x - 1e-6 * z, x, x + 1e-6 * z]
+        before, here, after = (float(value(penalty, point)) for point in nearby)
+        slope = np.sum(np.asarray(gradient(x, penalty)) * z)
+    left, right = sorted([(here - before) / 1e-6, (after - here) / 1e-6])
+    slack = 1e-4 * (1 + abs(slope))
+    assert left - slack <= slope <= right + slack
+
+
+@law(finite)
+@given(data=st.data())
+def test_gradient_is_finite_and_zero_at_zero(cls, data):
+    penalty, x, *_ = data.draw(cases(cls))
+    at_x, at_zero = gradient(x, penalty), gradient(0 * x, penalty)
+    assert np.all(np.isfinite(at_x))
+    assert not np.any(at_zero)
+    if entrywise(cls):
+        assert not np.any(np.asarray(at_x)[x == 0])
+
+
+@law(finite, has_strengths)
+@given(data=st.data())
+def test_gradient_in_the_strengths_is_that_of_the_value(cls, data):
+    penalty = data.draw(penalties(cls, st.floats(0.5, 4.0, width=32)))
+    x = data.draw(arrays(shapes(cls)[-1]))
+    with jax.enable_x64(True):
+        x = np.float64(x)
+        slopes = strength_gradient(penalty, x)
+        for name in strength_fields(cls):
+            low, high = (
+                value(penalty.replace(**{name: getattr(penalty, name) + h}), x)
+                for h in (-1e-6, 1e-6)
+            )
+            assert_close(getattr(slopes, name), (high - low) / 2e-6, 1e-3)
+
+
+# Precision.
+
+
+@law()
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+def test_dtypes_are_kept(cls, dtype):
+    penalty, x = jax.tree.map(jnp.float32, sample(cls)), jnp.asarray(X, dtype)
+    assert penalty(x).dtype == jnp.float32
+    assert penalty.prox(x, jnp.float32(0.5), jnp.float32(2.0)).dtype == dtype
+    assert jax.grad(penalty)(x).dtype == dtype
+
+
+@law()
+def test_float64_is_kept(cls):
+    with jax.enable_x64(True):
+        x = jnp.asarray(X, jnp.float64)
+        for penalty in (sample(cls), jax.tree.map(jnp.float32, sample(cls))):
+            assert penalty(x).dtype == jnp.float64
+            assert penalty.prox(x, jnp.float32(0.5)).dtype == jnp.float64
+            assert jax.grad(penalty)(x).dtype == jnp.float64
+            assert penalty.prox(X).dtype == penalty(X).dtype == jnp.float32
+
+
+@law()
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_low_precision_is_only_in_the_storage(cls, dtype):
+    penalty = sample(cls)
+    entries = np.random.default_rng(0).normal(size=(667, 3), scale=300)  # 300² > 65504
+    stored = jnp.asarray(entries, dtype)
+    raised = stored.astype(jnp.float32)
+    chex.assert_trees_all_equal(penalty(stored), penalty(raised))
+    chex.assert_trees_all_equal(penalty.prox(stored), penalty.prox(raised).astype(dtype))
+
+
+@law()
+def test_many_small_leaves_add_up_in_float32(cls):
+    penalty, leaf = sample(cls), jnp.ones((2, 2), jnp.bfloat16)
+    total = penalty({f"layer_{i}": leaf for i in range(500)})
+    assert_close(total, 500 * penalty(leaf))
+
+
+# JAX.
+
+
+@law()
+def test_jit_changes_nothing(cls):
+    penalty, params = sample(cls), {"kernel": X, "bias": Z}
+    assert_close(value(penalty, params), penalty(params))
+    assert_close(prox(penalty, params, 0.5), penalty.prox(params, 0.5))
+
+
+@law(has_strengths)
+def test_vmap_over_strengths_is_a_loop(cls):
+    path = [sample(cls, strength) for strength in (0.0, 0.5, 2.0)]
+
+    def outcome(penalty):
+        return penalty({"kernel": X, "bias": Z}), penalty.prox(X, 0.5)
+
+    assert_close(jax.vmap(outcome)(stacked(path)), stacked(map(outcome, path)))
+
+
+@law()
+def test_vmap_over_parameters_is_a_loop(cls):
+    penalty, models = sample(cls), [X, Z, 0 * X]
+
+    def outcome(x):
+        return penalty(x), penalty.prox({"kernel": x, "bias": x}, 0.5)
+
+    assert_close(jax.vmap(outcome)(stacked(models)), stacked(map(outcome, models)))
+
+
+@law()
+def test_strengths_are_traced_not_baked_in(cls):
+    chex.clear_trace_counter()
+
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def outcome(penalty):
+        return penalty(X), penalty.prox(X)
+
+    for strength in (0.1, 0.2, 0.3):
+        assert_close(outcome(sample(cls, strength)), outcome(sample(cls, strength)))
+
+
+@law(has_strengths)
+def test_penalties_can_be_made_of_tracers(cls):
+    def outcome(strength, factor):
+        penalty = factor * with_strengths(sample(cls), strength)
+        return penalty(X), penalty.prox(X)
+
+    assert_close(jax.jit(outcome)(0.3, 2.0), outcome(0.3, 2.0))
+
+
+@law()
+def test_pytree_round_trip(cls):
+    penalty = sample(cls)
+    leaves, structure = jax.tree.flatten(penalty)
+    assert jax.tree.unflatten(structure, leaves) == penalty
+    assert jax.tree.map(lambda x: x, penalty) == penalty
+    with_mask = penalty.replace(mask={"a": True, "b": False})
+    assert jax.tree.structure(with_mask) == jax.tree.structure(
+        penalty.replace(mask={"a": True, "b": False})
+    )
+
+
+# Trees, masks and strengths.
+
+
+@law()
+def test_a_mask_separates_leaves(cls):
+    penalty = sample(cls)
+    params, by_name = {"kernel": X, "bias": Z}, {"kernel": True, "bias": False}
+    for masked in (penalty, penalty.replace(mask=by_name)):
+        moved = masked.prox(params, 0.5)
+        assert masked(params) == penalty(X)
+        assert moved["bias"] is Z
+        chex.assert_trees_all_equal(moved["kernel"], penalty.prox(X, 0.5))
+        assert not np.any(jax.grad(masked)(params)["bias"])
+
+
+@law(any_metric)
+def test_a_metric_is_needed_only_where_the_penalty_is(cls):
+    penalty, metric = sample(cls), 1 + X**2
+    moved = penalty.prox({"kernel": X, "bias": Z}, 0.5, {"kernel": metric})
+    chex.assert_trees_all_equal(moved, {"kernel": penalty.prox(X, 0.5, metric), "bias": Z})
+
+
+@law(has_strengths)
+def test_strengths_per_layer(cls):
+    names, (weak, strong) = strength_fields(cls), (sample(cls, 0.1), sample(cls, 2.0))
+    layers = {
+        name: {"a": getattr(weak, name), "b": {"c": jnp.float32(getattr(strong, name))}}
+        for name in names
+    }
+    penalty, params = cls(**layers), {"a": X, "b": {"c": {"d": Z}}}
+    assert_close(penalty(params), weak(X) + strong(Z))
+    moved = {"a": weak.prox(X, 0.5), "b": {"c": {"d": strong.prox(Z, 0.5)}}}
+    assert_close(penalty.prox(params, 0.5), moved)
+
+
+@law(entrywise, has_strengths)
+def test_strengths_per_coordinate(cls):
+    columns = [sample(cls, 0.1), sample(cls, 2.0)]
+    both = stacked(columns)
+    assert_close(both(X), sum(p(X[:, i]) for i, p in enumerate(columns)))
+    moved = [p.prox(X[:, i], 0.5) for i, p in enumerate(columns)]
+    assert_close(both.prox(X, 0.5), jnp.stack(moved, axis=1))
+
+
+@law(has_strengths)
+@pytest.mark.parametrize("bad", [-1.0, np.nan, np.array([1.0, -1.0]), {"a": -1.0}])
+def test_bad_strengths_are_refused(cls, bad):
+    for name in strength_fields(cls):
+        with pytest.raises(ValueError, match=rf"{cls.__name__}.{name} must be non-neg"):
+            cls(**{name: bad})
+        with pytest.raises(ValueError, match=rf"{cls.__name__}.{name} must be non-neg"):
+            sample(cls).replace(**{name: bad})
+
+
+# Edges.
+
+
+@law(any_shape)
+def test_scalar_leaves(cls):
+    penalty, x = sample(cls), jnp.array(-2.0)
+    chex.assert_shape([penalty(x), penalty.prox(x), jax.grad(penalty)(x)], ())
+    assert_close(penalty(x), penalty(x[None]))
+    assert_close(penalty.prox(x), penalty.prox(x[None])[0])
+
+
+@law()
+def test_empty_leaves(cls):
+    penalty, empty = sample(cls), jnp.zeros((0, 2) if trait(cls, "min_ndim") else 0)
+    assert penalty(empty) == 0
+    assert penalty.strength_max({"none": empty, "some": X}) == penalty.strength_max(X)
+    chex.assert_equal_shape([penalty.prox(empty), jax.grad(penalty)(empty), empty])
+
+
+@law()
+def test_nan_in_nan_out(cls):
+    penalty, sick = sample(cls), X.copy()
+    sick[0, 0] = np.nan
+    assert not np.isfinite(penalty(sick))
+    moved = np.isnan(penalty.prox(sick))
+    assert moved[0, 0]
+    assert not entrywise(cls) or np.sum(moved) == 1
+
+
+# Algebra.
+
+
+@law()
+def test_equality_hash_and_repr(cls):
+    penalty = sample(cls)
+    assert penalty == sample(cls)
+    assert hash(penalty) == hash(sample(cls))
+    assert penalty != penalty.replace(mask=jaxreg.everything)
+    assert eval(repr(penalty), {cls.__name__: cls}) == penalty
+    assert "mask=~weights" in repr(penalty.replace(mask=~jaxreg.weights))
+    for name in strength_fields(cls):
+        changed = penalty.replace(**{name: 7.0})
+        assert changed != penalty
+        assert getattr(changed, name) == 7.0
+
+
+@law()
+def test_a_factor_scales_the_strengths(cls):
+    penalty = sample(cls)
+    doubled = penalty * 2.0
+    assert doubled == 2.0 * penalty
+    for name in strength_fields(cls):
+        assert getattr(doubled, name) == 2 * getattr(penalty, name)
+    if convex(cls):
+        assert_close(doubled(Z), 2 * penalty(Z))
+
+
+@law()
+def test_sums(cls):
+    here, there = sample(cls, 0.1), sample(cls, 2.0).replace(mask=~jaxreg.weights)
+    params = {"kernel": X, "bias": Z}
+    both: Any = sum([here, there])
+    assert_close(both(params), here(params) + there(params))
+    assert_close(both.prox(params), there.prox(here.prox(params)))
+    assert_close((here + here + here)(X), 3 * here(X))
+    assert_close((2.0 * both)(params), (2.0 * here + 2.0 * there)(params))
+    with pytest.raises(ValueError, match="must not meet on the same leaf"):
+        (here + here).prox(X)
+
+
+@law()
+def test_toward_moves_the_origin(cls):
+    penalty, params = sample(cls), {"kernel": X, "bias": Z}
+    pulled = penalty.toward({"kernel": Z, "bias": X})
+    assert_close(pulled(params), penalty(X - Z))
+    moved = {"kernel": Z + penalty.prox(X - Z, 0.5), "bias": Z}
+    assert_close(pulled.prox(params, 0.5), moved)
+    assert_close((2.0 * pulled)(params), (2.0 * penalty)(X - Z))
+
+
+# Other libraries.
+
+
+@given(x=arrays((4,)), step=steps, l1=st.floats(2**-6, 4.0), l2=st.floats(0.0, 4.0))
+def test_jaxopt_agrees(x, step, l1, l2):
+    ratio = 2 * l2 / l1
+    assert_close(prox(L1(l1), x, step), jaxopt.prox.prox_lasso(x, l1, step))
+    assert_close(prox(L2(l2), x, step), jaxopt.prox.prox_ridge(x, 2 * l2, step))
+    theirs = jaxopt.prox.prox_elastic_net(x, (l1, ratio), step)
+    assert_close(prox(ElasticNet(l1, l2), x, step), theirs)
+
+
+def test_strength_max_of_strengths_per_layer_is_a_factor():
+    penalty = L1({"weak": 0.5, "strong": 8.0})
+    assert penalty.strength_max({"weak": X, "strong": X}) == 6.0
+
+
+def test_strength_max_of_nan_is_nan():
+    assert np.isnan(L1().strength_max(np.array([np.nan, 1.0])))
+
+
+def test_no_step_is_the_identity_even_for_infinite_strengths():
+    chex.assert_trees_all_equal(L1(np.inf).prox(X, 0.0), X)
+
+
+def test_penalties_with_arrays_of_strengths_are_equal():
+    assert L1(np.ones(3)) == L1(np.ones(3))
+
+
+@pytest.mark.parametrize("penalty", [L1().toward(X), L1() + L2()], ids=repr)
+def test_combined_penalties_have_no_mask_of_their_own(penalty):
+    with pytest.raises((TypeError, ValueError), match="mask"):
+        penalty.replace(mask=jaxreg.everything)
+
+
+def test_infinite_strengths_by_coordinate():
+    strengths = np.array([np.inf, 0.0, 1.0])
+    x = jnp.array([2.0, 2.0, 2.0])
+    chex.assert_trees_all_equal(L1(strengths).prox(x), jnp.array([0.0, 2.0, 1.0]))
+    chex.assert_trees_all_close(L2(strengths).prox(x), jnp.array([0.0, 2.0, 2 / 3]))
+
+
+# New penalties, of other kinds than the public ones: the laws hold for them as they are.
+
+
+class Length(Penalty):
+    """strength · ‖w‖₂ of a whole leaf; its prox is known for uniform metrics only."""
+
+    takes_metric: ClassVar[bool] = False
+    strength: float = 1.0
+
+    def length(self, x):
+        squared = jnp.sum(jnp.square(x))
+        return jnp.where(squared == 0, 0.0, jnp.sqrt(jnp.where(squared == 0, 1.0, squared)))
+
+    def array_value(self, x):
+        return self.strength * self.length(x)
+
+    def array_prox(self, x, step, metric):
+        if metric is not None:
+            raise ValueError("The prox of Length needs a uniform metric.")
+        length = self.length(x)
+        ratio = step * self.strength / jnp.where(length == 0, 1.0, length)
+        return x - x * jnp.minimum(ratio, 1.0)
+
+    def array_critical_scale(self, gradient):
+        return self.length(gradient) / self.strength
+
+
+class Concave(Entrywise):
+    """The minimax concave penalty."""
+
+    is_convex: ClassVar[bool] = False
+    strength: float = 1.0
+    width: float = static(default=2.0)
+
+    def entry_value(self, x):
+        size, knee = jaxreg.magnitude(x), self.width * self.strength
+        rising = self.strength * size - jnp.square(x) / (2 * self.width)
+        return jnp.where(size > knee, knee * self.strength / 2, rising)
+
+    def entry_prox(self, x, step):
+        slack = jnp.where(step < self.width, 1 - step / self.width, 1.0)
+        firm = jaxreg.soft_threshold(x, step * self.strength) / slack
+        firm = jnp.where(jnp.abs(x) <= self.width * self.strength, firm, x)
+        jump = self.strength * jnp.sqrt(self.width * step)
+        hard = jnp.where(jnp.abs(x) <= jump, 0.0, x)
+        return jnp.where(step < self.width, firm, hard)
+
+    def slope_at_zero(self):
+        return self.strength
+
+
+class NonNegative(Entrywise):
+    """A constraint: 0 or infinity, without a strength."""
+
+    is_finite: ClassVar[bool] = False
+
+    def entry_value(self, x):
+        return jnp.where(x >= 0, 0 * x, jnp.inf)
+
+    def entry_prox(self, x, step):
+        return jnp.maximum(x, 0.0)
+
+    def slope_at_zero(self):
+        return 0.0
+
+
+def arguments_of(check):
+    """Every combination of the arguments that a law is parametrized with, but `cls`."""
+    marks = {mark.args[0]: mark.args[1] for mark in check.pytestmark}
+    given = [name for name in marks if name != "cls"]
+    return [{given[0]: value} for value in marks[given[0]]] if given else [{}]
+
+
+@pytest.mark.parametrize("check", [check for check, _ in LAWS], ids=lambda f: f.__name__)
+def test_the_laws_hold_for_new_penalties(check):
+    (conditions,) = (conditions for law, conditions in LAWS if law is check)
+    for cls in concerned(conditions, [Length, Concave, NonNegative]):
+        for arguments in arguments_of(check):
+            check(cls, **arguments)
+
+
+# The laws can fail: each of these penalties has one fault, found by the law beside it.
+
+
+class ThresholdHalved(L1):
+    def entry_prox(self, x, step):
+        return super().entry_prox(x, step / 2)
+
+
+class StepIgnored(L1):
+    def entry_prox(self, x, step):
+        return super().entry_prox(x, 1.0)
+
+
+class MetricIgnored(L1):
+    def array_prox(self, x, step, metric):
+        return super().array_prox(x, step, None)
+
+
+class FirstRegimeOnly(Concave):
+    def entry_prox(self, x, step):
+        return jnp.where(step < self.width, super().entry_prox(x, step), 0.0)
+
+
+class LocalMinimum(Entrywise):
+    """L0 with the threshold of L1: a local minimum, as in other libraries."""
+
+    is_convex: ClassVar[bool] = False
+    strength: float = 1.0
+
+    def entry_value(self, x):
+        return self.strength * (x != 0)
+
+    def entry_prox(self, x, step):
+        return jnp.where(jnp.abs(x) <= step * self.strength, 0.0, x)
+
+    def slope_at_zero(self):
+        return jnp.inf
+
+
+class CalledConvex(Concave):
+    is_convex: ClassVar[bool] = True
+
+
+class NegativeZeros(L1):
+    def entry_prox(self, x, step):
+        return jnp.sign(x) * jnp.maximum(jnp.abs(x) - step * self.strength, 0.0)
+
+
+class GradientOneAtZero(L1):
+    def entry_value(self, x):
+        return self.strength * jnp.abs(x)
+
+
+class GradientNanAtZero(Length):
+    def length(self, x):
+        return jnp.sqrt(jnp.sum(jnp.square(x)))
+
+
+class GradientHalved(L2):
+    def entry_value(self, x):
+        return super().entry_value((x + jax.lax.stop_gradient(x)) / 2)
+
+
+class StrengthFrozen(L1):
+    def entry_value(self, x):
+        return jax.lax.stop_gradient(self.strength) * jaxreg.magnitude(x)
+
+
+class CriticalDoubled(L1):
+    def slope_at_zero(self):
+        return self.strength / 2
+
+
+class PositiveAtZero(L1):
+    def entry_value(self, x):
+        return super().entry_value(x) + self.strength
+
+
+class NanSwallowed(L1):
+    def entry_prox(self, x, step):
+        return jnp.nan_to_num(super().entry_prox(x, step))
+
+
+class StrengthBakedIn(L1):
+    def entry_prox(self, x, step):
+        return super().entry_prox(x, step * (1.0 if self.strength > 0 else 0.0))
+
+
+class AlwaysSingle(L1):
+    def array_value(self, x):
+        return jnp.sum(self.entry_value(x), dtype=jnp.float32)
+
+
+@pytest.mark.parametrize(
+    ("faulty", "check"),
+    [
+        (ThresholdHalved, test_prox_beats_every_rival),
+        (StepIgnored, test_prox_beats_every_rival),
+        (MetricIgnored, test_prox_beats_every_rival),
+        (FirstRegimeOnly, test_prox_beats_every_rival),
+        (LocalMinimum, test_prox_beats_every_rival),
+        (CalledConvex, test_prox_is_firmly_nonexpansive),
+        (NegativeZeros, test_removed_entries_are_positive_zeros),
+        (GradientOneAtZero, test_gradient_is_finite_and_zero_at_zero),
+        (GradientNanAtZero, test_gradient_is_finite_and_zero_at_zero),
+        (GradientHalved, test_gradient_lies_between_the_slopes_on_either_side),
+        (StrengthFrozen, test_gradient_in_the_strengths_is_that_of_the_value),
+        (CriticalDoubled, test_strength_max_is_the_least_that_makes_zero_the_solution),
+        (PositiveAtZero, test_value_is_nonnegative_and_zero_at_zero),
+        (NanSwallowed, test_nan_in_nan_out),
+        (StrengthBakedIn, test_strengths_are_traced_not_baked_in),
+        (AlwaysSingle, test_float64_is_kept),
+    ],
+)
+def test_a_faulty_penalty_breaks_its_law(faulty, check):
+    with pytest.raises((AssertionError, jax.errors.ConcretizationTypeError)):
+        check(faulty)

@@ -1,0 +1,288 @@
+"""What the pictures show is what the numbers are."""
+
+import importlib.util
+import itertools
+import pathlib
+import re
+import sys
+from typing import Any
+
+import jax.numpy as jnp
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+import jaxreg
+from jaxreg import plot
+
+mpl.use("Agg")
+
+KERNEL = np.array([[0.0, 1.5, 0.0], [0.0, 0.0, 0.0], [-2.0, 0.0, -0.0], [0.5, 1.0, 2.0]])
+PICTURES = {
+    "histogram": lambda ax=None: plot.histogram({"kernel": KERNEL}, ax=ax),
+    "geometry": lambda ax=None: plot.geometry(jaxreg.L1(0.5), ax=ax),
+    "sparsity": lambda ax=None: plot.sparsity(KERNEL, ax=ax),
+    "features": lambda ax=None: plot.features(KERNEL, ax=ax),
+    "features-image": lambda ax=None: plot.features(KERNEL, shape=(2, 2), ax=ax),
+}
+every_picture = pytest.mark.parametrize("draw", PICTURES.values(), ids=PICTURES)
+
+
+@pytest.fixture(autouse=True)
+def _figures_closed():
+    yield
+    plot.plt.close("all")
+
+
+# On which axes.
+
+
+@every_picture
+def test_draws_on_the_axes_it_is_given(draw, monkeypatch):
+    monkeypatch.setattr(plot.plt, "show", lambda: pytest.fail("show was called"))
+    before = plot.plt.get_fignums()
+    figure, (left, right) = plot.plt.subplots(1, 2)
+    assert draw(right) is right
+    assert right.has_data()
+    assert not left.has_data()
+    assert plot.plt.get_fignums() == [*before, figure.number]
+    figure.canvas.draw()
+
+
+@every_picture
+def test_makes_a_figure_if_given_none(draw, monkeypatch):
+    monkeypatch.setattr(plot.plt, "show", lambda: pytest.fail("show was called"))
+    settings = mpl.rcParams.copy()
+    ax = draw()
+    ax.figure.canvas.draw()
+    assert plot.plt.get_fignums() == [ax.figure.number]
+    assert mpl.rcParams == settings
+
+
+# The histogram.
+
+
+def test_histogram_counts_exact_zeros_apart():
+    params = {"kernel": KERNEL, "bias": np.zeros(100), "step": np.array(3)}
+    ax = plot.histogram(params, bins=4)
+    others, zero = ax.containers
+    assert [bar.get_height() for bar in others] == [1, 0, 0, 0, 0, 1, 1, 2]
+    assert [bar.get_x() for bar in others] == pytest.approx(np.arange(-2, 2, 0.5))
+    assert [(bar.get_center()[0], bar.get_height()) for bar in zero] == [(0, 7)]
+    assert ax.texts[0].get_text() == "58.3 % exactly zero"
+    assert ax.get_yscale() == "log"
+    assert ax.get_ylim()[1] > 7
+    assert to_hex(zero[0].get_facecolor()) != to_hex(others[0].get_facecolor())
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        (np.ones(8), "0.0 % exactly zero"),
+        (np.zeros(8), "100.0 % exactly zero"),
+        ({}, "0.0 % exactly zero"),
+    ],
+)
+def test_histogram_of_all_or_no_zeros(values, text):
+    ax = plot.histogram(values)
+    ax.figure.canvas.draw()
+    assert ax.texts[0].get_text() == text
+
+
+def test_histogram_adds_up_leaves_of_any_precision():
+    leaves = {"a": jnp.ones(3, jnp.bfloat16), "b": jnp.zeros(5, jnp.float16)}
+    ax = plot.histogram(leaves, mask=jaxreg.everything)
+    assert sum(bar.get_height() for bar in ax.containers[0]) == 3
+    assert ax.containers[1][0].get_height() == 5
+
+
+def test_histogram_does_not_count_tiny_weights_as_zeros():
+    ax = plot.histogram(np.array([1e-30, -1e-30, 1.0, 0.0]))
+    assert ax.texts[0].get_text() == "25.0 % exactly zero"
+
+
+def test_histograms_that_share_an_axis_all_fit():
+    _, (left, right) = plot.plt.subplots(1, 2, sharey=True)
+    plot.histogram(np.zeros(5000), ax=left)
+    plot.histogram(np.ones(5), ax=right)
+    assert left.get_ylim()[1] > 5000
+
+
+def test_histogram_refuses_what_it_cannot_draw():
+    with pytest.raises(ValueError, match="must be finite.*diverge"):
+        plot.histogram(np.array([1.0, np.nan]))
+    with pytest.raises(ValueError, match="bins must be at least 1, got 0"):
+        plot.histogram(KERNEL, bins=0)
+    with pytest.raises(ValueError, match="must choose at least one"):
+        plot.histogram({"bias": np.ones(3)})
+
+
+# The geometry.
+
+
+def elastic_net_solution(l1, l2):
+    """The best of the minimisers for every choice of signs, each in closed form."""
+    centre, curvature = plot._CENTRE, plot._CURVATURE
+
+    def objective(w):
+        loss = 0.5 * (w - centre) @ curvature @ (w - centre)
+        return loss + l1 * np.sum(np.abs(w)) + l2 * np.sum(w**2)
+
+    candidates = []
+    for signs in itertools.product((-1, 0, 1), repeat=2):
+        sign = np.array(signs)
+        on = sign != 0
+        matrix = curvature[np.ix_(on, on)] + 2 * l2 * np.eye(np.sum(on))
+        w = np.zeros(2)
+        w[on] = np.linalg.solve(matrix, (curvature @ centre - l1 * sign)[on])
+        candidates.append(w)
+    return min(candidates, key=objective)
+
+
+CASES = [
+    (jaxreg.L1(1.0), (1.0, 0.0)),
+    (jaxreg.L1(0.3), (0.3, 0.0)),
+    (jaxreg.L2(0.5), (0.0, 0.5)),
+    (jaxreg.ElasticNet(l1=0.7, l2=0.2), (0.7, 0.2)),
+]
+
+
+@pytest.mark.parametrize(("penalty", "strengths"), CASES)
+def test_geometry_marks_the_minimiser(penalty, strengths):
+    expected = elastic_net_solution(*strengths)
+    ax = plot.geometry(penalty)
+    np.testing.assert_allclose(marked(ax, "least sum"), expected, atol=1e-5)
+    np.testing.assert_allclose(marked(ax, "least loss"), plot._CENTRE)
+    x, y = expected
+    assert ax.get_title() == f"{penalty!r}\nsolution ({x:.2f}, {y:.2f})"
+
+
+@pytest.mark.parametrize(("penalty", "strengths"), CASES)
+def test_geometry_ball_and_loss_meet_at_the_solution(penalty, strengths):
+    ax = plot.geometry(penalty)
+    solution = marked(ax, "least sum")
+    for colour, function in ((plot.BLUE, penalty), (plot.RED, plot._loss)):
+        curve = thick_contour(ax, colour)
+        values = np.array([function(jnp.asarray(point)) for point in curve[::20]])
+        np.testing.assert_allclose(
+            values, float(function(jnp.asarray(solution))), rtol=0.02
+        )
+        distance = np.linalg.norm(curve - solution, axis=1)
+        assert distance.min() < 0.02
+
+
+@pytest.mark.parametrize("strength", [0.0, 50.0])
+def test_geometry_at_the_extremes(strength):
+    ax = plot.geometry(jaxreg.L1(strength))
+    ax.figure.canvas.draw()
+    expected = plot._CENTRE if strength == 0 else np.zeros(2)
+    np.testing.assert_allclose(marked(ax, "least sum"), expected, atol=1e-6)
+
+
+def test_geometry_refuses_what_is_no_penalty():
+    with pytest.raises(TypeError, match=r"jaxreg\.L1\(1\.0\), got 'L1'"):
+        plot.geometry("L1")  # pyright: ignore[reportArgumentType]
+
+
+def marked(ax, label):
+    (line,) = [line for line in ax.lines if line.get_label() == label]
+    return np.array([line.get_xdata()[0], line.get_ydata()[0]], np.float32)
+
+
+def thick_contour(ax, colour):
+    (contour,) = [
+        collection
+        for collection in ax.collections
+        if not collection.filled
+        and collection.get_linewidth()[0] == 2
+        and to_hex(collection.get_edgecolor()[0]) == colour.lower()
+    ]
+    return np.asarray(contour.get_paths()[0].vertices, np.float32)
+
+
+def image_of(ax) -> Any:
+    return ax.images[0].get_array()
+
+
+# Zeros of a matrix.
+
+
+def test_sparsity_shows_where_the_zeros_are():
+    ax = plot.sparsity(KERNEL)
+    np.testing.assert_array_equal(image_of(ax), KERNEL != 0)
+    shown = ax.images[0].to_rgba(image_of(ax))
+    assert to_hex(shown[0, 0]) == "#ffffff"
+    assert to_hex(shown[0, 1]) == plot.BLUE.lower()
+    assert ax.get_title() == "58.3 % exactly zero"
+
+
+def test_sparsity_of_other_shapes():
+    convolution = np.arange(24.0).reshape(2, 3, 2, 2)
+    image = image_of(plot.sparsity(convolution))
+    np.testing.assert_array_equal(image, convolution.reshape(12, 2) != 0)
+    image = image_of(plot.sparsity(np.arange(6.0), shape=(2, 3)))
+    np.testing.assert_array_equal(image, [[False, True, True], [True, True, True]])
+
+
+def test_sparsity_refuses_shapes_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"two axes or more, got shape \(5,\).*shape="):
+        plot.sparsity(np.ones(5))
+    with pytest.raises(ValueError, match=r"values to show, 12, got \(5, 5\)"):
+        plot.sparsity(KERNEL, shape=(5, 5))
+
+
+# Features in use.
+
+
+def test_features_as_bars():
+    ax = plot.features(KERNEL)
+    heights = [bar.get_height() for bar in ax.containers[0]]
+    np.testing.assert_allclose(heights, np.linalg.norm(KERNEL, axis=1), rtol=1e-6)
+    np.testing.assert_array_equal(ax.lines[0].get_xdata(), [1])
+    assert ax.get_title() == "1 of 4 features unused"
+
+
+def test_features_as_an_image():
+    ax = plot.features(KERNEL, shape=(2, 2))
+    image = image_of(ax)
+    np.testing.assert_array_equal(image.mask, [[False, True], [False, False]])
+    norms = np.linalg.norm(KERNEL, axis=1)
+    np.testing.assert_allclose(image.compressed(), norms[norms > 0], rtol=1e-6)
+    crosses = ax.lines[0].get_xdata(), ax.lines[0].get_ydata()
+    np.testing.assert_array_equal(crosses, [[1], [0]])
+
+
+def test_features_of_a_linear_model_and_of_a_convolution():
+    coefficients = plot.features(np.array([0.0, -2.0, 0.0]))
+    assert [bar.get_height() for bar in coefficients.containers[0]] == [0, 2, 0]
+    assert plot.features(np.zeros((3, 2, 2))).get_title() == "3 of 3 features unused"
+
+
+def test_features_refuse_shapes_that_do_not_fit():
+    with pytest.raises(ValueError, match="an axis that numbers the features, got a scalar"):
+        plot.features(np.float32(1.0))
+    with pytest.raises(ValueError, match=r"values to show, 4, got \(8, 8\)"):
+        plot.features(KERNEL, shape=(8, 8))
+
+
+# matplotlib is optional.
+
+
+def test_says_how_to_install_matplotlib(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    spec = importlib.util.spec_from_file_location("fresh_plot", plot.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    with pytest.raises(ImportError, match=r'pip install "jaxreg\[plot\]"'):
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
+def test_nothing_else_imports_matplotlib():
+    package = pathlib.Path(jaxreg.__file__).parent
+    users = {
+        path.name
+        for path in package.rglob("*.py")
+        if re.search(r"(import|from) matplotlib", path.read_text())
+    }
+    assert users == {"plot.py"}

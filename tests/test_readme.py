@@ -1,0 +1,58 @@
+"""The README's example runs and prints what it says; its commands are two."""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+README = (pathlib.Path(__file__).parent.parent / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def test_the_example_prints_what_the_readme_shows():
+    (code,), (shown,) = blocks("python"), blocks("text")
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    *table, objective, zeros = run.stdout.splitlines()
+    *shown_table, shown_objective, shown_zeros = shown.splitlines()
+    assert table == shown_table
+    assert objective == shown_objective
+    percent = [int(re.findall(r"\d+", line)[0]) for line in (zeros, shown_zeros)]
+    assert abs(percent[0] - percent[1]) <= 2
+
+
+def test_there_are_two_commands():
+    commands = [line for block in blocks("sh") for line in block.splitlines()]
+    assert [command.split(" && ")[1] for command in commands] == [
+        "python examples/digits.py",
+        "pytest",
+    ]
+    assert all(command.startswith("pip install -e ") for command in commands)
+
+
+def test_pictures_exist():
+    pictures = re.findall(r"!\[.+\]\((.+)\)", README)
+    assert pictures
+    for picture in pictures:
+        assert (pathlib.Path(__file__).parent.parent / picture).stat().st_size > 5000
+
+
+def test_importing_jaxreg_imports_nothing_heavy():
+    code = (
+        "import jaxreg, sys; heavy = {'flax', 'matplotlib', 'chex', 'sklearn', 'equinox'};"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_plot_is_imported_on_demand():
+    code = "import jaxreg; assert jaxreg.plot.histogram"
+    subprocess.run([sys.executable, "-c", code], check=True)
