@@ -2,6 +2,7 @@
 
 import itertools
 import warnings
+from typing import Any
 
 import chex
 import jax
@@ -37,11 +38,11 @@ def close(actual, expected, rtol=1e-5, atol=1e-6):
     chex.assert_trees_all_close(actual, expected, rtol=rtol, atol=atol)
 
 
-def normal(*shape, seed=0, scale=1.0):
+def normal(*shape: int, seed: int = 0, scale: float = 1.0) -> Any:
     return np.random.default_rng(seed).normal(size=shape, scale=scale).astype(np.float32)
 
 
-def of(cls, strength=0.3, **options):
+def of(cls: Any, strength: Any = 0.3, **options: Any) -> Any:
     """An instance with the strengths 0.3, 0.4, ..."""
     if cls is SparseGroupLasso:
         return cls(strength, strength + 0.1, **options)
@@ -158,8 +159,8 @@ def test_a_uniform_metric_gives_the_closed_form(data, threshold):
 def test_a_group_is_removed_exactly_at_its_threshold():
     x, penalty = jnp.array([3.0, -4.0]), GroupLasso(1.0, (), scale="none")
     for metric, length in ((None, 5.0), (jnp.array([4.0, 6.0]) / 3, np.sqrt(80.0))):
-        assert not np.any(penalty.prox(x, np.float32(length * (1 + 1e-6)), metric))
-        assert np.all(penalty.prox(x, np.float32(length * (1 - 1e-6)), metric))
+        assert not np.any(penalty.prox(x, length * (1 + 1e-6), metric))
+        assert np.all(penalty.prox(x, length * (1 - 1e-6), metric))
     for metric, length in ((None, 5.0), (jnp.array([2.0, 2.0]), 10.0)):
         removed = np.asarray(penalty.prox(x, length, metric))
         assert not np.any(removed)
@@ -233,7 +234,7 @@ def test_derivatives_of_the_prox_are_finite_and_right(cls, with_metric):
     else:
         metric = np.exp(normal(3, 4, seed=3)) if with_metric else None
     with jax.enable_x64(True):
-        x = np.float64(normal(3, 4, scale=2))
+        x = normal(3, 4, scale=2).astype(float)
         x[:, 0] = 0
         x[:, 1] *= 0.01
 
@@ -377,7 +378,8 @@ def test_skglm_agrees():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         skglm = pytest.importorskip("skglm.penalties.block_separable")
-    rng, whole = np.random.default_rng(0), {"axis": (), "scale": "none"}
+    rng = np.random.default_rng(0)
+    whole: Any = {"axis": (), "scale": "none"}
     groups = {"grp_ptr": np.array([0, 4]), "grp_indices": np.arange(4)}
     for _ in range(30):
         x, step, strength = rng.normal(size=4), rng.uniform(0.01, 2), rng.uniform(0.1, 2)
@@ -710,6 +712,8 @@ def test_edges(cls):
     x[:, 0] = 0
     x[:, 1] = -1e-3
     penalty = of(cls)
+    sick = x.copy()
+    sick[0, 3] = np.nan
     for metric in (None, np.full((3, 4), 2.0)) if cls in CONVEX else (None,):
         moved = np.asarray(penalty.prox(x, 0.5, metric))
         assert not np.any(np.signbit(moved[moved == 0]))
@@ -718,8 +722,6 @@ def test_edges(cls):
         close(penalty.prox(0 * x, 0.0, metric), 0 * x, 0, 0)
         tiny = np.full((3, 4), -1e-30, np.float32)
         close(penalty.prox(tiny, 0.0, metric), tiny, 1e-6, 0)
-        sick = x.copy()
-        sick[0, 3] = np.nan
         moved = np.asarray(penalty.prox(sick, 0.5, metric))
         assert np.isnan(moved[0, 3])
         assert np.all(np.isfinite(moved[:, :3]))
@@ -742,7 +744,7 @@ def test_a_group_without_strength_is_left_alone(cls):
 
 
 def test_options_are_hashable_and_shown():
-    penalty = GroupLasso(0.5, [0, 1], scale=[1, 2], labels=np.array([0, 1]))
+    penalty = GroupLasso(0.5, (0, 1), scale=[1, 2], labels=np.array([0, 1]))
     expected = "GroupLasso(strength=0.5, axis=(0, 1), scale=(1.0, 2.0), labels=(0, 1))"
     assert repr(penalty) == expected
     assert repr(GroupLasso(0.5)) == "GroupLasso(strength=0.5, axis=-1)"
