@@ -18,6 +18,8 @@ from jaxreg.monitor import (
 )
 from jaxreg.operators import (
     firm_threshold as firm_threshold,
+    group_norm as group_norm,
+    group_soft_threshold as group_soft_threshold,
     hard_threshold as hard_threshold,
     magnitude as magnitude,
     soft_threshold as soft_threshold,
@@ -31,9 +33,15 @@ from jaxreg.penalties import (
     CappedL1 as CappedL1,
     ElasticNet as ElasticNet,
     Entrywise as Entrywise,
+    ExclusiveLasso as ExclusiveLasso,
+    GroupLasso as GroupLasso,
+    GroupMCP as GroupMCP,
+    GroupSCAD as GroupSCAD,
+    L1Linf as L1Linf,
     LHalf as LHalf,
     LogSum as LogSum,
     Penalty as Penalty,
+    SparseGroupLasso as SparseGroupLasso,
     constant as constant,
     static as static,
 )

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxreg._groups import Axis, groups_of, norms, shrink_norms
 from jaxreg._tree import Scalar
 
 
@@ -116,3 +117,69 @@ def firm_threshold(x: Array, threshold: Scalar, keep: Scalar) -> Array:
     width = keep - threshold
     slope = jnp.where(width > 0, keep / jnp.where(width > 0, width, 1.0), 1.0)
     return jnp.where(jnp.abs(x) <= keep, slope * soft_threshold(x, threshold), x)
+
+
+def group_norm(x: Array, axis: Axis = -1) -> Array:
+    """The Euclidean norm of each group of `x`, with the gradient 0 at a zero group.
+
+        √Σ x_g²
+
+    The gradient of `jnp.linalg.norm` at zero is NaN.
+
+    Args:
+        x: Array of any shape.
+        axis: The axis, or axes, that number the groups; the norms run over all others.
+
+    Returns:
+        Array that broadcasts against `x`: of length 1 along all axes but `axis`.
+
+    Example:
+        >>> group_norm(jnp.array([[3.0, 0.0], [4.0, 0.0]]))
+        Array([[5., 0.]], dtype=float32)
+        >>> jax.grad(lambda x: jnp.sum(group_norm(x)))(jnp.zeros((1, 2)))
+        Array([[0., 0.]], dtype=float32)
+    """
+    groups = groups_of(x, axis, None)
+    return groups.spread(norms(groups, x))
+
+
+def group_soft_threshold(
+    x: Array, threshold: Scalar, axis: Axis = -1, metric: Array | None = None
+) -> Array:
+    """Move every group of `x` towards zero by `threshold` in length, stopping at zero.
+
+    This is the proximal operator of the sum of the groups' Euclidean norms:
+
+        argmin_z  Σ_g t_g·‖z_g‖₂ + ½·Σ dᵢ(zᵢ − xᵢ)²
+
+    Without a metric (d = 1) that is x_g·max(1 − t/‖x_g‖, 0). In a diagonal metric the
+    group is zero if and only if ‖d·x_g‖ ≤ t; otherwise zᵢ = dᵢxᵢθ/(dᵢθ + t), where
+    θ = ‖z_g‖ is found by Newton's method, to the precision of the dtype.
+
+    Args:
+        x: Array of any shape.
+        threshold: The non-negative `t`: a scalar, or an array that broadcasts against
+            `x`, of length 1 along all axes but `axis`.
+        axis: The axis, or axes, that number the groups.
+        metric: The non-negative d, of the shape of `x`; `None` for ones.
+
+    Returns:
+        Array of the shape of `x`, exactly zero (+0.0) in the groups that are removed.
+
+    Raises:
+        ValueError: If `x` has no such axis, or `threshold` differs within a group.
+
+    Example:
+        >>> group_soft_threshold(jnp.array([[3.0, 0.5], [4.0, 0.5]]), 1.0)
+        Array([[2.4, 0. ],
+               [3.2, 0. ]], dtype=float32)
+
+    References:
+        Parikh and Boyd, *Proximal Algorithms* (2014), section 6.5.1; in a metric, Yun,
+        Lozano and Yang, *Adaptive proximal gradient methods for structured neural
+        networks* (2021), section 4.
+    """
+    groups = groups_of(x, axis, None)
+    if metric is not None:
+        metric = jnp.broadcast_to(jnp.asarray(metric, x.dtype), x.shape)
+    return shrink_norms(groups, x, groups.numbers(threshold), metric)

@@ -208,8 +208,8 @@ PENALTIES = [
         ("text as factor", lambda: L1() * "2", "factor must be a real number, got '2'"),
         ("None as factor", lambda: L1() * None, "factor must be a real number, got None"),
         ("plus a number", lambda: L1() + 1, "function of the parameters"),
-        ("plus a function", lambda: L1() + jnp.sum, "function of the parameters"),
-        ("minus", lambda: L1() - L2(), "function of the parameters"),
+        ("plus a function", lambda: L1() + jnp.sum, "unsupported operand"),
+        ("minus", lambda: L1() - L2(), "unsupported operand"),
         ("text as step", lambda: L1().prox(X, "1"), "step must be a real number, got '1'"),
         (
             "None as step",

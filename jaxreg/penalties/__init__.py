@@ -18,6 +18,14 @@ from jaxreg.penalties.entrywise import (
     ElasticNet as ElasticNet,
     Entrywise as Entrywise,
 )
+from jaxreg.penalties.grouped import (
+    ExclusiveLasso as ExclusiveLasso,
+    GroupLasso as GroupLasso,
+    GroupMCP as GroupMCP,
+    GroupSCAD as GroupSCAD,
+    L1Linf as L1Linf,
+    SparseGroupLasso as SparseGroupLasso,
+)
 from jaxreg.penalties.nonconvex import (
     L0 as L0,
     MCP as MCP,

@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -144,15 +144,17 @@ class Penalty(Record, abc.ABC):
     def unchecked_prox(self, params: Params, step: Scalar, metric: Params | None) -> Params:
         """`prox` without looking at the numbers: inside a transform NaN gives NaN."""
         tree = list(walk(params))
-        terms = self.at_leaves(tree, params)
-        picks = [term is not None for term in terms]
+        blocks = _disjoint(self.blocks(tree, params))
+        moved = [leaf.value for leaf in tree]
+        picks = _picks(blocks, tree)
         metrics = values_at(1.0 if metric is None else metric, tree, picks, "The metric")
-        moved = [
-            leaf.value if term is None else _prox_leaf(term, leaf.value, step, diagonal)
-            for leaf, term, diagonal in zip(tree, terms, metrics, strict=True)
-            if not leaf.is_hole
-        ]
-        return jax.tree.unflatten(jax.tree.structure(params), moved)
+        for places, term in blocks:
+            block = [tree[place].value for place in places]
+            reached = _prox_block(term, block, step, [metrics[place] for place in places])
+            for place, z in zip(places, reached, strict=True):
+                moved[place] = z
+        present = [z for leaf, z in zip(tree, moved, strict=True) if not leaf.is_hole]
+        return jax.tree.unflatten(jax.tree.structure(params), present)
 
     def check_prox(self, *, in_metric: bool) -> None:
         """Refuse a prox that is not known, in a diagonal metric or in none.
@@ -199,9 +201,10 @@ class Penalty(Record, abc.ABC):
             unit = self._with(**{strengths[0]: 1.0})
         else:
             unit = self
+        tree = list(walk(gradients))
         scales = [
-            term.array_critical_scale(gradient)
-            for gradient, term in unit._chosen_arrays(gradients)
+            term.array_critical_scale(_array([tree[place].value for place in places]))
+            for places, term in _disjoint(unit.blocks(tree, gradients))
         ]
         return jnp.max(jnp.stack(scales)) if scales else jnp.zeros(())
 
@@ -298,12 +301,23 @@ class Penalty(Record, abc.ABC):
             for pick, *row in zip(picks, *columns, strict=True)
         ]
 
-    def _chosen_arrays(self, params: Params) -> "list[tuple[Array, Penalty]]":
+    def blocks(self, tree: list[Leaf], params: Params) -> "list[Block]":
+        """What the formulas are applied to: each chosen leaf by itself.
+
+        A penalty that joins leaves gives blocks of several; its formulas then see a
+        tuple of arrays in the place of one.
+        """
+        return [
+            Block((place,), term)
+            for place, term in enumerate(self.at_leaves(tree, params))
+            if term is not None
+        ]
+
+    def _chosen_arrays(self, params: Params) -> "list[tuple[Any, Penalty]]":
         tree = list(walk(params))
         return [
-            (raise_precision(leaf.value), term)
-            for leaf, term in zip(tree, self.at_leaves(tree, params), strict=True)
-            if term is not None
+            (_array([tree[place].value for place in places]), term)
+            for places, term in self.blocks(tree, params)
         ]
 
     def _with(self, **changes: Any) -> Self:
@@ -316,10 +330,12 @@ class Penalty(Record, abc.ABC):
 
     def __repr__(self) -> str:
         fields = dataclasses.fields(self)  # pyright: ignore[reportArgumentType]
-        names = [field.name for field in fields if field.name != "mask"]
-        if self.mask != weights:
-            names.append("mask")
-        shown = [f"{name}={getattr(self, name)!r}" for name in names]
+        # Options come last, the mask after all others; at their defaults they are not said.
+        shown = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in sorted(fields, key=lambda f: (f.kw_only, f.name == "mask"))
+            if not (field.kw_only and getattr(self, field.name) == field.default)
+        ]
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
@@ -334,19 +350,60 @@ def _refuse_mask(penalty: Penalty) -> None:
         )
 
 
-def _prox_leaf(term: Penalty, x: Any, step: Scalar, metric: Any) -> Array:
-    x = jnp.asarray(x)
-    raised = raise_precision(x)
+class Block(NamedTuple):
+    """Leaves that a formula is applied to at once, and the penalty that has it."""
+
+    places: tuple[int, ...]
+    term: Penalty
+
+
+def _picks(blocks: list[Block], tree: list[Leaf]) -> list[bool]:
+    """For each of `tree`, whether it is in one of the blocks."""
+    places = {place for block in blocks for place in block.places}
+    return [place in places for place in range(len(tree))]
+
+
+def _joined(values: list[Any]) -> Any:
+    """What belongs to a block: for one leaf its value, for several a tuple."""
+    return tuple(values) if len(values) > 1 else values[0]
+
+
+def _array(values: list[Any]) -> Any:
+    """The array of a block, or the tuple of its arrays, in at least float32."""
+    return _joined(list(map(raise_precision, values)))
+
+
+def _disjoint(blocks: list[Block]) -> list[Block]:
+    """Blocks of which no two have a leaf in common, which a prox needs."""
+    taken: dict[int, Penalty] = {}
+    for places, term in blocks:
+        for place in places:
+            if place in taken:
+                Sum((taken[place], term)).check_prox(in_metric=False)
+            taken[place] = term
+    return blocks
+
+
+def _prox_block(
+    term: Penalty, values: list[Any], step: Scalar, metrics: list[Any]
+) -> list[Array]:
+    values = list(map(jnp.asarray, values))
+    x = _array(values)
     if not isinstance(step, float | int):
-        step = jnp.asarray(step, raised.dtype)
-    if np.ndim(metric) == 0:  # A uniform metric is a shorter step.
-        step, metric = step / metric, None
+        step = jnp.asarray(step, raise_precision(values[0]).dtype)
+    first, metric = metrics[0], _joined(metrics)
+    if np.ndim(first) == 0 and all(other is first for other in metrics):
+        step, metric = step / first, None  # A uniform metric is a shorter step.
     term.check_prox(in_metric=metric is not None)
-    return term.array_prox(raised, step, metric).astype(x.dtype)
+    moved = jax.tree.leaves(term.array_prox(x, step, metric))
+    return [z.astype(value.dtype) for z, value in zip(moved, values, strict=True)]
 
 
 # Sums whose prox is that of one class.
-_COMBINED = {frozenset({"L1", "L2"}): "ElasticNet(l1, l2)"}
+_COMBINED = {
+    frozenset({"L1", "L2"}): "ElasticNet(l1, l2)",
+    frozenset({"L1", "GroupLasso"}): "SparseGroupLasso(l1, group)",
+}
 
 
 class Sum(Penalty):
@@ -360,6 +417,9 @@ class Sum(Penalty):
             _sum_of([term for term in row if term is not None], leaf)
             for leaf, row in zip(tree, zip(*columns, strict=True), strict=True)
         ]
+
+    def blocks(self, tree: list[Leaf], params: Params) -> list[Block]:
+        return [block for term in self.terms for block in term.blocks(tree, params)]
 
     def __mul__(self, factor: Scalar) -> Self:
         return self._with(terms=tuple(term * factor for term in self.terms))
@@ -410,6 +470,21 @@ class Toward(Penalty):
             for term, reference in zip(terms, references, strict=True)
         ]
 
+    def blocks(self, tree: list[Leaf], params: Params) -> list[Block]:
+        blocks = self.penalty.blocks(tree, params)
+        picks = _picks(blocks, tree)
+        references = values_at(self.reference, tree, picks, "The reference")
+        return [
+            Block(
+                places,
+                self._with(
+                    penalty=term,
+                    reference=_joined([references[place] for place in places]),
+                ),
+            )
+            for places, term in blocks
+        ]
+
     def check_prox(self, *, in_metric: bool) -> None:
         self.penalty.check_prox(in_metric=in_metric)
 
@@ -432,12 +507,13 @@ class Toward(Penalty):
     def __repr__(self) -> str:
         return f"{self.penalty!r}.toward(...)"
 
-    def array_value(self, x: Array) -> Array:
-        return self.penalty.array_value(x - self.reference)
+    def array_value(self, x: Any) -> Array:
+        return self.penalty.array_value(jax.tree.map(jnp.subtract, x, self.reference))
 
-    def array_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:
-        moved = self.penalty.array_prox(x - self.reference, step, metric)
-        return self.reference + moved
+    def array_prox(self, x: Any, step: Scalar, metric: Any) -> Any:
+        apart = jax.tree.map(jnp.subtract, x, self.reference)
+        moved = self.penalty.array_prox(apart, step, metric)
+        return jax.tree.map(jnp.add, self.reference, moved)
 
     def array_critical_scale(self, gradient: Array) -> Array:
         return self.penalty.array_critical_scale(gradient)

@@ -1,0 +1,321 @@
+"""Groups of entries: sums over them, and the equations that their proxes solve.
+
+Groups are numbered by axes of an array, so a sum over a group is a reduction over the
+other axes: nothing is reshaped, and sharded arrays stay as they are. A group can reach
+over several arrays; the formulas then take a tuple of arrays for one, since they are
+written with `jax.tree.map`.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxreg._tree import Scalar, compute_dtype
+
+Axis = int | tuple[int, ...]
+"""The axis, or the axes, that number the groups. `()`: the whole array is one group."""
+
+Entries = Any
+"""An array, or a tuple of arrays whose groups are joined."""
+
+
+class Joint(tuple[Axis, ...]):
+    """The axes of several arrays: group i is everything at index i of each of them."""
+
+    __slots__ = ()
+
+
+class Groups(NamedTuple):
+    """Which entries of an array, or of a tuple of arrays, belong together.
+
+    Numbers per group are arrays of the shape `shape`, or broadcast to it.
+
+    Attributes:
+        axes: For each array, the axes that number the groups, ascending.
+        ndims: For each array, its number of axes.
+        shape: How many groups there are, along each numbering axis.
+        sizes: Number of entries of each group.
+        dtype: That of the arrays.
+        labels: For each index of the one numbering axis, the number of its group; `None`
+            if every index is a group.
+    """
+
+    axes: tuple[tuple[int, ...], ...]
+    ndims: tuple[int, ...]
+    shape: tuple[int, ...]
+    sizes: Any
+    dtype: Any
+    labels: np.ndarray | None
+
+    def total(self, x: Entries) -> Array:
+        """The sum over each group."""
+        return self._reduced(jnp.sum, x, sum, jax.ops.segment_sum)
+
+    def largest(self, x: Entries) -> Array:
+        """The largest entry of each group of non-negative entries."""
+
+        def most(array: Array, axis: tuple[int, ...]) -> Array:
+            return jnp.max(array, axis=axis, initial=0.0)
+
+        return self._reduced(most, x, _pairwise_maximum, jax.ops.segment_max)
+
+    def spread(self, numbers: Any) -> Entries:
+        """Numbers per group, for each array in a shape that broadcasts to it."""
+        numbers = jnp.broadcast_to(numbers, self.shape)
+        if self.labels is not None:
+            numbers = jnp.take(numbers, self.labels, axis=0)
+        parts = tuple(
+            jnp.expand_dims(numbers, _others(axes, ndim))
+            for axes, ndim in zip(self.axes, self.ndims, strict=True)
+        )
+        return parts[0] if len(parts) == 1 else parts
+
+    def numbers(self, strength: Any) -> Any:
+        """A strength that broadcasts to the (first) array, as numbers per group."""
+        if isinstance(strength, tuple):
+            strength = strength[0]
+        if np.ndim(strength) == 0:
+            return strength
+        axes, ndim = self.axes[0], self.ndims[0]
+        missing = ndim - np.ndim(strength)
+        numbers = jnp.expand_dims(jnp.asarray(strength), tuple(range(missing)))
+        numbers = jnp.squeeze(numbers, _others(axes, ndim))
+        if self.labels is None or numbers.size == 1:
+            return numbers
+        return jnp.take(numbers, np.unique(self.labels, return_index=True)[1], axis=0)
+
+    def _reduced(
+        self, reduce: Any, x: Entries, combine: Callable[[Any], Any], segment: Any
+    ) -> Array:
+        parts = jax.tree.leaves(x)
+        whole = combine(
+            [
+                reduce(part, axis=_others(axes, part.ndim))
+                for part, axes in zip(parts, self.axes, strict=True)
+            ]
+        )
+        if self.labels is None:
+            return whole
+        return segment(whole, jnp.asarray(self.labels), num_segments=self.shape[0])
+
+
+def _pairwise_maximum(parts: Sequence[Array]) -> Array:
+    first, *others = parts
+    for other in others:
+        first = jnp.maximum(first, other)
+    return first
+
+
+def _others(axes: tuple[int, ...], ndim: int) -> tuple[int, ...]:
+    return tuple(i for i in range(ndim) if i not in axes)
+
+
+def kept_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """The axes that number the groups of an array with `ndim` axes, ascending.
+
+    Raises:
+        ValueError: If the array has no such axis, or one is named twice.
+    """
+    axes = (axis,) if isinstance(axis, int) else axis
+    if ndim == 0 and len(axes) < 2:  # A number is a group of its own.
+        return ()
+    if not all(-ndim <= i < ndim for i in axes):
+        raise ValueError(f"axis must be axes of the array, got {axis} for {ndim} axes")
+    kept = sorted({i % ndim for i in axes})
+    if len(kept) < len(axes):
+        raise ValueError(f"axis must name each axis once, got {axis} for {ndim} axes")
+    return tuple(kept)
+
+
+def groups_of(x: Entries, axis: Axis | Joint, labels: Sequence[int] | None) -> Groups:
+    """The groups of an array, or of a tuple of arrays.
+
+    Args:
+        x: An array, or a tuple of arrays.
+        axis: What numbers the groups; `Joint` for a tuple of arrays.
+        labels: An integer for each index of the one numbering axis: equal ones belong
+            to the same group.
+
+    Returns:
+        The groups.
+
+    Raises:
+        ValueError: If `axis` or `labels` do not fit the array, or the arrays do not have
+            the same groups.
+    """
+    parts = jax.tree.leaves(x)
+    axes = tuple(
+        kept_axes(one, part.ndim)
+        for one, part in zip(
+            axis if isinstance(axis, Joint) else (axis,), parts, strict=True
+        )
+    )
+    shapes = [
+        tuple(part.shape[i] for i in kept) for part, kept in zip(parts, axes, strict=True)
+    ]
+    if len(set(shapes)) > 1:
+        raise ValueError(
+            "joined arrays must have the same number of groups, got "
+            + " and ".join(map(str, shapes))
+        )
+    shape = shapes[0]
+    size: Any = sum(
+        math.prod(part.shape[i] for i in _others(kept, part.ndim))
+        for part, kept in zip(parts, axes, strict=True)
+    )
+    numbers = None
+    if labels is not None:
+        if shape != (len(labels),):
+            raise ValueError(
+                "labels must have one entry for each index of the one axis that numbers "
+                f"the groups, got {len(labels)} for the shape {shape}"
+            )
+        _, numbers, counts = np.unique(labels, return_inverse=True, return_counts=True)
+        size, shape = counts * size, (len(counts),)
+    ndims, dtype = tuple(part.ndim for part in parts), compute_dtype(*parts)
+    return Groups(axes, ndims, shape, size, dtype, numbers)
+
+
+def norms(groups: Groups, x: Entries) -> Array:
+    """The Euclidean norm of each group, with gradient 0 at a group of zeros."""
+    squares = groups.total(jax.tree.map(jnp.square, x))
+    is_zero = squares == 0
+    return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, squares)))
+
+
+def shrink_norms(
+    groups: Groups, x: Entries, threshold: Any, metric: Entries | None
+) -> Entries:
+    """argmin_z  Σ_g t_g·‖z_g‖₂ + ½·Σ dᵢ(zᵢ − xᵢ)², for thresholds t per group."""
+    if metric is None:
+        sizes = norms(groups, x)
+        removed, threshold = _removed(sizes, threshold)
+        return scaled(groups, x, 1 - threshold / jnp.where(sizes == 0, 1.0, sizes), removed)
+    removed, threshold = _removed(
+        norms(groups, jax.tree.map(jnp.multiply, metric, x)), threshold
+    )
+    return _shrink_in_metric(groups, x, threshold, removed, metric)
+
+
+def _removed(sizes: Array, threshold: Any) -> tuple[Array, Array]:
+    """Which groups become zero, and the thresholds of the others."""
+    threshold = jnp.broadcast_to(jnp.asarray(threshold, sizes.dtype), sizes.shape)
+    removed = (sizes <= threshold) & (threshold > 0)
+    return removed, jnp.where(removed, 0.0, threshold)
+
+
+def scaled(groups: Groups, x: Entries, factor: Array, removed: Array) -> Entries:
+    """`x` times a factor per group, and +0.0 where a group is removed."""
+    return jax.tree.map(
+        lambda x, factor, removed: jnp.where(removed, 0.0, x * factor),
+        x,
+        groups.spread(factor),
+        groups.spread(removed),
+    )
+
+
+# Newton steps. From the bounds below 5 are enough for almost all groups; 12 also for
+# metrics and weights of many sizes between 1e-10 and 1e8 in one group (in float32 and
+# in float64, where they leave 1e-9 at worst).
+_NEWTON_STEPS = 12
+
+
+def _shrink_in_metric(
+    groups: Groups, x: Entries, threshold: Array, removed: Array, metric: Entries
+) -> Entries:
+    """zᵢ = dᵢxᵢθ/(dᵢθ + t), where θ = ‖z‖ is the root of  Σ (dᵢxᵢ/(dᵢθ + t))² = 1.
+
+    1/√Σ(...)² is a concave function of θ, so Newton's method on it never passes the root
+    and, from any point below it, converges without safeguards (as for a trust region).
+    The loop works on constants; the one step after it carries the derivatives.
+    """
+    free = removed | (threshold == 0)
+    t = jnp.where(free, 1.0, threshold)
+    # Where there is nothing to solve: a group whose root is 1, whatever t is.
+    share = jax.tree.map(
+        lambda d, x, free: jnp.where(free, 0.0, d * x), metric, x, groups.spread(free)
+    )
+    spread_t = groups.spread(t)
+
+    def newton(root: Array, share: Entries, metric: Entries, t: Entries) -> Array:
+        scales = jax.tree.map(lambda d, r, t: d * r + t, metric, groups.spread(root), t)
+        squares = jax.tree.map(lambda u, s: jnp.square(u / s), share, scales)
+        total = groups.total(squares)
+        slope = groups.total(
+            jax.tree.map(lambda q, d, s: q * (d / s), squares, metric, scales)
+        )
+        nothing = free | (slope == 0)
+        total = jnp.where(nothing, 1.0, total)
+        slope = jnp.where(nothing, 1.0, slope)
+        return root + total * (jnp.sqrt(total) - 1) / slope
+
+    constants = jax.lax.stop_gradient((share, metric, spread_t))
+
+    def largest(function: Callable[..., Array]) -> Array:
+        return groups.largest(
+            jax.tree.map(lambda *args: jnp.maximum(function(*args), 0.0), *constants)
+        )
+
+    excess = norms(groups, constants[0]) - jax.lax.stop_gradient(t)
+    widest = groups.largest(constants[1])
+    low = jnp.maximum(
+        largest(lambda u, d, t: (jnp.abs(u) - t) / d),
+        jnp.where(free, 1.0, excess / jnp.where(widest == 0, 1.0, widest)),
+    )
+    root = jax.lax.fori_loop(
+        0, _NEWTON_STEPS, lambda _, root: newton(root, *constants), low
+    )
+    root = newton(jax.lax.stop_gradient(root), share, metric, spread_t)
+
+    def entry(
+        x: Array, d: Array, root: Array, t: Array, removed: Array, free: Array
+    ) -> Any:
+        kept = jnp.where(free, x, x * (d * root / (d * root + t)))
+        return jnp.where(removed, 0.0, kept)
+
+    spreads = map(groups.spread, (root, t, removed, free))
+    return jax.tree.map(entry, x, metric, *spreads)
+
+
+def concave_root(
+    newton: Callable[[Array], Array], low: Array, high: Array, steps: int = 24
+) -> Array:
+    """The root of increasing concave functions, one for each group.
+
+    The tangent of a concave function lies above it, so the root of any tangent is a
+    lower bound, and tells on which side of the root its point is. Each step takes the
+    tangents at the lower bound and in the (geometric) middle of the bracket: it halves
+    the bracket at least, and finishes at once on a straight piece.
+
+    Args:
+        newton: The root of the tangent at given points.
+        low: Lower bounds of the roots, without derivatives; `newton` raises them.
+        high: Upper bounds.
+        steps: How many.
+
+    Returns:
+        The roots, from a last Newton step: derivatives go through it alone.
+    """
+    constants = jax.lax.stop_gradient
+
+    def step(_: Any, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = bracket
+        middle = jnp.where(low > 0, jnp.sqrt(low) * jnp.sqrt(high), high / 2)
+        tangent = constants(newton(middle))
+        is_below = tangent > middle
+        better = jnp.where(is_below, tangent, low)
+        low = jnp.maximum(jnp.maximum(low, better), constants(newton(low)))
+        return jnp.minimum(low, high), jnp.where(is_below, high, middle)
+
+    low, _ = jax.lax.fori_loop(0, steps, step, constants((low, high)))
+    return newton(constants(low))
+
+
+def quotient(pull: Array, slope: Scalar) -> Array:
+    """pull/slope, where 0/0 is 0: the strength that withstands a pull."""
+    return jnp.where(pull == 0, 0.0, pull / slope)

@@ -1,0 +1,313 @@
+"""How a formula about groups of weights is lifted to parameters."""
+
+import abc
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxreg._groups import Axis, Entries, Groups, Joint, groups_of
+from jaxreg._tree import Leaf, Params, Scalar, broadcast, entries_of, is_concrete
+from jaxreg.penalties._base import Block, Penalty
+from jaxreg.penalties._fields import static, traced_fields
+
+Scale = str | float | Sequence[Any] | Array | np.ndarray
+"""What a group's strength is multiplied by: a rule, a number, or numbers per group."""
+
+Axes = Axis | Mapping[str, Axis] | tuple[tuple[str, Axis], ...]
+"""The axis that numbers the groups, or one for each pattern of paths."""
+
+
+class Grouped(Penalty):
+    """A penalty that is a sum over groups of weights: R(w) = Σ_g r(w_g).
+
+    Which weights are a group is said by four fields, common to all these penalties:
+
+    - `axis`: the axis, or axes, that *number* the groups; a group is everything at one
+      index of it. −1, the default, takes the output units of Dense and Conv kernels; 0
+      the input features of a Dense kernel; `()` the whole array. A mapping from patterns
+      to axes, `{"embedding": 0, "": -1}`, gives leaves different axes: the first
+      pattern found in the path counts.
+    - `labels`: an integer for every index of that axis. Equal labels make one group:
+      the columns of a one-hot encoding, given groups of a coefficient vector.
+    - `together`: a regular expression that joins leaves. Leaves whose paths give the
+      same match have their groups in common: with `r".*/"` the leaves of one layer (a
+      unit's kernel column and its bias), with `""` all chosen leaves. Give it a mask
+      that chooses them all.
+    - `scale`: a factor for each group: `"sqrt_size"`, `"none"`, a number, or an array
+      that broadcasts to the groups.
+
+    Subclasses declare `axis` after their strengths, and write formulas about an array
+    and its `Groups` (with `jax.tree.map`: the array may be a tuple of joined ones).
+    """
+
+    _entrywise: ClassVar[frozenset[str]] = frozenset()
+
+    scale: Scale = static(default="sqrt_size", kw_only=True)
+    labels: Sequence[int] | Array | np.ndarray | None = static(default=None, kw_only=True)
+    together: str | None = static(default=None, kw_only=True)
+
+    @abc.abstractmethod
+    def groups_value(self, x: Entries, groups: Groups) -> Array:
+        """R(x), a scalar."""
+
+    @abc.abstractmethod
+    def groups_prox(
+        self, x: Entries, groups: Groups, step: Scalar, metric: Entries | None
+    ) -> Entries:
+        """argmin_z  step·R(z) + ½·Σ dᵢ(zᵢ − xᵢ)²."""
+
+    @abc.abstractmethod
+    def groups_critical_scale(self, gradient: Entries, groups: Groups) -> Array:
+        """For each group, the smallest c for which 0 minimises ⟨gradient, z⟩ + c·R(z)."""
+
+    def array_value(self, x: Entries) -> Array:
+        return self.groups_value(x, self._groups(x))
+
+    def array_prox(self, x: Entries, step: Scalar, metric: Entries | None) -> Entries:
+        return _compiled_prox(self, x, step, metric)
+
+    def array_critical_scale(self, gradient: Entries) -> Array:
+        return _compiled_critical_scale(self, gradient)
+
+    def per_group(self, groups: Groups, strength: Any) -> Any:
+        """The strength times the scale, for each group."""
+        if isinstance(self.scale, str):
+            scale = np.sqrt(groups.sizes) if self.scale == "sqrt_size" else 1.0
+        else:
+            scale = np.asarray(self.scale)
+        # A Python number, or of no more than the dtype of what it multiplies.
+        scale = float(scale) if np.ndim(scale) == 0 else jnp.asarray(scale, groups.dtype)
+        return groups.numbers(strength) * scale
+
+    def _groups(self, x: Entries) -> Groups:
+        return groups_of(x, self._axis, self._labels)
+
+    @property
+    def _axis(self) -> Any:
+        # Each class declares this field itself, to have it after its strengths.
+        return vars(self)["axis"]
+
+    @property
+    def _labels(self) -> tuple[int, ...] | None:
+        return vars(self)["labels"]
+
+    # How groups are found in a pytree.
+
+    def at_leaves(self, tree: list[Leaf], params: Params) -> list[Penalty | None]:
+        return [
+            None if term is None else self._with_axis(term, leaf)
+            for leaf, term in zip(tree, super().at_leaves(tree, params), strict=True)
+        ]
+
+    def _with_axis(self, term: Any, leaf: Leaf) -> Penalty:
+        """The penalty of a leaf, checked against its shape."""
+        axis = self._axis_of(leaf)
+        term = term._with(axis=axis)
+        try:
+            groups = groups_of(leaf.value, axis, self._labels)
+            if self.together is None:
+                _check_scale(self.scale, groups)
+            for name in set(traced_fields(self)) - self._entrywise:
+                check_per_group(name, getattr(term, name), groups)
+        except ValueError as error:
+            raise ValueError(
+                f"{type(self).__name__} does not fit the leaf {leaf.path!r} of shape "
+                f"{np.shape(leaf.value)}: {error}. Choose other leaves with its mask, or "
+                "give leaves different axes with axis={'pattern': axis, ...}."
+            ) from None
+        return term
+
+    def _axis_of(self, leaf: Leaf) -> Axis:
+        axis = self._axis
+        if not _is_by_pattern(axis):
+            return axis
+        path = "/".join(leaf.names)
+        for pattern, own in axis:
+            if re.search(pattern, path):
+                return own
+        raise ValueError(
+            f"{type(self).__name__}.axis must have a pattern for every leaf it is for, "
+            f"but none of {[pattern for pattern, _ in axis]} is found in {leaf.path!r}. "
+            "A last entry '': -1 takes all others."
+        )
+
+    def blocks(self, tree: list[Leaf], params: Params) -> list[Block]:
+        blocks = super().blocks(tree, params)
+        if self.together is None:
+            return blocks
+        families: dict[Any, list[Block]] = {}
+        for block in blocks:
+            (place,) = block.places
+            match = re.search(self.together, "/".join(tree[place].names))
+            families.setdefault(match.group() if match else place, []).append(block)
+        return [self._joined(family, tree) for family in families.values()]
+
+    def _joined(self, family: list[Block], tree: list[Leaf]) -> Block:
+        """One block of several: their groups have members in all of them."""
+        places = tuple(block.places[0] for block in family)
+        leaves = [tree[place] for place in places]
+        terms = [vars(block.term) for block in family]
+        axes = Joint(term["axis"] for term in terms)
+        shared = set(traced_fields(self)) - self._entrywise
+        try:
+            groups = groups_of(tuple(leaf.value for leaf in leaves), axes, self._labels)
+            _check_scale(self.scale, groups)
+            for name in shared:
+                _check_shared(name, getattr(self, name), places, tree)
+        except ValueError as error:
+            raise ValueError(
+                f"{type(self).__name__}(together={self.together!r}) does not fit the "
+                f"leaves {[leaf.path for leaf in leaves]} of shapes "
+                f"{[np.shape(leaf.value) for leaf in leaves]}: {error}."
+            ) from None
+        first: Any = family[0].term
+        if len(family) == 1:
+            return Block(places, first)
+        own = {name: tuple(term[name] for term in terms) for name in self._entrywise}
+        return Block(places, first._with(axis=axes, **own))
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        checks = {"axis": _as_axis, "labels": _as_labels, "scale": _as_scale}
+        for field, check in checks.items():
+            value = check(f"{name}.{field}", vars(self)[field])
+            object.__setattr__(self, field, value)
+        if self.together is not None:
+            re.compile(self.together)
+        super().__post_init__()
+
+
+# Equations are solved in loops, which JAX would otherwise compile anew at each call.
+
+
+@jax.jit
+def _compiled_prox(
+    penalty: Grouped, x: Entries, step: Scalar, metric: Entries | None
+) -> Entries:
+    if metric is not None:
+        metric = jax.tree.map(
+            lambda d, x: jnp.broadcast_to(jnp.asarray(d, x.dtype), x.shape), metric, x
+        )
+    return penalty.groups_prox(x, penalty._groups(x), step, metric)
+
+
+@jax.jit
+def _compiled_critical_scale(penalty: Grouped, gradient: Entries) -> Array:
+    scales = penalty.groups_critical_scale(gradient, penalty._groups(gradient))
+    return jnp.max(scales, initial=0.0)
+
+
+def _is_by_pattern(axis: Any) -> bool:
+    return isinstance(axis, tuple) and any(isinstance(entry, tuple) for entry in axis)
+
+
+def _as_axis(name: str, axis: Any) -> Any:
+    """An axis as hashable ints: an int, a tuple of them, or pairs (pattern, axis)."""
+    if isinstance(axis, Joint):
+        return axis
+    if isinstance(axis, Mapping):
+        axis = tuple(axis.items())
+    if _is_by_pattern(axis):
+        for pattern, _ in axis:
+            re.compile(pattern)
+        return tuple((pattern, _as_axis(name, one)) for pattern, one in axis)
+    ints = axis if isinstance(axis, tuple | list) else (axis,)
+    for i in ints:
+        if isinstance(i, bool) or not isinstance(i, int | np.integer):
+            raise TypeError(
+                f"{name} must be an int, a tuple of ints, or a mapping from patterns to "
+                f"these, got {axis!r}."
+            )
+    return tuple(map(int, ints)) if isinstance(axis, tuple | list) else int(axis)
+
+
+def _as_labels(name: str, labels: Any) -> tuple[int, ...] | None:
+    if labels is None:
+        return None
+    numbers = _concrete(name, labels)
+    if numbers.ndim != 1 or not np.issubdtype(numbers.dtype, np.integer):
+        raise TypeError(
+            f"{name} must be a sequence of integers, got {numbers.dtype} of shape "
+            f"{numbers.shape}."
+        )
+    return tuple(numbers.tolist())
+
+
+def _as_scale(name: str, scale: Any) -> Any:
+    if isinstance(scale, str):
+        if scale not in ("sqrt_size", "none"):
+            raise ValueError(
+                f"{name} must be 'sqrt_size', 'none', a number or an array, got {scale!r}."
+            )
+        return scale
+    numbers = _concrete(name, scale)
+    if numbers.dtype == bool or not np.issubdtype(numbers.dtype, np.number):
+        raise TypeError(f"{name} must be real, got {scale!r}.")
+    if not np.all(numbers >= 0):
+        worst = np.ravel(numbers[~(numbers >= 0)])[0]
+        raise ValueError(f"{name} must be non-negative, got {float(worst):g}.")
+    return _as_tuples(numbers.astype(float).tolist())
+
+
+def _as_tuples(nested: Any) -> Any:
+    return tuple(map(_as_tuples, nested)) if isinstance(nested, list) else nested
+
+
+def _concrete(name: str, value: Any) -> np.ndarray:
+    parts = jax.tree.leaves(value)
+    if not all(map(is_concrete, parts)):
+        raise TypeError(
+            f"{name} must be known before tracing: it says what the groups are. What "
+            "changes belongs in the strengths, which may be arrays."
+        )
+    return np.asarray(value)
+
+
+def _check_scale(scale: Any, groups: Groups) -> None:
+    shape = () if isinstance(scale, str) else np.shape(scale)
+    if not _broadcasts(shape, groups.shape):
+        raise ValueError(
+            f"scale must broadcast to the groups, of shape {groups.shape}, got {shape}"
+        )
+
+
+def _broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    try:
+        return np.broadcast_shapes(shape, target) == target
+    except ValueError:
+        return False
+
+
+def check_per_group(name: str, strength: Any, groups: Groups) -> None:
+    """Refuse a strength, of one leaf, that differs within a group."""
+    shape = np.shape(strength)
+    ndim, axes = groups.ndims[0], groups.axes[0]
+    shape = (1,) * (ndim - len(shape)) + shape
+    if any(length > 1 and i not in axes for i, length in enumerate(shape)):
+        raise ValueError(
+            f"{name} must be one number for each group, so an array of strengths must "
+            f"have length 1 along all axes but {axes}, got shape {np.shape(strength)}"
+        )
+    if groups.labels is not None and is_concrete(strength) and np.size(strength) > 1:
+        numbers = np.ravel(np.asarray(strength))
+        first = np.unique(groups.labels, return_index=True)[1]
+        if np.any(numbers[first][groups.labels] != numbers):
+            raise ValueError(f"{name} must be the same at all indices of one label")
+
+
+def _check_shared(
+    name: str, prefix: Any, places: tuple[int, ...], tree: list[Leaf]
+) -> None:
+    """Refuse strengths that differ between leaves that share their groups."""
+    picks = [place in places for place in range(len(tree))]
+    found = broadcast(entries_of(prefix), tree, name, picks)
+    first, *others = (found[place] for place in places)
+    for other in others:
+        known = is_concrete(first) and is_concrete(other)
+        if other is not first and not (known and np.array_equal(first, other)):
+            raise ValueError(f"{name} must be the same for leaves that share their groups")
