@@ -1,6 +1,7 @@
 """Claim: importing jaxreg takes at most 1.1 × the time of importing optax.
 
-Whole processes, in turn: `python benchmarks/import_time.py`.
+Whole processes, in turn, with byte code compiled (as installing does):
+`python benchmarks/import_time.py`.
 """
 
 import argparse
