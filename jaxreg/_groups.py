@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxreg._tree import Scalar, compute_dtype
+from jaxreg._numbers import Scalar, compute_dtype
 
 Axis = int | tuple[int, ...]
 """The axis, or the axes, that number the groups. `()`: the whole array is one group."""

@@ -5,7 +5,6 @@ by *name*, never by container type, so that a mask or a strength written as a pl
 fits a `FrozenDict`, an `nnx.State` or a dataclass with the same names.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,14 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax import Array
-from jax.core import Tracer
+
+from jaxreg._numbers import compute_dtype, is_real
 
 Params = Any
 """A pytree of parameters. Only its floating-point arrays are ever regularized."""
-
-Scalar = float | Array
-"""A number, a 0-d array, or a tracer of one."""
 
 Names = tuple[str, ...]
 
@@ -231,91 +227,3 @@ def _listing(paths: Any, most: int = 8) -> str:
 def listing(tree: Sequence[Leaf]) -> str:
     """The first few paths, for an error message."""
     return _listing([leaf.names for leaf in tree])
-
-
-def compute_dtype(*values: Any) -> np.dtype:
-    """The dtype for mathematics on `values`: theirs, but at least float32."""
-    return jnp.promote_types(jnp.result_type(*values), jnp.float32)
-
-
-def raise_precision(x: Any) -> Array:
-    """`x` as an array of at least float32."""
-    return jnp.asarray(x, compute_dtype(x))
-
-
-def is_real(value: Any) -> bool:
-    """Whether `value` is a real number or an array (or tracer) of real numbers."""
-    if isinstance(value, bool):
-        return False
-    if isinstance(value, float | int):
-        return True
-    return isinstance(value, Array | np.ndarray | np.generic) and any(
-        jnp.issubdtype(value.dtype, family) for family in (np.floating, np.integer)
-    )
-
-
-def is_concrete(value: Any) -> bool:
-    """Whether the numbers in `value` can be looked at (it is not being traced)."""
-    return isinstance(value, int | float | np.ndarray | np.generic) or (
-        isinstance(value, Array)
-        and not isinstance(value, Tracer)
-        and value.is_fully_addressable
-    )
-
-
-def times(a: Any, b: Any) -> Any:
-    """The product a · b, with ∞ · 0 = 0."""
-    if isinstance(b, float | int):
-        if isinstance(a, float | int):
-            return 0.0 if 0 in (a, b) else a * b
-        a, b = b, a
-    if isinstance(a, float | int) and math.isfinite(a) and a != 0:
-        return a * b
-    finite = jnp.where((jnp.asarray(a) == 0) & jnp.isinf(b), 0.0, b)
-    return jnp.where(b == 0, 0.0, a) * finite
-
-
-def check_number(name: str, value: Any, *, above: float | None = None) -> None:
-    """Refuse what cannot be a single strength, rate or step.
-
-    As `check_numbers`, but neither a pytree nor an array of several numbers will do.
-
-    Raises:
-        TypeError: If `value` is not a real number.
-        ValueError: If it is an array, NaN or too small.
-    """
-    if not jax.tree_util.all_leaves([value]):
-        raise TypeError(f"{name} must be a real number, got {value!r}.")
-    check_numbers(name, value, above=above)
-    if np.ndim(value) > 0:
-        raise ValueError(f"{name} must be a scalar, got shape {np.shape(value)}.")
-
-
-def check_numbers(name: str, value: Any, *, above: float | None = None) -> None:
-    """Refuse what cannot be a strength, a rate or a step: wrong type, NaN, negative.
-
-    Tracers are accepted unseen: there is nothing to look at while JAX traces.
-
-    Args:
-        name: The argument, for the message.
-        value: A number, an array, or a pytree of them.
-        above: If given, values must be greater than this; otherwise at least 0.
-
-    Raises:
-        TypeError: If something in `value` is not a real number.
-        ValueError: If a number is NaN or too small.
-    """
-    parts = jax.tree.leaves(value, is_leaf=lambda x: x is None)
-    if not parts or callable(value):
-        raise TypeError(f"{name} must be a real number, got {value!r}.")
-    for part in parts:
-        if not is_real(part):
-            raise TypeError(f"{name} must be a real number, got {part!r}.")
-        if not is_concrete(part):
-            continue
-        numbers = np.asarray(part)
-        good = numbers >= 0 if above is None else numbers > above
-        if not np.all(good):
-            bound = "non-negative" if above is None else f"greater than {above:g}"
-            worst = numbers[~good].ravel()[0]
-            raise ValueError(f"{name} must be {bound}, got {float(worst):g}.")

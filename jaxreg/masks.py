@@ -31,15 +31,8 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from jaxreg._tree import (
-    Leaf,
-    Names,
-    Params,
-    broadcast,
-    listing,
-    raise_precision,
-    walk,
-)
+from jaxreg._numbers import raise_precision
+from jaxreg._tree import Leaf, Names, Params, broadcast, listing, walk
 
 
 class Mask(abc.ABC):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxreg._groups import Axis, groups_of, norms, shrink_norms
-from jaxreg._tree import Scalar
+from jaxreg._numbers import Scalar
 
 
 def soft_threshold(x: Array, threshold: Scalar) -> Array:

@@ -16,7 +16,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxreg._tree import Params, raise_precision
+from jaxreg._numbers import raise_precision
+from jaxreg._tree import Params
 from jaxreg.masks import MaskLike, chosen_arrays, weights
 from jaxreg.penalties import Penalty
 

@@ -2,7 +2,7 @@
 
 Penalties are found by looking through the public API, so a new one is tested by every law
 of `test_laws.py` without being listed anywhere. What a law may expect of a class, the
-class itself says (`trait`).
+class itself says (`is_convex`, `takes_metric`, ...).
 """
 
 import inspect
@@ -27,25 +27,12 @@ PENALTIES = sorted(
     key=lambda cls: cls.__name__,
 )
 
-TRAITS = {
-    "is_convex": True,
-    "is_finite": True,  # R(w) < ∞ everywhere: no constraint.
-    "takes_metric": True,  # The prox is known in any diagonal metric.
-    "min_ndim": 0,  # Fewest axes of an array it is for.
-}
-
-
-def trait(cls, name) -> Any:
-    """What a penalty class says about itself, or what most of them are."""
-    return getattr(cls, name, TRAITS[name])
-
-
 # Values vary, shapes come from a short list: each new shape costs a compilation.
 SHAPES = [(4,), (3, 2)]
 
 
 def shapes(cls):
-    return [shape for shape in SHAPES if len(shape) >= trait(cls, "min_ndim")]
+    return [shape for shape in SHAPES if len(shape) >= cls.min_ndim]
 
 
 strengths = st.floats(0.0, 4.0, width=32).map(lambda x: x if x > 2**-6 else 0.0)
@@ -90,7 +77,7 @@ class Case(NamedTuple):
 def cases(cls):
     def of_shape(shape):
         metric = st.none()
-        if trait(cls, "takes_metric"):
+        if cls.takes_metric:
             metric |= metrics(shape)
         return st.builds(Case, penalties(cls), arrays(shape), arrays(shape), steps, metric)
 

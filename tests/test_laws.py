@@ -13,7 +13,7 @@ from hypothesis import assume, given, strategies as st
 import jaxreg
 from jaxreg import L1, L2, ElasticNet, Entrywise, Penalty, static
 from jaxreg.penalties._fields import strength_fields
-from tests.strategies import PENALTIES, arrays, cases, penalties, shapes, steps, trait
+from tests.strategies import PENALTIES, arrays, cases, penalties, shapes, steps
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -37,11 +37,11 @@ def concerned(conditions, classes):
 
 
 def convex(cls):
-    return trait(cls, "is_convex")
+    return cls.is_convex
 
 
 def finite(cls):
-    return trait(cls, "is_finite")
+    return cls.is_finite
 
 
 def entrywise(cls):
@@ -49,11 +49,11 @@ def entrywise(cls):
 
 
 def any_metric(cls):
-    return trait(cls, "takes_metric")
+    return cls.takes_metric
 
 
 def any_shape(cls):
-    return trait(cls, "min_ndim") == 0
+    return cls.min_ndim == 0
 
 
 def has_strengths(cls):
@@ -428,7 +428,7 @@ def test_scalar_leaves(cls):
 
 @law()
 def test_empty_leaves(cls):
-    penalty, empty = sample(cls), jnp.zeros((0, 2) if trait(cls, "min_ndim") else 0)
+    penalty, empty = sample(cls), jnp.zeros((0, 2) if cls.min_ndim else 0)
     assert penalty(empty) == 0
     assert penalty.strength_max({"none": empty, "some": X}) == penalty.strength_max(X)
     chex.assert_equal_shape([penalty.prox(empty), jax.grad(penalty)(empty), empty])

@@ -9,18 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxreg._tree import (
-    Leaf,
-    Params,
+from jaxreg._numbers import (
     Scalar,
     check_number,
     check_numbers,
     is_real,
     raise_precision,
     times,
-    values_at,
-    walk,
 )
+from jaxreg._tree import Leaf, Params, values_at, walk
 from jaxreg.masks import MaskLike, as_mask, chosen, weights
 from jaxreg.penalties._fields import (
     Record,

@@ -12,7 +12,7 @@ from typing import Any, dataclass_transform
 import jax
 import numpy as np
 
-from jaxreg._tree import check_numbers, is_concrete, is_real
+from jaxreg._numbers import check_numbers, is_concrete, is_real
 
 
 def static(*, default: Any = dataclasses.MISSING, kw_only: bool = False) -> Any:

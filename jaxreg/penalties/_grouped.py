@@ -11,7 +11,8 @@ import numpy as np
 from jax import Array
 
 from jaxreg._groups import Axis, Entries, Groups, Joint, groups_of
-from jaxreg._tree import Leaf, Params, Scalar, broadcast, entries_of, is_concrete
+from jaxreg._numbers import Scalar, is_concrete
+from jaxreg._tree import Leaf, Params, broadcast, entries_of
 from jaxreg.penalties._base import Block, Penalty
 from jaxreg.penalties._fields import static, traced_fields
 

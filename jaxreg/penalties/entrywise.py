@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxreg._tree import Scalar, check_numbers, times
+from jaxreg._numbers import Scalar, check_numbers, times
 from jaxreg.masks import MaskLike, weights
 from jaxreg.operators import magnitude, soft_threshold
 from jaxreg.penalties._base import Penalty, Strength

@@ -16,7 +16,7 @@ from jaxreg._groups import (
     scaled,
     shrink_norms,
 )
-from jaxreg._tree import Scalar
+from jaxreg._numbers import Scalar
 from jaxreg.operators import magnitude, soft_threshold
 from jaxreg.penalties._base import Strength
 from jaxreg.penalties._fields import constant, static

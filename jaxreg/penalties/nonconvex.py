@@ -13,7 +13,7 @@ as long as it likes.
 import jax.numpy as jnp
 from jax import Array
 
-from jaxreg._tree import Scalar, times
+from jaxreg._numbers import Scalar, times
 from jaxreg.operators import firm_threshold, hard_threshold, magnitude, soft_threshold
 from jaxreg.penalties._base import Strength
 from jaxreg.penalties._fields import constant

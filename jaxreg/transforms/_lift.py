@@ -14,15 +14,14 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from jaxreg._tree import (
-    Leaf,
-    Params,
+from jaxreg._numbers import (
     Scalar,
     check_number,
     check_numbers,
     is_concrete,
     raise_precision,
 )
+from jaxreg._tree import Leaf, Params
 from jaxreg.penalties import Penalty
 
 Rate = Scalar | Callable[[Array], Any]
@@ -64,7 +63,7 @@ def transformation(
         updates: Params, state: Any, params: Params | None = None, **extra_args: Any
     ) -> tuple[Params, Any]:
         del extra_args
-        params = required(params)
+        params = check_params(params)
         if not scheduled:
             return rule(updates, params, *rates.values()), state
         values = [
@@ -92,7 +91,7 @@ def rate_at(name: str, rate: Rate, count: Array, *, scalar: bool = True) -> Any:
     return value
 
 
-def required(params: Params | None) -> Params:
+def check_params(params: Params | None) -> Params:
     """Refuse an update without parameters, in Optax's words."""
     if params is None:
         raise ValueError(
@@ -204,3 +203,19 @@ def check_window(window: Any) -> None:
     check_number("window", window)
     if is_concrete(window) and window < 1:
         raise ValueError(f"window must be at least 1 step, got {window:g}.")
+
+
+def check_is_penalty(penalty: Any) -> None:
+    """Refuse anything but a penalty."""
+    if not isinstance(penalty, Penalty):
+        raise TypeError(
+            f"penalty must be a jaxreg penalty such as jaxreg.L1(1e-4), got {penalty!r}. "
+            "(Under `optax.inject_hyperparams`, name it in `static_args`.)"
+        )
+
+
+def check_momentum(momentum: Scalar) -> None:
+    """Refuse a momentum outside [0, 1)."""
+    check_number("momentum", momentum)
+    if is_concrete(momentum) and momentum >= 1:
+        raise ValueError(f"momentum must be less than 1, got {momentum:g}.")

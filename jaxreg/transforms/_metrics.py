@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxreg._tree import Params, Scalar
+from jaxreg._numbers import Scalar
+from jaxreg._tree import Params
 
 Metric = Callable[[Any], Params]
 """From an optimizer's new state to the scales d of its step, a pytree or a scalar."""

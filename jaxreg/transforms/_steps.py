@@ -7,14 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxreg._tree import (
-    Params,
-    Scalar,
-    compute_dtype,
-    raise_precision,
-    values_at,
-    walk,
-)
+from jaxreg._numbers import Scalar, compute_dtype, raise_precision
+from jaxreg._tree import Params, values_at, walk
 from jaxreg.penalties import Penalty
 from jaxreg.transforms._lift import Slot, is_number, slots_of, zeros_at
 
@@ -22,7 +16,7 @@ from jaxreg.transforms._lift import Slot, is_number, slots_of, zeros_at
 _VISIBLE = 256 * float(jnp.finfo(jnp.float32).eps)
 
 
-def check_penalty(penalty: Penalty, params: Params) -> list[Penalty | None]:
+def terms_with_prox(penalty: Penalty, params: Params) -> list[Penalty | None]:
     """The penalty of each leaf and hole of `params`; refuses one without a prox."""
     terms = penalty.at_leaves(list(walk(params)), params)
     for term in terms:

@@ -20,28 +20,30 @@ import jax.numpy as jnp
 import optax
 from jax.typing import DTypeLike
 
-from jaxreg._tree import Params, Scalar, check_number
+from jaxreg._numbers import Scalar, check_number
+from jaxreg._tree import Params
 from jaxreg.masks import MaskLike, as_mask, weights
 from jaxreg.penalties import Penalty
 from jaxreg.transforms._lift import (
     Count,
     Rate,
     Rates,
+    check_is_penalty,
+    check_momentum,
+    check_params,
     check_rate,
     check_window,
     is_number,
     rate_at,
-    required,
 )
 from jaxreg.transforms._metrics import Metric, with_metric
 from jaxreg.transforms._steps import (
     averaged_prox_update,
-    check_penalty,
     prox_update,
+    terms_with_prox,
     zero_dual,
 )
 from jaxreg.transforms.decay import decoupled_weight_decay
-from jaxreg.transforms.proximal import require_momentum, require_penalty
 
 
 class ProxState(NamedTuple):
@@ -117,7 +119,7 @@ def prox_preconditioned(
         Yun, Lozano and Yang, *Adaptive proximal gradient methods for structured neural
         networks* (2021), algorithm 1 (ProxGen).
     """
-    require_penalty(penalty)
+    check_is_penalty(penalty)
     scaling, metric_of = with_metric(scaler, metric)
     check_rate("learning_rate", learning_rate)
     check_rate("strength_schedule", strength_schedule)
@@ -134,7 +136,7 @@ def prox_preconditioned(
 
     def init(params: Params) -> ProxState:
         count = jnp.zeros([], jnp.int32)
-        terms = check_penalty(penalty, params)
+        terms = terms_with_prox(penalty, params)
         if decays:
             decay_at(count, 1.0).init(params)
         dual = zero_dual(params, terms) if averages else ()
@@ -143,7 +145,7 @@ def prox_preconditioned(
     def update(
         updates: Params, state: Any, params: Params | None = None, **extra_args: Any
     ) -> tuple[Params, ProxState]:
-        params = required(params)
+        params = check_params(params)
         rate = rate_at("learning_rate", learning_rate, state.count)
         factor = rate_at("strength_schedule", strength_schedule, state.count)
         if not is_number(warmup_steps, 0):
@@ -219,7 +221,7 @@ def prox_sgd(
         Parikh and Boyd, *Proximal Algorithms* (2014), section 4.2; the gain of the
         momentum from the fixed point of the two lines above.
     """
-    require_momentum(momentum)
+    check_momentum(momentum)
     scaler = (
         optax.identity
         if is_number(momentum, 0)

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from jaxreg._tree import Params, raise_precision, walk
+from jaxreg._numbers import raise_precision
+from jaxreg._tree import Params, walk
 from jaxreg.masks import MaskLike, as_mask, weights
 from jaxreg.operators import soft_threshold
 from jaxreg.penalties import L1
@@ -15,11 +16,11 @@ from jaxreg.transforms._lift import (
     Count,
     Rates,
     Slot,
+    check_params,
     check_rate,
     check_window,
     is_number,
     rate_at,
-    required,
     slots_of,
     zeros_at,
 )
@@ -129,7 +130,7 @@ def orthant_wise(
     def update(
         updates: Params, state: Any, params: Params | None = None, **extra_args: Any
     ) -> tuple[Params, OrthantState]:
-        params = required(params)
+        params = check_params(params)
         tree = list(walk(params))
         terms = penalty_at(state.count).at_leaves(tree, params)
         count = optax.safe_increment(state.count)

@@ -4,12 +4,13 @@ from typing import Any
 
 import optax
 
-from jaxreg._tree import Params, Scalar, check_number, is_concrete
+from jaxreg._numbers import Scalar
+from jaxreg._tree import Params
 from jaxreg.masks import MaskLike, weights
 from jaxreg.penalties import L1, Penalty
 from jaxreg.penalties._base import Strength
-from jaxreg.transforms._lift import Rate, transformation
-from jaxreg.transforms._steps import check_penalty, prox_update
+from jaxreg.transforms._lift import Rate, check_is_penalty, check_momentum, transformation
+from jaxreg.transforms._steps import prox_update, terms_with_prox
 
 
 def proximal(
@@ -58,14 +59,14 @@ def proximal(
         Parikh and Boyd, *Proximal Algorithms* (2014), section 4.2; Yun, Lozano and Yang,
         *Adaptive proximal gradient methods for structured neural networks* (2021).
     """
-    require_penalty(penalty)
-    require_momentum(momentum)
+    check_is_penalty(penalty)
+    check_momentum(momentum)
 
     def rule(updates: Params, params: Params, learning_rate: Any) -> Params:
         return prox_update(penalty, updates, params, learning_rate / (1 - momentum))
 
     def check(params: Params) -> None:
-        check_penalty(penalty, params)
+        terms_with_prox(penalty, params)
 
     return transformation(rule, check, learning_rate=learning_rate)
 
@@ -106,22 +107,6 @@ def proximal_l1(
         section 1 (ISTA).
     """
     return proximal(L1(strength, mask=mask), learning_rate)
-
-
-def require_penalty(penalty: Any) -> None:
-    """Refuse anything but a penalty."""
-    if not isinstance(penalty, Penalty):
-        raise TypeError(
-            f"penalty must be a jaxreg penalty such as jaxreg.L1(1e-4), got {penalty!r}. "
-            "(Under `optax.inject_hyperparams`, name it in `static_args`.)"
-        )
-
-
-def require_momentum(momentum: Scalar) -> None:
-    """Refuse a momentum outside [0, 1)."""
-    check_number("momentum", momentum)
-    if is_concrete(momentum) and momentum >= 1:
-        raise ValueError(f"momentum must be less than 1, got {momentum:g}.")
 
 
 def decoupled_l1(
