@@ -1,8 +1,4 @@
-"""The mathematics, on one array.
-
-Closed forms that know nothing of pytrees, masks or optimizers; `jaxreg.penalties` lifts
-them to parameters. All are pure, and work under `jit`, `vmap` and `grad`.
-"""
+"""Thresholds: what is small becomes zero, entry by entry or group by group."""
 
 import jax
 import jax.numpy as jnp

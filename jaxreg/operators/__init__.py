@@ -1,0 +1,14 @@
+"""The mathematics, on one array.
+
+Formulas that know nothing of pytrees, masks or optimizers; `jaxreg.penalties` lifts them
+to parameters. All are pure, and work under `jit`, `vmap` and `grad`.
+"""
+
+from jaxreg.operators.thresholds import (
+    firm_threshold as firm_threshold,
+    group_norm as group_norm,
+    group_soft_threshold as group_soft_threshold,
+    hard_threshold as hard_threshold,
+    magnitude as magnitude,
+    soft_threshold as soft_threshold,
+)
