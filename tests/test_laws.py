@@ -168,10 +168,28 @@ def test_no_strength_does_nothing(cls, data):
 @law(has_strengths)
 def test_infinite_strength_removes_everything_if_a_finite_one_does(cls):
     penalty = sample(cls)
-    removed = with_strengths(penalty, np.inf).prox(X)
+    infinite = with_strengths(penalty, np.inf)
+    removed = infinite.prox(X)
     if np.isfinite(penalty.strength_max(X)):
         assert not np.any(removed)
         assert_positive_zeros(removed)
+        assert infinite(removed) == 0
+        assert infinite(X) == np.inf
+
+
+@law(convex)
+@pytest.mark.parametrize("step", [0.1, 1.0, 10.0])
+def test_the_gradient_of_the_envelope_is_the_way_to_the_prox(cls, step):
+    penalty = sample(cls)
+
+    def envelope(x):
+        z = penalty.prox(x, step)
+        return penalty(z) + jnp.sum(jnp.square(z - x)) / (2 * step)
+
+    with jax.enable_x64(True):
+        x = X + np.float64(Z) * np.pi / 100  # away from kinks
+        way = (x - penalty.prox(x, step)) / step
+        assert_close(jax.jit(jax.grad(envelope))(x), way, 1e-8)
 
 
 @law()
@@ -551,7 +569,8 @@ class Length(Penalty):
         return jnp.where(squared == 0, 0.0, jnp.sqrt(jnp.where(squared == 0, 1.0, squared)))
 
     def array_value(self, x):
-        return self.strength * self.length(x)
+        length = self.length(x)
+        return jnp.where(length == 0, length, self.strength * length)
 
     def array_prox(self, x, step, metric):
         if metric is not None:
@@ -574,6 +593,7 @@ class Concave(Entrywise):
     def entry_value(self, x):
         size, knee = jaxreg.magnitude(x), self.width * self.strength
         rising = self.strength * size - jnp.square(x) / (2 * self.width)
+        rising = jnp.where(size == 0, size, rising)
         return jnp.where(size > knee, knee * self.strength / 2, rising)
 
     def entry_prox(self, x, step):
