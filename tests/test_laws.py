@@ -1,6 +1,5 @@
 """Laws that every penalty obeys, whichever it is."""
 
-import warnings
 from typing import Any, ClassVar
 
 import chex
@@ -11,13 +10,9 @@ import pytest
 from hypothesis import assume, given, strategies as st
 
 import jaxreg
-from jaxreg import L1, L2, ElasticNet, Entrywise, Penalty, static
+from jaxreg import L1, L2, Entrywise, Penalty, static
 from jaxreg.penalties._fields import strength_fields
-from tests.strategies import PENALTIES, arrays, cases, penalties, shapes, steps
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)
-    import jaxopt
+from tests.strategies import PENALTIES, arrays, cases, penalties, shapes
 
 LAWS = []
 
@@ -511,18 +506,6 @@ def test_toward_moves_the_origin(cls):
     moved = {"kernel": Z + penalty.prox(X - Z, 0.5), "bias": Z}
     assert_close(pulled.prox(params, 0.5), moved)
     assert_close((2.0 * pulled)(params), (2.0 * penalty)(X - Z))
-
-
-# Other libraries.
-
-
-@given(x=arrays((4,)), step=steps, l1=st.floats(2**-6, 4.0), l2=st.floats(0.0, 4.0))
-def test_jaxopt_agrees(x, step, l1, l2):
-    ratio = 2 * l2 / l1
-    assert_close(prox(L1(l1), x, step), jaxopt.prox.prox_lasso(x, l1, step))
-    assert_close(prox(L2(l2), x, step), jaxopt.prox.prox_ridge(x, 2 * l2, step))
-    theirs = jaxopt.prox.prox_elastic_net(x, (l1, ratio), step)
-    assert_close(prox(ElasticNet(l1, l2), x, step), theirs)
 
 
 def test_strength_max_of_strengths_per_layer_is_a_factor():

@@ -1,6 +1,6 @@
 """Strengths from a first fit: the adaptive lasso and its relatives."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +9,10 @@ from jaxreg._numbers import Scalar, check_number
 from jaxreg._tree import Params, nested, product, walk
 from jaxreg.penalties._base import Penalty, Sum, check_is_penalty
 
+P = TypeVar("P", bound=Penalty)
 
-def adaptive(
-    penalty: Penalty, params: Params, gamma: Scalar = 1.0, *, eps: Scalar = 0.0
-) -> Penalty:
+
+def adaptive(penalty: P, params: Params, gamma: Scalar = 1.0, *, eps: Scalar = 0.0) -> P:
     """A penalty that holds small weights of a first fit harder than large ones.
 
         strengthᵢ = strength / (|wᵢ| + eps)^gamma          for L1, ElasticNet's l1, ...
