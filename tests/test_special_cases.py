@@ -28,6 +28,10 @@ from jaxreg import (
     Lp,
     NonNegativeL1,
     SparseGroupLasso,
+    firm_threshold,
+    group_soft_threshold,
+    hard_threshold,
+    soft_threshold,
 )
 from tests.strategies import arrays, metrics, steps
 
@@ -125,3 +129,13 @@ def test_moreau(name, data):
         rest = step * conjugate_prox(x / step, step)
         found = prox(penalty, x, step, None)
         np.testing.assert_allclose(found, x - rest, rtol=1e-9, atol=1e-9)
+
+
+def test_what_lies_on_the_threshold_is_removed():
+    x = jnp.array([1.0, -1.0, 1.0 + 1e-6])
+    for threshold in (soft_threshold, hard_threshold):
+        np.testing.assert_array_equal(threshold(x, 1.0) == 0, [True, True, False])
+    np.testing.assert_array_equal(firm_threshold(x, 1.0, 2.0) == 0, [True, True, False])
+    groups = jnp.array([[3.0, 3.0], [4.0, 4.1]])
+    moved = group_soft_threshold(groups, 5.0)
+    np.testing.assert_array_equal(moved == 0, [[True, False], [True, False]])
