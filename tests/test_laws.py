@@ -318,6 +318,7 @@ def test_jit_changes_nothing(cls):
     penalty, params = sample(cls), {"kernel": X, "bias": Z}
     assert_close(value(penalty, params), penalty(params))
     assert_close(prox(penalty, params, 0.5), penalty.prox(params, 0.5))
+    assert_close(gradient(params, penalty), jax.grad(penalty)(params))
 
 
 @law(has_strengths)
