@@ -46,12 +46,16 @@ def test_runs_from_the_command_line(script, tmp_path):
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
     options = ["--steps", "2000", "--seeds", "3"]
-    return _module("digits").main([*options, "--output", str(tmp_path_factory.mktemp("digits"))])
+    return _module("digits").main(
+        [*options, "--output", str(tmp_path_factory.mktemp("digits"))]
+    )
 
 
 @pytest.fixture(scope="module")
 def lassos(tmp_path_factory):
-    return _module("why_prox_adam").main(["--output", str(tmp_path_factory.mktemp("lassos"))])
+    return _module("why_prox_adam").main(
+        ["--output", str(tmp_path_factory.mktemp("lassos"))]
+    )
 
 
 def test_only_a_prox_makes_exact_zeros(digits):

@@ -120,6 +120,30 @@ def test_prox_beats_every_rival(cls, data):
     assert reached[0] <= np.min(reached) + 1e-6 * (1 + abs(reached[0]))
 
 
+@jax.jit
+def reached_and_least(penalty, x, step):
+    """What the prox of an entrywise penalty costs, and the least on a fine grid."""
+
+    def cost(z):
+        return step * penalty.entry_value(z) + jnp.square(z - x) / 2
+
+    def cheaper(least, share):
+        return jnp.minimum(least, cost(share * x)), None
+
+    shares = jnp.append(jnp.linspace(-0.2, 1.2, 1401), jnp.array([0.0, 1.0]))
+    least, _ = jax.lax.scan(cheaper, jnp.full(x.shape, jnp.inf), shares)
+    return cost(penalty.entry_prox(x, step)), least
+
+
+@law(entrywise)
+def test_prox_beats_a_dense_grid_in_every_regime(cls):
+    x, step = np.meshgrid(np.linspace(-4.0, 4.0, 80), np.geomspace(1e-3, 50.0, 40))
+    with jax.enable_x64(True):
+        for strength in (0.3, 1.0):
+            reached, least = reached_and_least(sample(cls, strength), x, step)
+            assert np.all(reached <= least + 1e-12)
+
+
 @law(convex)
 @given(data=st.data())
 def test_prox_is_firmly_nonexpansive(cls, data):
