@@ -24,32 +24,35 @@ def keep_largest(groups: Groups, x: Entries, count: Any, metric: Entries | None)
     by bisection of its bits, which are ordered as the numbers are: 31 counts in float32,
     and no sort. Then equal ones are told apart by their places, if there is need to.
     """
-    bits = jax.tree.map(_bits, _scores(jax.lax.stop_gradient(x), metric))
-    count = jnp.broadcast_to(jnp.asarray(count), groups.shape)
-    infinite = _bits(jnp.asarray(np.inf, groups.dtype))
+    scores = _scores(jax.lax.stop_gradient(x), metric)
+    bits, highest = jax.tree.map(_bits, (scores, groups.largest(scores)))
 
     def number(condition: Callable[..., Array], limit: Array, *entries: Entries) -> Array:
+        """How many entries of each group meet a condition that has a limit per group."""
         found = jax.tree.map(condition, *entries, groups.spread(limit))
         return groups.total(jax.tree.map(lambda hit: hit.astype(int), found))
 
-    none = jnp.full(groups.shape, -1, infinite.dtype)
-    limit = _least(
-        lambda limit: number(jnp.greater, limit, bits) <= count,
-        none,
-        jnp.broadcast_to(infinite, groups.shape),
-    )
+    def is_tie_up_to(tie: Array, place: Array, last: Array) -> Array:
+        return tie & (place <= last)
+
+    def few_exceed(limit: Array) -> Array:
+        return number(jnp.greater, limit, bits) <= count
+
+    none = jnp.full_like(highest, -1)
+    limit = _least(few_exceed, none, highest)
     ties = jax.tree.map(jnp.equal, bits, groups.spread(limit))
     missing = count - number(jnp.greater, limit, bits)
     excess = number(jnp.equal, limit, bits) > missing
     places = _places(x)
     size = sum(part.size for part in jax.tree.leaves(x))
-    last = _least(
-        lambda last: (
+
+    def too_many(last: Array) -> Array:
+        return (
             number(lambda tie, at, last: tie & (at <= last), last, ties, places) > missing
-        ),
-        none.astype(jnp.int32),
-        jnp.where(excess & (limit > 0), size, 0).astype(jnp.int32),
-    )
+        )
+
+    end = jnp.where(excess & (limit > 0), size, 0).astype(jnp.int32)
+    last = _least(too_many, none.astype(jnp.int32), end)
 
     def entry(
         x: Array, bits: Array, tie: Array, place: Array, limit: Array, last: Array

@@ -42,8 +42,8 @@ def onto_l2_ball(
     groups: Groups, x: Entries, radius: Any, metric: Entries | None, tolerance: float
 ) -> Entries:
     """dᵢxᵢ/(dᵢ + μ), where μ is the root of  Σ (dᵢxᵢ/(dᵢ + μ))² = radius²."""
-    radius = _numbers(groups, radius)
     unit, scale, length = _unit(groups, x)
+    radius = _numbers(radius, length)
     inside = scale * length <= radius * (1 + tolerance)
     removed = (radius == 0) & (length >= 0)
     free = inside | removed
@@ -70,12 +70,12 @@ def onto_l1_ball(
     groups: Groups, x: Entries, radius: Any, metric: Entries | None, tolerance: float
 ) -> Entries:
     """sign(xᵢ)·max(|xᵢ| − t/dᵢ, 0), where t makes the sum of sizes the radius."""
-    radius = _numbers(groups, radius)
     sizes = jax.tree.map(jnp.abs, x)
     length = groups.total(sizes)
+    radius = _numbers(radius, length)
     inside = length <= radius * (1 + tolerance)
     removed = (radius == 0) & (length >= 0)
-    moved = _lowered(groups, sizes, radius, metric, inside | removed, least=0.0)
+    moved = _lowered(groups, sizes, radius, metric, inside | removed)
     moved = jax.tree.map(lambda x, size: jnp.where(x < 0, 0.0 - size, size), x, moved)
     return _settled(groups, x, moved, inside, removed)
 
@@ -91,51 +91,68 @@ def onto_simplex(
     groups: Groups, x: Entries, total: Any, metric: Entries | None, tolerance: float
 ) -> Entries:
     """max(xᵢ − t/dᵢ, 0), where t makes the sum the total."""
-    total = _numbers(groups, total)
+    present = groups.total(x)
+    total = _numbers(total, present)
     inside = inside_simplex(groups, x, total, tolerance)
-    removed = (total == 0) & ~jnp.isnan(groups.total(x))
-    moved = _lowered(groups, x, total, metric, inside | removed, least=-np.inf)
+    removed = (total == 0) & ~jnp.isnan(present)
+    moved = _lowered(groups, x, total, metric, inside | removed)
     return _settled(groups, x, moved, inside, removed)
 
 
 def _lowered(
-    groups: Groups,
-    x: Entries,
-    total: Array,
-    metric: Entries | None,
-    free: Array,
-    least: float,
+    groups: Groups, x: Entries, total: Array, metric: Entries | None, free: Array
 ) -> Entries:
-    """max(xᵢ − t/dᵢ, 0) for each group, where t ≥ `least` makes the sum the total.
+    """max(xᵢ − t/dᵢ, 0) for each group, with the t that makes the sum the total.
 
-    No entry exceeds the total, so max dᵢ(xᵢ − total) is a lower bound of t. With it taken
-    off first, what is left is of the size of the total, and so is its rounding, however
-    large the entries are.
+    Large entries are lowered by what is close to t first, so that the rounding of what is
+    left is that of the result, however large they are. The loop works on constants; the
+    one Newton step after it carries the derivatives.
     """
     metric = jax.tree.map(jnp.ones_like, x) if metric is None else metric
     total = jnp.where(free, 0.0, total)
-    bounds = jax.tree.map(lambda d, x, t: d * (x - t), metric, x, groups.spread(total))
-    if least == 0:
-        bounds = jax.tree.map(lambda bound: jnp.maximum(bound, 0.0), bounds)
-    bound = groups.spread(jax.lax.stop_gradient(groups.largest(bounds, least)))
-    rest = jax.tree.map(lambda x, d, b: x - b / d, x, metric, bound)
+    fixed, target = jax.lax.stop_gradient((metric, total))
 
-    def newton(t: Array) -> Array:
-        is_above = jax.tree.map(lambda y, d, t: d * y > t, rest, metric, groups.spread(t))
-        kept = jax.tree.map(lambda y, up: jnp.where(up, y, 0.0), rest, is_above)
+    def less(x: Entries, t: Array, metric: Entries) -> Entries:
+        return jax.tree.map(lambda x, d, t: x - t / d, x, metric, groups.spread(t))
+
+    def newton(t: Array, x: Entries, metric: Entries, total: Array) -> Array:
+        is_above = jax.tree.map(lambda x, d, t: d * x > t, x, metric, groups.spread(t))
+        kept = jax.tree.map(lambda x, up: jnp.where(up, x, 0.0), x, is_above)
         rates = jax.tree.map(lambda d, up: jnp.where(up, 1 / d, 0.0), metric, is_above)
         slope = groups.total(rates)
         root = (groups.total(kept) - total) / jnp.where(slope == 0, 1.0, slope)
         return jnp.where(free | (slope == 0), t, root)
 
-    heights = jax.tree.map(lambda d, y: jnp.maximum(d * y, 0.0), metric, rest)
-    high = groups.largest(heights)
-    root = groups.spread(concave_root(newton, jnp.zeros_like(high), high))
-    return jax.tree.map(lambda y, d, t: jnp.maximum(y - t / d, 0.0), rest, metric, root)
+    def highest(x: Entries, by: Array) -> Array:
+        heights = jax.tree.map(lambda x, d, t: d * (x - t), x, fixed, groups.spread(by))
+        return groups.largest(heights, -np.inf)
+
+    def lower_bound(x: Entries) -> Array:
+        """The root of a tangent, and where one entry alone is the total."""
+        everywhere = jnp.full_like(target, -np.inf)
+        bound = jnp.maximum(newton(everywhere, x, fixed, target), highest(x, target))
+        return jnp.where(jnp.isfinite(bound), bound, 0.0)
+
+    start = jax.lax.stop_gradient(x)
+    top = highest(start, jnp.zeros_like(target))
+    is_close = jnp.abs(top - lower_bound(start)) < jnp.abs(top) / 2
+    first = jnp.where(is_close, top, 0.0)
+    start = less(start, first, fixed)
+    bound = lower_bound(start)
+    rest = less(start, bound, fixed)
+    root = concave_root(
+        lambda t: newton(t, rest, fixed, target),
+        jnp.zeros_like(bound),
+        jnp.maximum(highest(rest, jnp.zeros_like(bound)), 0.0),
+    )
+    rest = less(less(x, first, metric), bound + root, metric)
+    last = newton(jnp.zeros_like(bound), rest, metric, total)
+    return jax.tree.map(lambda x: jnp.maximum(x, 0.0), less(rest, last, metric))
 
 
-def _numbers(groups: Groups, value: Any) -> Array:
-    return jnp.broadcast_to(jnp.asarray(value, groups.dtype), groups.shape)
+def _numbers(value: Any, like: Array) -> Array:
+    """A number for each group, sharded as those that are there."""
+    return jnp.asarray(value, like.dtype) + jnp.zeros_like(like)
 
 
 def _unit(groups: Groups, x: Entries) -> tuple[Entries, Array, Array]:

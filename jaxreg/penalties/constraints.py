@@ -191,9 +191,9 @@ class L2Ball(RoundedConstraint, GroupConstraint):
 
         All leaves in one ball:
 
-        >>> params = {"a": jnp.array([3.0]), "b": jnp.array([4.0])}
+        >>> params = {"u": jnp.array([3.0]), "v": jnp.array([4.0])}
         >>> L2Ball(1.0, together="").prox(params)
-        {'a': Array([0.6], dtype=float32), 'b': Array([0.8], dtype=float32)}
+        {'u': Array([0.6], dtype=float32), 'v': Array([0.8], dtype=float32)}
 
     References:
         Parikh and Boyd, *Proximal Algorithms* (2014), section 6.5.1.
