@@ -47,9 +47,7 @@ def keep_largest(groups: Groups, x: Entries, count: Any, metric: Entries | None)
     size = sum(part.size for part in jax.tree.leaves(x))
 
     def too_many(last: Array) -> Array:
-        return (
-            number(lambda tie, at, last: tie & (at <= last), last, ties, places) > missing
-        )
+        return number(is_tie_up_to, last, ties, places) > missing
 
     end = jnp.where(excess & (limit > 0), size, 0).astype(jnp.int32)
     last = _least(too_many, none.astype(jnp.int32), end)
