@@ -228,7 +228,7 @@ def assert_derivatives_are_right(function, arguments):
     jacobians = jax.jit(jax.jacrev(function, every))(*arguments)
     close(jax.jit(jax.jacfwd(function, every))(*arguments), jacobians, 1e-9, 1e-9)
     for i in every:
-        direction = np.random.default_rng(i).normal(size=np.shape(arguments[i]))
+        direction = np.random.default_rng(100 + i).normal(size=np.shape(arguments[i]))
         ahead, behind = (
             function(*arguments[:i], arguments[i] + h * direction, *arguments[i + 1 :])
             for h in (1e-6, -1e-6)
@@ -367,6 +367,12 @@ def test_points_inside_are_not_moved_to_the_sphere_as_in_scico():
     equal(Simplex().prox(jnp.array([0.25, 0.75])), jnp.array([0.25, 0.75]))
 
 
+def test_a_negative_weight_is_not_in_the_simplex_though_the_sum_is_right():
+    x = jnp.array([2.0, -1.0])
+    assert Simplex()(x) == np.inf
+    equal(Simplex().prox(x), jnp.array([1.0, 0.0]))
+
+
 def test_points_inside_keep_their_bits_unlike_in_optax():
     x = normal(300, 7)
     for cls, sizes, theirs in (
@@ -431,7 +437,7 @@ def test_sums_of_many_entries_are_right(cls):
 def test_leaves_of_several_dtypes_together():
     params = {"a": jnp.float32(normal(50)), "c": jnp.asarray(normal(50), jnp.bfloat16)}
     for cls in (L1Ball, L2Ball):
-        penalty = cls(0.1, together="")
+        penalty = cls(3.0, together="")
         reached = penalty.prox(params)
         assert penalty(reached) == 0
         equal(penalty.prox(reached), reached)
