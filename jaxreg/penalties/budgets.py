@@ -158,7 +158,8 @@ class Rank(RoundedConstraint):
     Matrices are the last two axes; leading axes number them, as in stacked layers. The
     prox is the truncated singular value decomposition. Nothing like it is known in a
     diagonal metric, so this is for `prox_sgd`. Decompositions of large matrices are slow
-    on accelerators, and gather a matrix that is sharded.
+    on accelerators, and gather a matrix that is sharded; in an Explicit mesh JAX asks for
+    matrices that are not.
 
     Args:
         rank: Non-negative number or pytree prefix.
