@@ -56,11 +56,11 @@ class Groups(NamedTuple):
         """The sum over each group."""
         return self._reduced(jnp.sum, x, sum, jax.ops.segment_sum)
 
-    def largest(self, x: Entries) -> Array:
-        """The largest entry of each group of non-negative entries."""
+    def largest(self, x: Entries, least: float = 0.0) -> Array:
+        """The largest entry of each group, where all are at least `least`."""
 
         def most(array: Array, axis: tuple[int, ...]) -> Array:
-            return jnp.max(array, axis=axis, initial=0.0)
+            return jnp.max(array, axis=axis, initial=least)
 
         return self._reduced(most, x, _pairwise_maximum, jax.ops.segment_max)
 
@@ -219,58 +219,14 @@ def scaled(groups: Groups, x: Entries, factor: Array, removed: Array) -> Entries
     )
 
 
-# Newton steps. From the bounds below 5 are enough for almost all groups; 12 also for
-# metrics and weights of many sizes between 1e-10 and 1e8 in one group (in float32 and
-# in float64, where they leave 1e-9 at worst).
-_NEWTON_STEPS = 12
-
-
 def _shrink_in_metric(
     groups: Groups, x: Entries, threshold: Array, removed: Array, metric: Entries
 ) -> Entries:
-    """zᵢ = dᵢxᵢθ/(dᵢθ + t), where θ = ‖z‖ is the root of  Σ (dᵢxᵢ/(dᵢθ + t))² = 1.
-
-    1/√Σ(...)² is a concave function of θ, so Newton's method on it never passes the root
-    and, from any point below it, converges without safeguards (as for a trust region).
-    The loop works on constants; the one step after it carries the derivatives.
-    """
+    """zᵢ = dᵢxᵢθ/(dᵢθ + t), where θ = ‖z‖ is the root of  Σ (dᵢxᵢ/(dᵢθ + t))² = 1."""
     free = removed | (threshold == 0)
     t = jnp.where(free, 1.0, threshold)
-    # Where there is nothing to solve: a group whose root is 1, whatever t is.
-    share = jax.tree.map(
-        lambda d, x, free: jnp.where(free, 0.0, d * x), metric, x, groups.spread(free)
-    )
-    spread_t = groups.spread(t)
-
-    def newton(root: Array, share: Entries, metric: Entries, t: Entries) -> Array:
-        scales = jax.tree.map(lambda d, r, t: d * r + t, metric, groups.spread(root), t)
-        squares = jax.tree.map(lambda u, s: jnp.square(u / s), share, scales)
-        total = groups.total(squares)
-        slope = groups.total(
-            jax.tree.map(lambda q, d, s: q * (d / s), squares, metric, scales)
-        )
-        nothing = free | (slope == 0)
-        total = jnp.where(nothing, 1.0, total)
-        slope = jnp.where(nothing, 1.0, slope)
-        return root + total * (jnp.sqrt(total) - 1) / slope
-
-    constants = jax.lax.stop_gradient((share, metric, spread_t))
-
-    def largest(function: Callable[..., Array]) -> Array:
-        return groups.largest(
-            jax.tree.map(lambda *args: jnp.maximum(function(*args), 0.0), *constants)
-        )
-
-    excess = norms(groups, constants[0]) - jax.lax.stop_gradient(t)
-    widest = groups.largest(constants[1])
-    low = jnp.maximum(
-        largest(lambda u, d, t: (jnp.abs(u) - t) / d),
-        jnp.where(free, 1.0, excess / jnp.where(widest == 0, 1.0, widest)),
-    )
-    root = jax.lax.fori_loop(
-        0, _NEWTON_STEPS, lambda _, root: newton(root, *constants), low
-    )
-    root = newton(jax.lax.stop_gradient(root), share, metric, spread_t)
+    pulls = jax.tree.map(jnp.multiply, metric, x)
+    root = secular_root(groups, pulls, metric, groups.spread(t), free)
 
     def entry(
         x: Array, d: Array, root: Array, t: Array, removed: Array, free: Array
@@ -280,6 +236,65 @@ def _shrink_in_metric(
 
     spreads = map(groups.spread, (root, t, removed, free))
     return jax.tree.map(entry, x, metric, *spreads)
+
+
+# Newton steps. From the bounds below 5 are enough for almost all groups; 12 also for
+# metrics and weights of many sizes between 1e-10 and 1e8 in one group (in float32 and
+# in float64, where they leave 1e-9 at worst).
+_NEWTON_STEPS = 12
+
+
+def secular_root(
+    groups: Groups, pulls: Entries, slopes: Entries, offsets: Entries, free: Array
+) -> Array:
+    """The root θ of  Σ (pullᵢ/(slopeᵢ·θ + offsetᵢ))² = 1, for each group.
+
+    1/√Σ(...)² is a concave function of θ, so Newton's method on it never passes the root
+    and, from any point below it, converges without safeguards (as for a trust region).
+    The loop works on constants; the one step after it carries the derivatives.
+
+    Args:
+        groups: The groups.
+        pulls: Entries such that the sum is at least 1 at θ = 0.
+        slopes: Positive entries.
+        offsets: Positive entries, or numbers spread over the groups.
+        free: Groups without an equation; their root is 1.
+
+    Returns:
+        A number for each group.
+    """
+    # Where there is nothing to solve: a group whose root is 1, whatever else is.
+    share = jax.tree.map(
+        lambda u, free: jnp.where(free, 0.0, u), pulls, groups.spread(free)
+    )
+
+    def newton(root: Array, share: Entries, slopes: Entries, offsets: Entries) -> Array:
+        scales = jax.tree.map(
+            lambda d, r, t: d * r + t, slopes, groups.spread(root), offsets
+        )
+        squares = jax.tree.map(lambda u, s: jnp.square(u / s), share, scales)
+        total = groups.total(squares)
+        slope = groups.total(
+            jax.tree.map(lambda q, d, s: q * (d / s), squares, slopes, scales)
+        )
+        nothing = free | (slope == 0)
+        total = jnp.where(nothing, 1.0, total)
+        slope = jnp.where(nothing, 1.0, slope)
+        return root + total * (jnp.sqrt(total) - 1) / slope
+
+    constants = jax.lax.stop_gradient((share, slopes, offsets))
+    highest = groups.largest(
+        jax.tree.map(lambda u, d, t: jnp.maximum((jnp.abs(u) - t) / d, 0.0), *constants)
+    )
+    excess = norms(groups, constants[0]) - groups.largest(constants[2])
+    widest = groups.largest(constants[1])
+    low = jnp.maximum(
+        highest, jnp.where(free, 1.0, excess / jnp.where(widest == 0, 1.0, widest))
+    )
+    root = jax.lax.fori_loop(
+        0, _NEWTON_STEPS, lambda _, root: newton(root, *constants), low
+    )
+    return newton(jax.lax.stop_gradient(root), share, slopes, offsets)
 
 
 def concave_root(

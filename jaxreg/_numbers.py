@@ -71,7 +71,9 @@ def check_number(name: str, value: Any, *, above: float | None = None) -> None:
         raise ValueError(f"{name} must be a scalar, got shape {np.shape(value)}.")
 
 
-def check_numbers(name: str, value: Any, *, above: float | None = None) -> None:
+def check_numbers(
+    name: str, value: Any, *, above: float | None = None, signed: bool = False
+) -> None:
     """Refuse what cannot be a strength, a rate or a step: wrong type, NaN, negative.
 
     Tracers are accepted unseen: there is nothing to look at while JAX traces.
@@ -80,6 +82,7 @@ def check_numbers(name: str, value: Any, *, above: float | None = None) -> None:
         name: The argument, for the message.
         value: A number, an array, or a pytree of them.
         above: If given, values must be greater than this; otherwise at least 0.
+        signed: Whether values of either sign are good, so that only NaN is refused.
 
     Raises:
         TypeError: If something in `value` is not a real number.
@@ -94,8 +97,12 @@ def check_numbers(name: str, value: Any, *, above: float | None = None) -> None:
         if not is_concrete(part):
             continue
         numbers = np.asarray(part)
-        good = numbers >= 0 if above is None else numbers > above
+        if signed:
+            bound, good = "a number", ~np.isnan(numbers)
+        elif above is None:
+            bound, good = "non-negative", numbers >= 0
+        else:
+            bound, good = f"greater than {above:g}", numbers > above
         if not np.all(good):
-            bound = "non-negative" if above is None else f"greater than {above:g}"
             worst = numbers[~good].ravel()[0]
             raise ValueError(f"{name} must be {bound}, got {float(worst):g}.")

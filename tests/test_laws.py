@@ -39,6 +39,10 @@ def finite(cls):
     return cls.is_finite
 
 
+def constraint(cls):
+    return not cls.is_finite and not strength_fields(cls)
+
+
 def entrywise(cls):
     return issubclass(cls, Entrywise)
 
@@ -55,8 +59,8 @@ def has_strengths(cls):
     return bool(strength_fields(cls))
 
 
-X = np.array([[1.5, -0.25], [0.0, -3.0], [0.5, 2.0]], np.float32)
-Z = np.array([[-0.5, 1.0], [2.5, 0.125], [-1.0, 0.0]], np.float32)
+X = np.array([[1.5, -0.25], [0.0, -3.0], [0.5, 2.0], [-1.0, 0.75]], np.float32)
+Z = np.array([[-0.5, 1.0], [2.5, 0.125], [-1.0, 0.0], [0.25, -2.0]], np.float32)
 
 prox = jax.jit(lambda penalty, x, step=1.0, metric=None: penalty.prox(x, step, metric))
 value = jax.jit(lambda penalty, x: penalty(x))
@@ -116,7 +120,10 @@ def test_prox_beats_every_rival(cls, data):
     points = np.concatenate([[best], rivals(np.float64(x), np.float64(z), best)])
     with jax.enable_x64(True):  # The float32 result is judged in float64.
         weight = np.ones(x.shape) if metric is None else np.float64(metric)
-        reached = np.asarray(prox_objectives(points, penalty, np.float64(x), step, weight))
+        reached = np.array(prox_objectives(points, penalty, np.float64(x), step, weight))
+    if constraint(cls):  # In float64 the rounded prox may lie outside.
+        assert value(penalty, np.float32(best)) == 0
+        reached[0] = 0.5 * np.sum(weight * np.square(best - x))
     assert reached[0] <= np.min(reached) + 1e-6 * (1 + abs(reached[0]))
 
 
@@ -241,6 +248,51 @@ def test_strength_max_is_the_least_that_makes_zero_the_solution(cls, data):
         assert not is_zero_at(1e3)
 
 
+# Constraints: the prox is the projection on the set where the value is zero.
+
+
+@law(constraint)
+@given(data=st.data())
+def test_the_prox_of_a_constraint_is_inside_and_stays(cls, data):
+    penalty, x, _, step, metric = data.draw(cases(cls))
+    reached = prox(penalty, x, step, metric)
+    assert value(penalty, reached) == 0
+    assert not np.any(gradient(reached, penalty))
+    for again in (prox(penalty, reached, step, metric), prox(penalty, reached, 7.0)):
+        chex.assert_trees_all_equal(again, reached)
+
+
+@law(constraint)
+@given(data=st.data())
+def test_the_step_of_a_projection_does_not_matter(cls, data):
+    penalty, x, _, step, metric = data.draw(cases(cls))
+    chex.assert_trees_all_equal(
+        prox(penalty, x, step, metric), prox(penalty, x, 1.0, metric)
+    )
+
+
+@law(constraint)
+@given(data=st.data())
+def test_points_inside_are_returned_as_they_are(cls, data):
+    penalty, x, _, step, metric = data.draw(cases(cls))
+    small = np.where(np.abs(x) < 1e-6, 0, x / 64)
+    for point in (x, small, np.abs(small)):
+        if value(penalty, point) == 0:
+            chex.assert_trees_all_equal(prox(penalty, point, step, metric), point)
+
+
+@law(constraint)
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float64])
+def test_projections_are_inside_in_every_precision(cls, dtype):
+    with jax.enable_x64(dtype == jnp.float64):
+        penalty = sample(cls)
+        for scale in (0.03, 1.0, 300.0):
+            stored = np.random.default_rng(0).normal(size=(64, 3), scale=scale)
+            reached = penalty.prox(jnp.asarray(stored, dtype))
+            assert penalty(reached) == 0
+            chex.assert_trees_all_equal(penalty.prox(reached), reached)
+
+
 # Value and gradient.
 
 
@@ -320,7 +372,7 @@ def test_float64_is_kept(cls):
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_low_precision_is_only_in_the_storage(cls, dtype):
     penalty = sample(cls)
-    entries = np.random.default_rng(0).normal(size=(667, 3), scale=300)  # 300² > 65504
+    entries = np.random.default_rng(0).normal(size=(668, 3), scale=300)  # 300² > 65504
     stored = jnp.asarray(entries, dtype)
     raised = stored.astype(jnp.float32)
     chex.assert_trees_all_equal(penalty(stored), penalty(raised))
@@ -329,7 +381,7 @@ def test_low_precision_is_only_in_the_storage(cls, dtype):
 
 @law()
 def test_many_small_leaves_add_up_in_float32(cls):
-    penalty, leaf = sample(cls), jnp.ones((2, 2), jnp.bfloat16)
+    penalty, leaf = sample(cls), jnp.ones((4, 1), jnp.bfloat16)
     total = penalty({f"layer_{i}": leaf for i in range(500)})
     assert_close(total, 500 * penalty(leaf))
 
@@ -616,16 +668,17 @@ class Concave(Entrywise):
         return self.strength
 
 
-class NonNegative(Entrywise):
-    """A constraint: 0 or infinity, without a strength."""
+class Signs(Entrywise):
+    """A constraint, 0 or infinity, without a strength: every weight is −1 or 1."""
 
+    is_convex: ClassVar[bool] = False
     is_finite: ClassVar[bool] = False
 
     def entry_value(self, x):
-        return jnp.where(x >= 0, 0 * x, jnp.inf)
+        return jnp.where(jnp.abs(x) == 1, 0 * x, jnp.inf)
 
     def entry_prox(self, x, step):
-        return jnp.maximum(x, 0.0)
+        return jnp.where(jnp.isnan(x), x, jnp.where(x < 0, -1.0, 1.0)).astype(x.dtype)
 
     def slope_at_zero(self):
         return 0.0
@@ -641,7 +694,7 @@ def arguments_of(check):
 @pytest.mark.parametrize("check", [check for check, _ in LAWS], ids=lambda f: f.__name__)
 def test_the_laws_hold_for_new_penalties(check):
     (conditions,) = (conditions for law, conditions in LAWS if law is check)
-    for cls in concerned(conditions, [Length, Concave, NonNegative]):
+    for cls in concerned(conditions, [Length, Concave, Signs]):
         for arguments in arguments_of(check):
             check(cls, **arguments)
 

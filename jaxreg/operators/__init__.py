@@ -4,6 +4,13 @@ Formulas that know nothing of pytrees, masks or optimizers; `jaxreg.penalties` l
 to parameters. All are pure, and work under `jit`, `vmap` and `grad`.
 """
 
+from jaxreg.operators.projections import (
+    project_cardinality as project_cardinality,
+    project_l1_ball as project_l1_ball,
+    project_l2_ball as project_l2_ball,
+    project_n_of_m as project_n_of_m,
+    project_simplex as project_simplex,
+)
 from jaxreg.operators.thresholds import (
     firm_threshold as firm_threshold,
     group_norm as group_norm,

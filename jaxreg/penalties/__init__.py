@@ -13,7 +13,21 @@ has a half.
 from jaxreg.penalties._base import Penalty as Penalty
 from jaxreg.penalties._fields import constant as constant, static as static
 from jaxreg.penalties.adaptive import adaptive as adaptive
+from jaxreg.penalties.budgets import (
+    Cardinality as Cardinality,
+    NOfM as NOfM,
+    Rank as Rank,
+)
 from jaxreg.penalties.concave import LHalf as LHalf, LogSum as LogSum, Lp as Lp
+from jaxreg.penalties.constraints import (
+    Box as Box,
+    L1Ball as L1Ball,
+    L2Ball as L2Ball,
+    LinfBall as LinfBall,
+    MaxNorm as MaxNorm,
+    NonNegative as NonNegative,
+    Simplex as Simplex,
+)
 from jaxreg.penalties.entrywise import (
     L1 as L1,
     L2 as L2,

@@ -35,12 +35,18 @@ def static(*, default: Any = dataclasses.MISSING, kw_only: bool = False) -> Any:
     return dataclasses.field(default=default, kw_only=kw_only, metadata=metadata)
 
 
-def constant(*, default: Any = dataclasses.MISSING, above: float | None = None) -> Any:
+def constant(
+    *,
+    default: Any = dataclasses.MISSING,
+    above: float | None = None,
+    signed: bool = False,
+) -> Any:
     """A traced number that shapes the formula, and that `penalty * c` leaves alone.
 
     Args:
         default: The default value; without it the field is required.
         above: Concrete values must be greater than this; non-negative if `None`.
+        signed: Whether values may be negative.
 
     Returns:
         A dataclass field.
@@ -51,7 +57,7 @@ def constant(*, default: Any = dataclasses.MISSING, above: float | None = None) 
         >>> Bent(0.1) * 2
         Bent(strength=0.2, knee=1.0)
     """
-    metadata = {"role": "constant", "above": above}
+    metadata = {"role": "constant", "above": above, "signed": signed}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -80,7 +86,8 @@ def check_fields(penalty: Any) -> None:
         if field.metadata.get("role", "constant") == "constant":
             name = f"{type(penalty).__name__}.{field.name}"
             value = getattr(penalty, field.name)
-            check_numbers(name, value, above=field.metadata.get("above"))
+            above, signed = (field.metadata.get(key) for key in ("above", "signed"))
+            check_numbers(name, value, above=above, signed=bool(signed))
 
 
 def rebuild(cls: Any, values: dict[str, Any]) -> Any:

@@ -1,0 +1,246 @@
+"""Sets that are not convex: at most so many non-zeros, or singular values that are.
+
+A point is projected on them by keeping what is largest, in any diagonal metric where
+entries are counted, in the Euclidean one for the rank of a matrix.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxreg._groups import Entries, Groups
+from jaxreg._numbers import Scalar
+
+
+def keep_largest(groups: Groups, x: Entries, count: Any, metric: Entries | None) -> Entries:
+    """`x` with all but the `count` entries of largest d·x² of each group set to zero.
+
+    Of equal ones the first are kept, and what is NaN is kept. The size to exceed is found
+    by bisection of its bits, which are ordered as the numbers are: 31 counts in float32,
+    and no sort. Then equal ones are told apart by their places, if there is need to.
+    """
+    scores = _scores(jax.lax.stop_gradient(x), metric)
+    bits, highest = jax.tree.map(_bits, (scores, groups.largest(scores)))
+
+    def number(condition: Callable[..., Array], limit: Array, *entries: Entries) -> Array:
+        """How many entries of each group meet a condition that has a limit per group."""
+        found = jax.tree.map(condition, *entries, groups.spread(limit))
+        return groups.total(jax.tree.map(lambda hit: hit.astype(int), found))
+
+    def is_tie_up_to(tie: Array, place: Array, last: Array) -> Array:
+        return tie & (place <= last)
+
+    def few_exceed(limit: Array) -> Array:
+        return number(jnp.greater, limit, bits) <= count
+
+    none = jnp.full_like(highest, -1)
+    limit = _least(few_exceed, none, highest)
+    ties = jax.tree.map(jnp.equal, bits, groups.spread(limit))
+    missing = count - number(jnp.greater, limit, bits)
+    excess = number(jnp.equal, limit, bits) > missing
+    places = _places(x)
+    size = sum(part.size for part in jax.tree.leaves(x))
+
+    def too_many(last: Array) -> Array:
+        return number(is_tie_up_to, last, ties, places) > missing
+
+    end = jnp.where(excess & (limit > 0), size, 0).astype(jnp.int32)
+    last = _least(too_many, none.astype(jnp.int32), end)
+
+    def entry(
+        x: Array, bits: Array, tie: Array, place: Array, limit: Array, last: Array
+    ) -> Array:
+        is_kept = (bits > limit) | (tie & (place < last)) | jnp.isnan(x)
+        return jnp.where(is_kept, x, 0.0)
+
+    last = jnp.where(excess, last, np.iinfo(np.int32).max)
+    limits = groups.spread(limit), groups.spread(last)
+    return jax.tree.map(entry, x, bits, ties, places, *limits)
+
+
+def inside_count(groups: Groups, x: Entries, count: Any) -> Array:
+    """Whether at most `count` entries of each group are not zero, and none is NaN."""
+    number = groups.total(jax.tree.map(lambda x: (x != 0).astype(int), x))
+    sick = groups.total(jax.tree.map(lambda x: jnp.isnan(x).astype(int), x))
+    return (number <= count) & (sick == 0)
+
+
+def _scores(x: Entries, metric: Entries | None) -> Entries:
+    """√d·|x|, in the order of d·x²."""
+    sizes = jax.tree.map(jnp.abs, x)
+    if metric is None:
+        return sizes
+    return jax.tree.map(lambda d, size: jnp.sqrt(d) * size, metric, sizes)
+
+
+def _bits(x: Array) -> Array:
+    kind = jnp.int64 if x.dtype == jnp.float64 else jnp.int32
+    return jax.lax.bitcast_convert_type(jnp.where(jnp.isnan(x), np.inf, x), kind)
+
+
+def _places(x: Entries) -> Entries:
+    """A different integer for every entry of all arrays."""
+    parts, structure = jax.tree.flatten(x)
+    starts = np.cumsum([0, *(part.size for part in parts[:-1])])
+    return jax.tree.unflatten(structure, map(_numbered, parts, starts.tolist()))
+
+
+def _numbered(x: Array, start: int) -> Array:
+    place = jnp.full(x.shape, start, jnp.int32)
+    for i in range(x.ndim):
+        stride = math.prod(x.shape[i + 1 :])
+        place += stride * jax.lax.broadcasted_iota(jnp.int32, x.shape, i)
+    return place
+
+
+def _least(holds: Callable[[Array], Array], low: Array, high: Array) -> Array:
+    """The least integer above `low` at which a monotone condition holds, else `high`."""
+
+    def step(bracket: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = bracket
+        middle = low + (high - low) // 2
+        is_held = holds(middle)
+        is_open = high - low > 1
+        low = jnp.where(is_open & ~is_held, middle, low)
+        return low, jnp.where(is_open & is_held, middle, high)
+
+    return jax.lax.while_loop(
+        lambda bracket: jnp.any(bracket[1] - bracket[0] > 1), step, (low, high)
+    )[1]
+
+
+def check_n_of_m(n: Any, m: Any, owner: str = "") -> None:
+    """Refuse what is not 0 ≤ n ≤ m, in ints.
+
+    Raises:
+        TypeError: If n or m is not an int.
+        ValueError: If they are not in order.
+    """
+    for name, value in (("n", n), ("m", m)):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{owner}{name} must be an int, got {value!r}.")
+    if not (0 <= n <= m and m > 0):
+        raise ValueError(
+            f"{owner}n must be from 0 to m, and m positive, got n = {n} and m = {m}."
+        )
+
+
+def keep_n_of_m(x: Array, n: int, m: int, axis: int, metric: Array | None) -> Array:
+    """`x` with all but the n entries of largest d·x² of each block of m set to zero.
+
+    An entry is kept if fewer than n of its block are ahead of it, so all is done by
+    comparing the m entries of a block, without a sort.
+    """
+    blocks = _blocks(_scores(jax.lax.stop_gradient(x), metric), m, axis)
+    axis = axis % x.ndim + 1
+    mine, other = jnp.expand_dims(blocks, axis + 1), jnp.expand_dims(blocks, axis)
+    earlier = jax.lax.broadcasted_iota(jnp.int32, (m, m), 1) < (
+        jax.lax.broadcasted_iota(jnp.int32, (m, m), 0)
+    )
+    earlier = earlier.reshape(m, m, *(1,) * (x.ndim - axis))
+    ahead = jnp.sum((other > mine) | ((other == mine) & earlier), axis=axis + 1)
+    is_kept = (ahead < n).reshape(x.shape) | jnp.isnan(x)
+    return jnp.where(is_kept, x, 0.0)
+
+
+def inside_n_of_m(x: Array, n: int, m: int, axis: int) -> Array:
+    """For each block of m, whether at most n entries are not zero, and none is NaN."""
+    blocks, axis = _blocks(x, m, axis), axis % x.ndim + 1
+    return (jnp.sum(blocks != 0, axis=axis) <= n) & ~jnp.any(jnp.isnan(blocks), axis=axis)
+
+
+def check_blocks(shape: tuple[int, ...], m: int, axis: int) -> None:
+    """Refuse an axis that is not there, or that blocks of m do not fill.
+
+    Raises:
+        ValueError: If so.
+    """
+    if not -len(shape) <= axis < len(shape):
+        raise ValueError(f"axis must be one of an array of shape {shape}, got {axis}")
+    if shape[axis] % m:
+        raise ValueError(
+            f"the length of axis {axis} must be divisible by m = {m}, got shape {shape}"
+        )
+
+
+def _blocks(x: Array, m: int, axis: int) -> Array:
+    """`x` with the axis split in two: the blocks, and the m entries of each."""
+    check_blocks(x.shape, m, axis)
+    axis %= x.ndim
+    return x.reshape(*x.shape[:axis], -1, m, *x.shape[axis + 1 :])
+
+
+# Matrices of low rank.
+
+
+@jax.custom_jvp
+def truncate(x: Array, rank: Scalar, tolerance: Scalar) -> Array:
+    """The nearest matrices of a rank: the largest singular values of the last two axes.
+
+    The derivative is finite also where singular values are equal.
+    """
+    if x.size == 0:
+        return x
+    left, sizes, right = jnp.linalg.svd(x, full_matrices=False)
+    kept, inside = _kept_sizes(sizes, rank, tolerance)
+    moved = _product(left * jnp.where(kept, sizes, 0.0)[..., None, :], right)
+    return jnp.where(inside[..., None], x, jnp.where(moved == 0, 0.0, moved))
+
+
+def inside_rank(x: Array, rank: Scalar, tolerance: Scalar) -> Array:
+    """Whether the singular values beyond the first `rank` are zero but for rounding."""
+    sizes = jnp.linalg.svd(x, compute_uv=False)
+    return _kept_sizes(sizes, rank, tolerance)[1][..., 0]
+
+
+def _kept_sizes(sizes: Array, rank: Scalar, tolerance: Scalar) -> tuple[Array, Array]:
+    kept = jnp.arange(sizes.shape[-1]) < jnp.asarray(rank)
+    norm = jnp.sqrt(jnp.sum(jnp.square(sizes), axis=-1, keepdims=True))
+    rest = jnp.max(jnp.where(kept, 0.0, sizes), axis=-1, keepdims=True, initial=0.0)
+    return kept, rest <= tolerance * norm
+
+
+def _product(a: Array, b: Array) -> Array:
+    return jnp.matmul(a, b, precision="highest")
+
+
+@truncate.defjvp
+def _truncate_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    """The derivative, in the bases of the singular vectors.
+
+    A change A of x changes the result by A where row and column are kept, by 0 where
+    neither is, and else by (A + τ·Aᵀ)/(1 − τ²), with τ the ratio of the two singular
+    values (at most 1).
+    """
+    x, rank, tolerance = primals
+    change = tangents[0]
+    if x.size == 0:
+        return x, change
+    left, sizes, right = jnp.linalg.svd(x, full_matrices=False)
+    kept, inside = _kept_sizes(sizes, rank, tolerance)
+    across, down = jnp.swapaxes(left, -1, -2), jnp.swapaxes(right, -1, -2)
+    rows, columns = _product(across, change), _product(change, down)
+    core = _product(rows, down)
+    high = jnp.maximum(sizes[..., :, None], sizes[..., None, :])
+    low = jnp.minimum(sizes[..., :, None], sizes[..., None, :])
+    ratio = low / jnp.where(high == 0, 1.0, high)
+    gap = (1 - ratio) * (1 + ratio)
+    mixed = core + ratio * jnp.swapaxes(core, -1, -2)
+    mixed = jnp.where(gap == 0, core, mixed / jnp.where(gap == 0, 1.0, gap))
+    kept = jnp.broadcast_to(kept, sizes.shape)
+    both, one = (
+        kept[..., :, None] & kept[..., None, :],
+        kept[..., :, None] ^ kept[..., None, :],
+    )
+    bent = jnp.where(both, core, jnp.where(one, mixed, 0.0))
+    outside_rows = rows - _product(core, right)
+    outside_columns = columns - _product(left, core)
+    slope = _product(
+        left, _product(bent, right) + kept[..., :, None] * outside_rows
+    ) + _product(kept[..., None, :] * outside_columns, right)
+    return truncate(x, rank, tolerance), jnp.where(inside[..., None], change, slope)
