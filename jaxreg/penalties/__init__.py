@@ -34,3 +34,14 @@ from jaxreg.penalties.nonconvex import (
     LHalf as LHalf,
     LogSum as LogSum,
 )
+from jaxreg.penalties.spectral import (
+    Nuclear as Nuclear,
+    Orthogonal as Orthogonal,
+    SpectralNorm as SpectralNorm,
+)
+from jaxreg.penalties.structured import (
+    SLOPE as SLOPE,
+    FusedLasso as FusedLasso,
+    Smoothness as Smoothness,
+    TotalVariation as TotalVariation,
+)
