@@ -232,8 +232,6 @@ def _fuse(x: Array, weight: Array, drop: Array, rise: Array) -> Array:
 @jax.custom_jvp
 def _divided(x: Array, weight: Array, low: Array, high: Array) -> tuple[Array, Array]:
     """The solution, and how the chains are cut into the pieces of equal values."""
-    ndim, length = x.ndim, x.shape[-1]
-    place = lax.broadcasted_iota(jnp.int32, x.shape, ndim - 1)
 
     def divide(cut: _Cut) -> _Cut:
         side = cut.side
@@ -243,19 +241,18 @@ def _divided(x: Array, weight: Array, low: Array, high: Array) -> tuple[Array, A
         correction = jnp.clip(correction, cut.floor - cut.level, cut.ceiling - cut.level)
         pull = weight * (correction - (x - cut.level))
         tube = jnp.where(side > 0, high, low), jnp.where(side < 0, low, high)
-        total, *bounds = lax.associative_scan(_then, (pull, *tube), axis=ndim - 1)
+        total, *bounds = _running(_then, (pull, *tube))
         push = pull + _before(jnp.clip(total, *bounds), 0.0)
         above = push < tube[0]
         is_decided = (side != 0) | above | (push > tube[1])
-        # The others go with the next entry that is decided.
-        choice = jnp.where(is_decided, 2 * place + above, 2 * length)
-        above = lax.cummin(choice, axis=ndim - 1, reverse=True) % 2
-        step = jnp.where(side == 0, _after(above) - above, 0)
+        above = _from_next(is_decided, above)  # The others go with their neighbours.
+        step = _after(above).astype(jnp.int32) - above.astype(jnp.int32)
+        step = jnp.where(side == 0, step, 0)
         return _Cut(
             side + step,
             level,
-            jnp.where(above == 1, level, cut.floor),
-            jnp.where(above == 1, cut.ceiling, level),
+            jnp.where(above, level, cut.floor),
+            jnp.where(above, cut.ceiling, level),
             jnp.where(jnp.any(step != 0), 0, cut.calm + 1),
         )
 
@@ -303,17 +300,45 @@ def _held(low: Array, high: Array, side: Array) -> Array:
 
 def _sums(x: Array, side: Array) -> Array:
     """The sum over each piece, at each of its entries; of several arrays at once."""
-    ends, axis = side != 0, side.ndim - 1
 
     def add(first: Any, second: Any) -> Any:
         starts, total = second
         return first[0] | starts, jnp.where(starts, total, first[1] + total)
 
-    starts = jnp.broadcast_to(_before(ends, True), x.shape)
-    running = lax.associative_scan(add, (starts, x), axis=x.ndim - 1)[1]
-    place = lax.broadcasted_iota(jnp.int32, side.shape, axis)
-    end = lax.cummin(jnp.where(ends, place, side.shape[-1]), axis=axis, reverse=True)
-    return jnp.take_along_axis(running, jnp.broadcast_to(end, x.shape), axis=-1)
+    ends = jnp.broadcast_to(side != 0, x.shape)
+    return _from_next(ends, _running(add, (_before(ends, True), x))[1])
+
+
+def _from_next(is_source: Array, x: Array) -> Array:
+    """At each entry, what x is at the next source, which may be the entry itself."""
+
+    def newest(first: Any, second: Any) -> Any:
+        is_source, x = second
+        return first[0] | is_source, jnp.where(is_source, x, first[1])
+
+    return _running(newest, (is_source, x), reverse=True)[1]
+
+
+def _running(join: Any, parts: Any, reverse: bool = False) -> Any:
+    """The running totals of an associative operation, along the last axis."""
+    order = slice(None, None, -1) if reverse else slice(None)
+    rows = [jnp.moveaxis(part, -1, 0)[order] for part in parts]
+
+    def in_order(*rows: Array) -> Any:
+        def add(total: Any, row: Any) -> Any:
+            total = join(total, row)
+            return total, total
+
+        first = tuple(row[0] for row in rows)
+        totals = lax.scan(add, first, tuple(row[1:] for row in rows))[1]
+        pairs = zip([row[:1] for row in rows], totals, strict=True)
+        return tuple(map(jnp.concatenate, pairs))
+
+    def in_parallel(*rows: Array) -> Any:
+        return tuple(lax.associative_scan(join, rows))
+
+    totals = lax.platform_dependent(*rows, cpu=in_order, default=in_parallel)
+    return [jnp.moveaxis(total[order], 0, -1) for total in totals]
 
 
 def _before(x: Array, first: Any) -> Array:
