@@ -42,7 +42,7 @@ class _AlongAxis(Coupled):
         return jnp.diff(x, axis=self._axis)
 
     @property
-    def _axis(self) -> int:
+    def _axis(self) -> Any:
         # Each class declares this field itself, to have it after its strengths.
         return vars(self)["axis"]
 
