@@ -153,7 +153,8 @@ def test_metrics_beyond_the_precision_give_the_least_objective_all_the_same():
     radius: Any = (10 ** rng.uniform(-6, 6, (200, 1))).astype(np.float32)
 
     def objective(z):
-        z, far = np.float64(z), np.float64(x) - z
+        z = np.float64(z)
+        far = np.float64(x) - z
         steps = np.sum(np.abs(np.diff(z, axis=1)), axis=1)
         return radius[:, 0] * steps + 0.5 * np.sum(metric * far**2, axis=1)
 
@@ -216,8 +217,8 @@ def test_smoothing_is_right_to_rounding():
 @given(x=arrays((7,)), metric=metrics((7,)), increasing=st.booleans())
 def test_isotonic_regression_is_that_of_scikit_learn(x, metric, increasing):
     for weight in (None, metric):
-        fit: Any = IsotonicRegression(increasing=increasing).fit_transform
-        theirs = fit(np.arange(7.0), *(np.float64(a) for a in (x, weight) if a is not None))
+        fit: Any = IsotonicRegression(increasing=increasing).fit
+        theirs = fit(np.arange(7.0), np.float64(x), weight).predict(np.arange(7.0))
         ours = isotonic(x, metric=weight, increasing=increasing)
         close(ours, np.float32(theirs), 1e-5, 1e-5)
 

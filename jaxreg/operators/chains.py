@@ -9,8 +9,8 @@ with drop = rise for the total variation, and ∞ and 0 for a fit that must not 
 solved by dividing: which entries lie above a level is a problem about zeros and ones, and
 one pass over the chain solves it. The chain is cut wherever that changes, and each piece
 asks again at its own level. A piece that stays whole has found its value. All pieces of
-all chains are asked at once, by scans that take logarithmic time, so few rounds are
-needed (ten or so for thousands of entries).
+all chains are asked at once, so few rounds are needed (ten or so for thousands of
+entries); on accelerators each is a scan in parallel, of logarithmic depth.
 """
 
 from typing import Any, NamedTuple
@@ -205,17 +205,17 @@ class _Cut(NamedTuple):
     Attributes:
         side: −1 where the link to the next entry is cut because the values fall there,
             1 where they rise, 0 where it holds.
-        level: The value of the piece that an entry belongs to, as far as is known.
+        level: The value of the piece that an entry belonged to before the last cuts.
         floor: Values cannot be less than this,
         ceiling: nor more than this.
-        calm: For how many rounds nothing has been cut.
+        is_new: Whether the last round has cut anything: a scalar.
     """
 
     side: Array
     level: Array
     floor: Array
     ceiling: Array
-    calm: Array
+    is_new: Array
 
 
 def _fuse(x: Array, weight: Array, drop: Array, rise: Array) -> Array:
@@ -235,14 +235,22 @@ def _divided(x: Array, weight: Array, low: Array, high: Array) -> tuple[Array, A
 
     def divide(cut: _Cut) -> _Cut:
         side = cut.side
-        correction = _means(x - cut.level, weight, low, high, side)
-        level = jnp.clip(cut.level + correction, cut.floor, cut.ceiling)
-        # Not level − x: where the metric is large, the rounding of the level would count.
-        correction = jnp.clip(correction, cut.floor - cut.level, cut.ceiling - cut.level)
-        pull = weight * (correction - (x - cut.level))
+
+        def refine(_: Any, about: tuple[Array, Array]) -> tuple[Array, Array]:
+            level = jnp.clip(about[0] + about[1], cut.floor, cut.ceiling)
+            return level, _means(x - level, weight, low, high, side)
+
+        # The level is kept as a sum: where the metric is large, its rounding would count.
+        nothing = jnp.zeros_like(x)
+        coarse, fine = lax.fori_loop(0, 2, refine, (nothing, nothing))
+        fine = jnp.clip(fine, cut.floor - coarse, cut.ceiling - coarse)
+        level = jnp.clip(coarse + fine, cut.floor, cut.ceiling)
+        pull = weight * (fine - (x - coarse))
         tube = jnp.where(side > 0, high, low), jnp.where(side < 0, low, high)
-        total, *bounds = _running(_then, (pull, *tube))
+        total, *bounds = _running(_then, (pull, *tube), (0.0, -jnp.inf, jnp.inf))
         push = pull + _before(jnp.clip(total, *bounds), 0.0)
+        # Computed twice, in two fused loops, it could be rounded to either side.
+        push = lax.optimization_barrier(push)
         above = push < tube[0]
         is_decided = (side != 0) | above | (push > tube[1])
         above = _from_next(is_decided, above)  # The others go with their neighbours.
@@ -253,7 +261,7 @@ def _divided(x: Array, weight: Array, low: Array, high: Array) -> tuple[Array, A
             level,
             jnp.where(above, level, cut.floor),
             jnp.where(above, cut.ceiling, level),
-            jnp.where(jnp.any(step != 0), 0, cut.calm + 1),
+            jnp.any(step != 0),
         )
 
     start = _Cut(
@@ -261,10 +269,9 @@ def _divided(x: Array, weight: Array, low: Array, high: Array) -> tuple[Array, A
         jnp.zeros_like(x),
         jnp.full_like(x, -jnp.inf),
         jnp.full_like(x, jnp.inf),
-        jnp.zeros((), jnp.int32),
+        jnp.array(True),
     )
-    # A second calm round corrects the levels of the last pieces.
-    cut = lax.while_loop(lambda cut: cut.calm < 2, divide, start)
+    cut = lax.while_loop(lambda cut: cut.is_new, divide, start)
     return cut.level, cut.side
 
 
@@ -306,7 +313,7 @@ def _sums(x: Array, side: Array) -> Array:
         return first[0] | starts, jnp.where(starts, total, first[1] + total)
 
     ends = jnp.broadcast_to(side != 0, x.shape)
-    return _from_next(ends, _running(add, (_before(ends, True), x))[1])
+    return _from_next(ends, _running(add, (_before(ends, True), x), (False, 0.0))[1])
 
 
 def _from_next(is_source: Array, x: Array) -> Array:
@@ -316,23 +323,28 @@ def _from_next(is_source: Array, x: Array) -> Array:
         is_source, x = second
         return first[0] | is_source, jnp.where(is_source, x, first[1])
 
-    return _running(newest, (is_source, x), reverse=True)[1]
+    return _running(newest, (is_source, x), (False, 0), reverse=True)[1]
 
 
-def _running(join: Any, parts: Any, reverse: bool = False) -> Any:
-    """The running totals of an associative operation, along the last axis."""
+def _running(join: Any, parts: Any, nothing: Any, reverse: bool = False) -> Any:
+    """The running totals of an associative operation, along the last axis.
+
+    Args:
+        join: The operation, on tuples of arrays.
+        parts: What is joined: a tuple of arrays.
+        nothing: What changes nothing by being joined to, as numbers.
+        reverse: Whether to begin at the end.
+    """
     order = slice(None, None, -1) if reverse else slice(None)
-    rows = [jnp.moveaxis(part, -1, 0)[order] for part in parts]
+    rows = tuple(jnp.moveaxis(part, -1, 0)[order] for part in parts)
 
     def in_order(*rows: Array) -> Any:
         def add(total: Any, row: Any) -> Any:
             total = join(total, row)
             return total, total
 
-        first = tuple(row[0] for row in rows)
-        totals = lax.scan(add, first, tuple(row[1:] for row in rows))[1]
-        pairs = zip([row[:1] for row in rows], totals, strict=True)
-        return tuple(map(jnp.concatenate, pairs))
+        start = [jnp.full_like(row[0], n) for row, n in zip(rows, nothing, strict=True)]
+        return lax.scan(add, tuple(start), rows)[1]
 
     def in_parallel(*rows: Array) -> Any:
         return tuple(lax.associative_scan(join, rows))
