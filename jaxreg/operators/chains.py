@@ -34,7 +34,9 @@ def taut_string(
 
     Its solution is piecewise constant. The running sums of d·z are the shortest string
     through a tube of the given radius around those of d·x. It is exact, to the rounding
-    of the dtype, in any diagonal metric.
+    of the dtype, in any diagonal metric. (Where entries are so light beside others that
+    the dtype cannot weigh them together, the objective is least all the same, to
+    rounding.)
 
     Args:
         x: Array with at least one axis.
