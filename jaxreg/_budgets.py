@@ -14,7 +14,6 @@ import numpy as np
 from jax import Array
 
 from jaxreg._groups import Entries, Groups
-from jaxreg._numbers import Scalar
 
 
 def keep_largest(groups: Groups, x: Entries, count: Any, metric: Entries | None) -> Entries:
@@ -173,74 +172,3 @@ def _blocks(x: Array, m: int, axis: int) -> Array:
     check_blocks(x.shape, m, axis)
     axis %= x.ndim
     return x.reshape(*x.shape[:axis], -1, m, *x.shape[axis + 1 :])
-
-
-# Matrices of low rank.
-
-
-@jax.custom_jvp
-def truncate(x: Array, rank: Scalar, tolerance: Scalar) -> Array:
-    """The nearest matrices of a rank: the largest singular values of the last two axes.
-
-    The derivative is finite also where singular values are equal.
-    """
-    if x.size == 0:
-        return x
-    left, sizes, right = jnp.linalg.svd(x, full_matrices=False)
-    kept, inside = _kept_sizes(sizes, rank, tolerance)
-    moved = _product(left * jnp.where(kept, sizes, 0.0)[..., None, :], right)
-    return jnp.where(inside[..., None], x, jnp.where(moved == 0, 0.0, moved))
-
-
-def inside_rank(x: Array, rank: Scalar, tolerance: Scalar) -> Array:
-    """Whether the singular values beyond the first `rank` are zero but for rounding."""
-    sizes = jnp.linalg.svd(x, compute_uv=False)
-    return _kept_sizes(sizes, rank, tolerance)[1][..., 0]
-
-
-def _kept_sizes(sizes: Array, rank: Scalar, tolerance: Scalar) -> tuple[Array, Array]:
-    kept = jnp.arange(sizes.shape[-1]) < jnp.asarray(rank)
-    norm = jnp.sqrt(jnp.sum(jnp.square(sizes), axis=-1, keepdims=True))
-    rest = jnp.max(jnp.where(kept, 0.0, sizes), axis=-1, keepdims=True, initial=0.0)
-    return kept, rest <= tolerance * norm
-
-
-def _product(a: Array, b: Array) -> Array:
-    return jnp.matmul(a, b, precision="highest")
-
-
-@truncate.defjvp
-def _truncate_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
-    """The derivative, in the bases of the singular vectors.
-
-    A change A of x changes the result by A where row and column are kept, by 0 where
-    neither is, and else by (A + τ·Aᵀ)/(1 − τ²), with τ the ratio of the two singular
-    values (at most 1).
-    """
-    x, rank, tolerance = primals
-    change = tangents[0]
-    if x.size == 0:
-        return x, change
-    left, sizes, right = jnp.linalg.svd(x, full_matrices=False)
-    kept, inside = _kept_sizes(sizes, rank, tolerance)
-    across, down = jnp.swapaxes(left, -1, -2), jnp.swapaxes(right, -1, -2)
-    rows, columns = _product(across, change), _product(change, down)
-    core = _product(rows, down)
-    high = jnp.maximum(sizes[..., :, None], sizes[..., None, :])
-    low = jnp.minimum(sizes[..., :, None], sizes[..., None, :])
-    ratio = low / jnp.where(high == 0, 1.0, high)
-    gap = (1 - ratio) * (1 + ratio)
-    mixed = core + ratio * jnp.swapaxes(core, -1, -2)
-    mixed = jnp.where(gap == 0, core, mixed / jnp.where(gap == 0, 1.0, gap))
-    kept = jnp.broadcast_to(kept, sizes.shape)
-    both, one = (
-        kept[..., :, None] & kept[..., None, :],
-        kept[..., :, None] ^ kept[..., None, :],
-    )
-    bent = jnp.where(both, core, jnp.where(one, mixed, 0.0))
-    outside_rows = rows - _product(core, right)
-    outside_columns = columns - _product(left, core)
-    slope = _product(
-        left, _product(bent, right) + kept[..., :, None] * outside_rows
-    ) + _product(kept[..., None, :] * outside_columns, right)
-    return truncate(x, rank, tolerance), jnp.where(inside[..., None], change, slope)

@@ -17,8 +17,10 @@ from tests.strategies import PENALTIES, arrays, cases, penalties, shapes
 LAWS = []
 
 
-def law(*conditions):
+def law(*conditions, uses_prox=True):
     """Run a check for every public penalty whose class meets the conditions."""
+    if uses_prox:
+        conditions = (*conditions, has_prox)
 
     def register(check):
         LAWS.append((check, conditions))
@@ -53,6 +55,10 @@ def any_metric(cls):
 
 def any_shape(cls):
     return cls.min_ndim == 0
+
+
+def has_prox(cls):
+    return cls.has_prox
 
 
 def has_strengths(cls):
@@ -296,15 +302,16 @@ def test_projections_are_inside_in_every_precision(cls, dtype):
 # Value and gradient.
 
 
-@law()
+@law(uses_prox=False)
 @given(data=st.data())
 def test_value_is_nonnegative_and_zero_at_zero(cls, data):
     penalty, x, *_ = data.draw(cases(cls))
     assert value(penalty, x) >= 0
-    assert not finite(cls) or value(penalty, 0 * x) == 0
+    is_zero = finite(cls) and cls.is_zero_at_zero
+    assert not is_zero or value(penalty, 0 * x) == 0
 
 
-@law(finite)
+@law(finite, uses_prox=False)
 @given(data=st.data())
 def test_gradient_lies_between_the_slopes_on_either_side(cls, data):
     penalty, x, z, *_ = data.draw(cases(cls))
@@ -318,7 +325,7 @@ def test_gradient_lies_between_the_slopes_on_either_side(cls, data):
     assert left - slack <= slope <= right + slack
 
 
-@law(finite)
+@law(finite, uses_prox=False)
 @given(data=st.data())
 def test_gradient_is_finite_and_zero_at_zero(cls, data):
     penalty, x, *_ = data.draw(cases(cls))
@@ -329,7 +336,7 @@ def test_gradient_is_finite_and_zero_at_zero(cls, data):
         assert not np.any(np.asarray(at_x)[x == 0])
 
 
-@law(finite, has_strengths)
+@law(finite, has_strengths, uses_prox=False)
 @given(data=st.data())
 def test_gradient_in_the_strengths_is_that_of_the_value(cls, data):
     penalty = data.draw(penalties(cls, st.floats(0.5, 4.0, width=32)))
@@ -379,7 +386,7 @@ def test_low_precision_is_only_in_the_storage(cls, dtype):
     chex.assert_trees_all_equal(penalty.prox(stored), penalty.prox(raised).astype(dtype))
 
 
-@law()
+@law(uses_prox=False)
 def test_many_small_leaves_add_up_in_float32(cls):
     penalty, leaf = sample(cls), jnp.ones((4, 1), jnp.bfloat16)
     total = penalty({f"layer_{i}": leaf for i in range(500)})
@@ -439,7 +446,7 @@ def test_penalties_can_be_made_of_tracers(cls):
     assert_close(jax.jit(outcome)(0.3, 2.0), outcome(0.3, 2.0))
 
 
-@law()
+@law(uses_prox=False)
 def test_pytree_round_trip(cls):
     penalty = sample(cls)
     leaves, structure = jax.tree.flatten(penalty)
@@ -495,7 +502,7 @@ def test_strengths_per_coordinate(cls):
     assert_close(both.prox(X, 0.5), jnp.stack(moved, axis=1))
 
 
-@law(has_strengths)
+@law(has_strengths, uses_prox=False)
 @pytest.mark.parametrize("bad", [-1.0, np.nan, np.array([1.0, -1.0]), {"a": -1.0}])
 def test_bad_strengths_are_refused(cls, bad):
     for name in strength_fields(cls):
@@ -537,7 +544,7 @@ def test_nan_in_nan_out(cls):
 # Algebra.
 
 
-@law()
+@law(uses_prox=False)
 def test_equality_hash_and_repr(cls):
     penalty = sample(cls)
     assert penalty == sample(cls)
@@ -551,7 +558,7 @@ def test_equality_hash_and_repr(cls):
         assert getattr(changed, name) == 7.0
 
 
-@law()
+@law(uses_prox=False)
 def test_a_factor_scales_the_strengths(cls):
     penalty = sample(cls)
     doubled = penalty * 2.0

@@ -4,6 +4,17 @@ Formulas that know nothing of pytrees, masks or optimizers; `jaxreg.penalties` l
 to parameters. All are pure, and work under `jit`, `vmap` and `grad`.
 """
 
+from jaxreg.operators.chains import (
+    isotonic_regression as isotonic_regression,
+    smooth_chain as smooth_chain,
+    sorted_soft_threshold as sorted_soft_threshold,
+    taut_string as taut_string,
+)
+from jaxreg.operators.matrices import (
+    nuclear_norm as nuclear_norm,
+    project_rank as project_rank,
+    singular_value_threshold as singular_value_threshold,
+)
 from jaxreg.operators.projections import (
     project_cardinality as project_cardinality,
     project_l1_ball as project_l1_ball,

@@ -52,3 +52,14 @@ from jaxreg.penalties.nonconvex import (
     SCAD as SCAD,
     CappedL1 as CappedL1,
 )
+from jaxreg.penalties.spectral import (
+    Nuclear as Nuclear,
+    Orthogonal as Orthogonal,
+    SpectralNorm as SpectralNorm,
+)
+from jaxreg.penalties.structured import (
+    SLOPE as SLOPE,
+    FusedLasso as FusedLasso,
+    Smoothness as Smoothness,
+    TotalVariation as TotalVariation,
+)

@@ -77,6 +77,10 @@ class Penalty(Record, abc.ABC):
     """Whether R(w) < ∞ for all w; a constraint is not."""
     takes_metric: ClassVar[bool] = True
     """Whether the prox is known in every diagonal metric."""
+    has_prox: ClassVar[bool] = True
+    """Whether the prox is known at all; otherwise it is a term of the loss only."""
+    is_zero_at_zero: ClassVar[bool] = True
+    """Whether R(0) = 0; not so for what pulls elsewhere."""
     min_ndim: ClassVar[int] = 0
     """The fewest axes of an array that it is for."""
 
@@ -169,6 +173,11 @@ class Penalty(Record, abc.ABC):
         Raises:
             ValueError: If the prox is not known.
         """
+        if not self.has_prox:
+            raise ValueError(
+                f"{type(self).__name__} has no prox in closed form. Add it to the loss: "
+                "loss + penalty(params)."
+            )
         if in_metric and not self.takes_metric:
             raise ValueError(
                 f"{type(self).__name__} has no closed prox in a diagonal metric, such as "

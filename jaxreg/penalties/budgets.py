@@ -10,14 +10,13 @@ from jaxreg._budgets import (
     check_n_of_m,
     inside_count,
     inside_n_of_m,
-    inside_rank,
     keep_largest,
     keep_n_of_m,
-    truncate,
 )
 from jaxreg._groups import Entries, Groups
 from jaxreg._numbers import Scalar
 from jaxreg._tree import Leaf, Params
+from jaxreg.operators.matrices import has_rank, truncated
 from jaxreg.penalties._base import Penalty, Strength
 from jaxreg.penalties._constraint import (
     Constraint,
@@ -190,10 +189,10 @@ class Rank(RoundedConstraint):
     rank: Strength = constant(default=1)
 
     def array_value(self, x: Array) -> Array:
-        return zero_if(jnp.all(inside_rank(x, self.rank, self.slack)), x.dtype)
+        return zero_if(jnp.all(has_rank(x, self.rank, self.slack)), x.dtype)
 
     def array_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:
-        return truncate(x, self.rank, self.slack)
+        return truncated(x, self.rank, self.slack)
 
     def check_prox(self, *, in_metric: bool) -> None:
         if in_metric:

@@ -1,0 +1,275 @@
+"""Matrices: what acts on their singular values, with derivatives that are finite.
+
+The derivatives of a singular value decomposition do not exist where singular values are
+equal, as those of an orthogonal matrix are, or zero. Those of the functions here do: they
+are taken of the function as a whole, by divided differences of what it does to the
+singular values (Daleckii and Krein), where the equal ones cancel.
+
+Matrices are the last two axes; any axes before them number a stack of matrices.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxreg._numbers import Scalar, check_numbers, raise_precision
+
+
+def singular_value_threshold(x: Array, threshold: Scalar) -> Array:
+    """Move every singular value towards zero by `threshold`, stopping at zero.
+
+    This is the proximal operator of the nuclear norm:
+
+        argmin_Z  t·Σ σᵢ(Z) + ½·‖Z − X‖²  =  U·max(σ − t, 0)·Vᵀ
+
+    Its derivatives, forward and reverse, are finite and right at repeated singular
+    values and at zero, where those of `jnp.linalg.svd` are NaN.
+
+    Args:
+        x: Array of one matrix, or of a stack of them.
+        threshold: The non-negative `t` above: a scalar, or an array that broadcasts
+            against `x`, of length 1 along the last two axes. Infinity removes all.
+
+    Returns:
+        Array of the shape of `x`, at least float32; +0.0 if every singular value is
+        removed.
+
+    Raises:
+        TypeError: If `x` is complex.
+
+    Example:
+        >>> singular_value_threshold(jnp.array([[3.0, 0.0], [0.0, 0.5]]), 1.0)
+        Array([[2., 0.],
+               [0., 0.]], dtype=float32)
+
+    References:
+        Cai, Candès and Shen, *A singular value thresholding algorithm for matrix
+        completion* (2010), section 2.1.
+    """
+    x = _real(x)
+    threshold = jnp.broadcast_to(jnp.asarray(threshold, x.dtype), (*x.shape[:-2], 1, 1))
+    return _thresholded(x, threshold[..., 0])
+
+
+def nuclear_norm(x: Array) -> Array:
+    """The sum of the singular values of each matrix.
+
+    Its gradient is U·Vᵀ over the singular values that are not zero (to rounding), so it
+    is 0 at the zero matrix; the second derivatives are finite as well.
+
+    Args:
+        x: Array of one matrix, or of a stack of them.
+
+    Returns:
+        Array of the leading shape of `x`: a scalar for one matrix.
+
+    Raises:
+        TypeError: If `x` is complex.
+
+    Example:
+        >>> nuclear_norm(jnp.array([[3.0, 0.0], [0.0, -0.5]]))
+        Array(3.5, dtype=float32)
+        >>> jax.grad(nuclear_norm)(jnp.array([[3.0, 0.0], [0.0, 0.0]]))
+        Array([[1., 0.],
+               [0., 0.]], dtype=float32)
+
+    References:
+        Watson, *Characterization of the subdifferential of some matrix norms* (1992),
+        section 2.
+    """
+    return _nuclear_norm(_real(x))
+
+
+def project_rank(x: Array, rank: Scalar) -> Array:
+    """The nearest matrix of a rank no higher than `rank`: the largest singular values.
+
+        argmin_Z  ½·‖Z − X‖²   where rank(Z) ≤ rank
+
+    Its derivatives are finite, also where equal singular values are parted.
+
+    Args:
+        x: Array of one matrix, or of a stack of them.
+        rank: A non-negative scalar, or an array that broadcasts to the leading axes. It
+            may be traced.
+
+    Returns:
+        Array of the shape of `x`, at least float32. Matrices of such a rank are returned
+        as they are.
+
+    Raises:
+        TypeError: If `x` is complex, or `rank` is not a real number.
+        ValueError: If a concrete `rank` is negative or NaN.
+
+    Example:
+        >>> project_rank(jnp.array([[3.0, 0.0], [0.0, 2.0]]), 1)
+        Array([[3., 0.],
+               [0., 0.]], dtype=float32)
+
+    References:
+        Eckart and Young, *The approximation of one matrix by another of lower rank*
+        (1936).
+    """
+    check_numbers("rank", rank)
+    return truncated(_real(x), jnp.asarray(rank)[..., None], 0.0)
+
+
+def singular_values(x: Array) -> Array:
+    """The singular values of each matrix, the largest first."""
+    return jnp.linalg.svd(_real(x), compute_uv=False)
+
+
+def _real(x: Array) -> Array:
+    if jnp.iscomplexobj(x):
+        raise TypeError(
+            f"Singular values are for real arrays here, got dtype {jnp.result_type(x)}."
+        )
+    return raise_precision(x)
+
+
+def _factors(x: Array) -> tuple[Array, Array, Array]:
+    """U, σ, Vᵀ with as many singular values as the shorter axis is long."""
+    u, sizes, vt = jnp.linalg.svd(x, full_matrices=False)
+    return u, sizes, vt
+
+
+@jax.custom_jvp
+def _thresholded(x: Array, threshold: Array) -> Array:
+    u, sizes, vt = _factors(x)
+    return _positive_zeros(_product(u, jnp.maximum(sizes - threshold, 0.0), vt))
+
+
+@_thresholded.defjvp
+def _(primals: Any, tangents: Any) -> Any:
+    (x, threshold), (dx, dt) = primals, tangents
+    u, sizes, vt = _factors(x)
+    is_kept = sizes > threshold
+    left = jnp.where(is_kept, sizes - jnp.where(is_kept, threshold, 0.0), 0.0)
+    change = _differential((u, sizes, vt), dx, left, is_kept, slope=1.0)
+    less = _product(u, jnp.where(is_kept, dt, 0.0), vt)
+    return _thresholded(x, threshold), change - less
+
+
+@jax.custom_jvp
+def _nuclear_norm(x: Array) -> Array:
+    return jnp.sum(singular_values(x), axis=-1)
+
+
+@_nuclear_norm.defjvp
+def _(primals: Any, tangents: Any) -> Any:
+    (x,), (dx,) = primals, tangents
+    return _nuclear_norm(x), jnp.sum(_directions(x) * dx, axis=(-2, -1))
+
+
+@jax.custom_jvp
+def _directions(x: Array) -> Array:
+    """U·Vᵀ over the singular values that are not zero, to rounding."""
+    u, sizes, vt = _factors(x)
+    return _product(u, _are_nonzero(x, sizes).astype(x.dtype), vt)
+
+
+@_directions.defjvp
+def _(primals: Any, tangents: Any) -> Any:
+    (x,), (dx,) = primals, tangents
+    u, sizes, vt = _factors(x)
+    is_kept = _are_nonzero(x, sizes)
+    ones = is_kept.astype(x.dtype)
+    change = _differential((u, sizes, vt), dx, ones, is_kept, slope=0.0)
+    return _directions(x), change
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def truncated(x: Array, rank: Scalar, tolerance: float) -> Array:
+    """`x` with its first `rank` singular values; as it is if the others are zero.
+
+    They count as zero up to `tolerance`, relative to the norm of the matrix.
+    """
+    if x.size == 0:
+        return x
+    u, sizes, vt = _factors(x)
+    is_kept, is_inside = _first(sizes, rank, tolerance)
+    moved = _positive_zeros(_product(u, jnp.where(is_kept, sizes, 0.0), vt))
+    return jnp.where(is_inside[..., None], x, moved)
+
+
+@truncated.defjvp
+def _(tolerance: float, primals: Any, tangents: Any) -> Any:
+    (x, rank), (dx, _) = primals, tangents
+    if x.size == 0:
+        return x, dx
+    u, sizes, vt = _factors(x)
+    is_kept, is_inside = _first(sizes, rank, tolerance)
+    kept = jnp.where(is_kept, sizes, 0.0)
+    change = _differential((u, sizes, vt), dx, kept, is_kept, slope=1.0)
+    return truncated(x, rank, tolerance), jnp.where(is_inside[..., None], dx, change)
+
+
+def has_rank(x: Array, rank: Scalar, tolerance: float) -> Array:
+    """Whether singular values beyond the first `rank` are zero, as in `truncated`."""
+    return _first(singular_values(x), rank, tolerance)[1][..., 0]
+
+
+def _first(sizes: Array, rank: Scalar, tolerance: float) -> tuple[Array, Array]:
+    """Which singular values are the first `rank`, and whether the others are zero."""
+    is_kept = jnp.broadcast_to(jnp.arange(sizes.shape[-1]) < jnp.asarray(rank), sizes.shape)
+    norm = jnp.sqrt(jnp.sum(jnp.square(sizes), axis=-1, keepdims=True))
+    rest = jnp.where(is_kept, 0.0, sizes)
+    return is_kept, jnp.max(rest, axis=-1, keepdims=True, initial=0.0) <= tolerance * norm
+
+
+def _are_nonzero(x: Array, sizes: Array) -> Array:
+    rounding = max(x.shape[-2:]) * jnp.finfo(x.dtype).eps
+    return sizes > rounding * sizes[..., :1]
+
+
+def _product(u: Array, sizes: Array, vt: Array) -> Array:
+    return dot(u * sizes[..., None, :], vt)
+
+
+def dot(a: Array, b: Array) -> Array:
+    """The matrix product, in full precision also where hardware would take less."""
+    return jnp.matmul(a, b, precision="highest")
+
+
+def _positive_zeros(x: Array) -> Array:
+    return jnp.where(x == 0, 0.0, x)
+
+
+def _differential(
+    factors: tuple[Array, Array, Array], dx: Array, f: Array, is_kept: Array, slope: float
+) -> Array:
+    """The derivative of U·f(σ)·Vᵀ along dx, for an f that is 0 where σ is not kept.
+
+    Args:
+        factors: U, σ, Vᵀ.
+        dx: The direction.
+        f: What becomes of each singular value: linear where it is kept, otherwise 0.
+        is_kept: Which are kept: the first ones.
+        slope: That of f where σ is kept.
+
+    Returns:
+        Array of the shape of `dx`.
+    """
+    u, sizes, vt = factors
+    left, right = dot(u.mT, dx), dot(dx, vt.mT)
+    inner = dot(left, vt.mT)
+    rows, columns = sizes[..., :, None], sizes[..., None, :]
+    f_rows, f_columns = f[..., :, None], f[..., None, :]
+    both = is_kept[..., :, None] & is_kept[..., None, :]
+    some = is_kept[..., :, None] | is_kept[..., None, :]
+    parted = jnp.where(some & ~both, rows - columns, 0.0)
+    even = jnp.where(some, _ratio(f_rows - f_columns, parted, slope), 0.0)
+    odd = jnp.where(some, _ratio(f_rows + f_columns, rows + columns, slope), 0.0)
+    inner_change = (even * (inner + inner.mT) + odd * (inner - inner.mT)) / 2
+    # What dx adds outside of the columns of U, or of V: one of them is none.
+    ratio = jnp.where(is_kept, _ratio(f, sizes, slope), 0.0)
+    outer_left = (right - dot(u, inner)) * ratio[..., None, :]
+    outer_right = ratio[..., :, None] * (left - dot(inner, vt))
+    return dot(dot(u, inner_change) + outer_left, vt) + dot(u, outer_right)
+
+
+def _ratio(change: Array, by: Array, otherwise: float) -> Array:
+    """A divided difference, or its limit where there is nothing to divide by."""
+    return jnp.where(by == 0, otherwise, change / jnp.where(by == 0, 1.0, by))
