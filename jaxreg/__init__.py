@@ -47,6 +47,8 @@ from jaxreg.penalties import (
 )
 from jaxreg.transforms import (
     add_l2_decay as add_l2_decay,
+    compensated as compensated,
+    constrained_decay as constrained_decay,
     decoupled_l1 as decoupled_l1,
     decoupled_weight_decay as decoupled_weight_decay,
     dual_averaging_adam as dual_averaging_adam,
@@ -56,6 +58,7 @@ from jaxreg.transforms import (
     prox_sgd as prox_sgd,
     proximal as proximal,
     proximal_l1 as proximal_l1,
+    with_decay as with_decay,
 )
 
 if typing.TYPE_CHECKING:
