@@ -13,7 +13,7 @@ The same regularizer is stated in many ways. With the mean of the loss over samp
 | scikit-learn: `SGDRegressor`, `SGDClassifier` | `from_sklearn(alpha, l1_ratio)` ¹ |
 | glmnet: `lambda`, `alpha`; x standardised | `from_sklearn(lambda, alpha)` ¹ |
 | scikit-learn: `Ridge` | `from_sklearn(alpha / n_samples)` ¹ |
-| scikit-learn: `LogisticRegression` | `from_sklearn(alpha_from_c(C, n_samples), l1_ratio)` |
+| scikit-learn: `LogisticRegression` | `from_sklearn(alpha_from_c(C, n), l1_ratio)` |
 
 ¹ Beside *half* the mean squared error; beside the whole, a strength is twice as large.
 """

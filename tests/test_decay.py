@@ -1,4 +1,4 @@
-"""Weight decay against Optax's, against its formula, and against L2 in the loss."""
+"""Weight decay against its formulas, and against L2 in the loss."""
 
 import functools
 
@@ -18,11 +18,6 @@ DECAY_SCHEDULE = optax.linear_schedule(DECAY, 0.0, 2 * STEPS)
 
 same = chex.assert_trees_all_equal
 close = functools.partial(chex.assert_trees_all_close, rtol=1e-5, atol=1e-6)
-constant_or_scheduled = pytest.mark.parametrize(
-    ("rate", "decay"),
-    [(RATE, DECAY), (RATE_SCHEDULE, DECAY_SCHEDULE)],
-    ids=["constant", "scheduled"],
-)
 
 
 @pytest.fixture(scope="module")
@@ -57,42 +52,6 @@ def train(tx, params, loss=loss):
     for _ in range(STEPS):
         params, state = step(params, state)
     return params
-
-
-# Against Optax.
-
-
-@pytest.mark.parametrize("decay", [DECAY, DECAY_SCHEDULE], ids=["constant", "scheduled"])
-@pytest.mark.parametrize("wrap", [jax.jit, lambda f: f], ids=["jit", "eager"])
-def test_l2_in_the_gradient_is_that_of_optax(params, decay, wrap):
-    def updates(tx):
-        return wrap(tx.update)(jax.grad(loss)(params), tx.init(params), params)[0]
-
-    ours = jaxreg.add_l2_decay(decay, mask=jaxreg.everything)
-    same(updates(ours), updates(optax.add_decayed_weights(decay)))
-
-
-@constant_or_scheduled
-def test_adamw_is_l2_decay_after_the_scaling(params, rate, decay):
-    ours = optax.chain(
-        optax.scale_by_adam(),
-        jaxreg.add_l2_decay(decay, mask=jaxreg.everything),
-        optax.scale_by_learning_rate(rate),
-    )
-    same(train(ours, params), train(optax.adamw(rate, weight_decay=decay), params))
-
-
-@constant_or_scheduled
-@pytest.mark.parametrize("mask", [jaxreg.everything, jaxreg.weights], ids=str)
-def test_adamw_is_adam_and_decoupled_decay(params, rate, decay, mask):
-    ours = train(
-        optax.chain(
-            optax.adam(rate), jaxreg.decoupled_weight_decay(decay, rate, mask=mask)
-        ),
-        params,
-    )
-    theirs = train(optax.adamw(rate, weight_decay=decay, mask=mask.of), params)
-    close(ours, theirs, rtol=2.0**-22, atol=2.0**-22)  # two units in the last place
 
 
 # Against the formulas.
