@@ -141,7 +141,9 @@ def our_path(tx):
         return (optax.apply_updates(w, updates), state), None
 
     w = jnp.cos(jnp.arange(6.0))
-    return jax.jit(lambda carry: jax.lax.scan(step, carry, length=50)[0])((w, tx.init(w)))[0]
+    return jax.jit(lambda carry: jax.lax.scan(step, carry, length=50)[0])((w, tx.init(w)))[
+        0
+    ]
 
 
 coupled = functools.partial(jaxreg.add_l2_decay, DECAY)
