@@ -44,8 +44,10 @@ def compensated(
     The optimizer inside computes in float32, with float32 gradients and moments; what
     leaves are float32 or float64 already passes through. The weights are those of
     training in float32, at the memory of float32 weights, while the model computes in its
-    own dtype. Exact zeros stay exact. Nothing is random (unlike in stochastic rounding),
-    and no second copy can disagree with parameters that are changed from outside.
+    own dtype; only a step that is longer than the weight is itself rounded, to the digits
+    of the dtype of the updates. Exact zeros stay exact. Nothing is random (unlike in
+    stochastic rounding), and no second copy can disagree with parameters that are changed
+    from outside.
 
     Put it around the whole optimizer, decay and proximal step included. Around the last
     link of a chain it saves that link's share, while the optimizer before it works in low
