@@ -1,6 +1,7 @@
 """Weight decay against its formulas, and against L2 in the loss."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import chex
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
 import jaxreg
 
@@ -82,7 +84,7 @@ def test_decoupled_decay_adds_its_formula_to_any_optimizer(params, optimizer):
 
 
 # By how much each mode multiplies the weights in a step, at some rate and decay.
-MODES = {
+MODES: dict[str, tuple[dict[str, Any], Callable[..., Any]]] = {
     "plain": ({}, lambda rate, decay: 1 - rate * decay),
     "implicit": ({"implicit": True}, lambda rate, decay: 1 / (1 + rate * decay)),
     "cautious": ({"cautious": True}, lambda rate, decay: 1 - rate * decay),
@@ -153,7 +155,7 @@ def test_cautious_decay_spares_what_the_optimizer_moves_away_from_zero(implicit)
     w = jnp.array([1.0, 1.0, 1.0, -1.0, -1.0, -1.0, 0.0])
     u = jnp.array([0.1, -0.1, 0.0, 0.1, -0.1, 0.0, 0.1])
     tx = jaxreg.decoupled_weight_decay(0.5, 0.2, cautious=True, implicit=implicit)
-    moved = w + tx.update(u, tx.init(w), w)[0]
+    moved = optax.apply_updates(w, tx.update(u, tx.init(w), w)[0])
     plain = (w + u) / 1.1 if implicit else w + u - 0.1 * w
     decays = jnp.array([False, True, True, True, False, True, True])
     close(moved, jnp.where(decays, plain, w + u))
@@ -223,10 +225,29 @@ def test_the_reference_survives_donation_and_keeps_its_sharding(params, given):
     close(updates["first"]["kernel"], -RATE * DECAY * params["first"]["kernel"])
 
 
+def test_decay_toward_the_start_in_nnx_and_with_injected_rates():
+    make = optax.inject_hyperparams(jaxreg.decoupled_weight_decay)
+    decay = make(DECAY, RATE_SCHEDULE, coupling="independent", peak=RATE, toward="start")
+    model: Any = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
+    optimizer = nnx.Optimizer(model, decay, wrt=nnx.Param)
+    before = np.asarray(model.kernel)
+
+    @nnx.jit
+    def step(model, optimizer, sign):
+        gradients = nnx.grad(lambda m: sign * (m.kernel[...].sum() + m.bias[...].sum()))
+        optimizer.update(model, gradients(model))
+
+    step(model, optimizer, 1.0)  # The gradient is the update: w ← w + 1.
+    close(model.kernel[...], before + 1)
+    step(model, optimizer, 0.0)
+    close(model.kernel[...], before + 1 - DECAY * RATE_SCHEDULE(1) / RATE)
+    close(model.bias[...], jnp.ones(2))
+
+
 def test_optax_finds_the_reference_like_the_parameters(params):
     tx = jaxreg.decoupled_weight_decay(DECAY, RATE_SCHEDULE, toward=params)
-    state = tx.init(params)
-    doubled = optax.tree.map_params(tx, lambda x: 2 * x, state)
+    state: Any = tx.init(params)
+    doubled: Any = optax.tree.map_params(tx, lambda x: 2 * x, state)
     close(doubled.reference["first"]["kernel"], 2 * params["first"]["kernel"])
     same(doubled.inner, state.inner)
 

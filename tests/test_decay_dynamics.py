@@ -1,5 +1,7 @@
 """What weight decay does to a whole run: its units, its equilibria, its fixed points."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -151,6 +153,8 @@ def test_what_is_within_its_bound_does_not_decay():
     w = {"kernel": jnp.array([3.0, -4.0])}
     tx = jaxreg.constrained_decay(0, bound=1.5)
     inward = {"kernel": jnp.array([-0.5, 0.25])}
+    updates: Any
+    state: Any
     updates, state = tx.update(inward, tx.init(w), w)
     np.testing.assert_array_equal(updates["kernel"], inward["kernel"])
     assert state.multipliers["kernel"][0] == 0
@@ -165,8 +169,8 @@ def test_small_multipliers_give_the_update_of_the_paper():
         multiplier = max(0.0, multiplier + 0.02 * (np.mean(w**2) - np.mean(start**2)))
         w = w - 2 * multiplier * w
     tx = jaxreg.constrained_decay(0, rate=0.02)
-    ours = jnp.asarray(start, jnp.float32)
-    state = tx.init(ours)
+    ours: Any = jnp.asarray(start, jnp.float32)
+    state: Any = tx.init(ours)
     for u in jnp.asarray(steps, jnp.float32):
         updates, state = tx.update(u, state, ours)
         ours = optax.apply_updates(ours, updates)
