@@ -70,9 +70,10 @@ def decay_resolution(
 
     A step of decay replaces w by w − learning_rate · weight_decay · w, rounded to the
     dtype of w. In bf16 numbers are 1/128 to 1/256 of their size apart, so a share below
-    1/512 rounds to nothing: such a decay never moves a weight, however long one trains.
-    (Where the optimizer moves the weight in the same step, some of the decay may slip
-    through.) Wrap the optimizer in `compensated` to make it count.
+    1/512 rounds to nothing: by itself such a decay never moves a weight, however long one
+    trains. Steps of the optimizer carry it along where they are larger than the spacing,
+    and less and less of it as they become smaller. Wrap the optimizer in `compensated` to
+    make all of it count.
 
     Args:
         params: The parameters; a pytree of `jax.ShapeDtypeStruct` will do.

@@ -9,8 +9,9 @@ The two are different quantities, and their strengths have different units:
 * **Decoupled** (`decoupled_weight_decay`): weights shrink by a share of themselves in
   every step. Under an optimizer that normalises its gradients (Adam, Lion, Muon) nothing
   changes when the loss is multiplied. What it then optimises is no `loss + penalty`: with
-  full batches AdamW minimises the loss over the box `|w| ≤ 1/weight_decay`, and with noise
-  about a ridge whose strength grows with each weight's own gradient noise. Under plain SGD
+  full batches AdamW, where it converges, minimises the loss over the box
+  `|w| ≤ 1/weight_decay`; with noise it comes near a ridge whose strength differs between
+  weights, in proportion to the size of their gradients. Under plain SGD
   the two are the same; under `optax.sgd(momentum=μ)` the coupled one is the decoupled one
   with `weight_decay/(1 − μ)`.
 
@@ -120,8 +121,9 @@ def decoupled_weight_decay(
     unless the decay falls faster. Leave the others (the last layer, say) to a second
     decay with another mask.
 
-    In bf16 and f16 a decay below the resolution of the dtype does nothing at all:
-    `decay_resolution` tells, and `compensated` around the optimizer makes it right.
+    In bf16 and f16 a decay below the resolution of the dtype is lost, by itself wholly and
+    beside small steps in part: `decay_resolution` tells where, and `compensated` around
+    the optimizer makes it right.
 
     Args:
         weight_decay: Non-negative number, array, pytree prefix of the parameters, or an
