@@ -25,13 +25,13 @@ from jaxreg.transforms.adaptive import (
     prox_preconditioned as prox_preconditioned,
     prox_sgd as prox_sgd,
 )
-from jaxreg.transforms.compensated import compensated as compensated
 from jaxreg.transforms.constrained import constrained_decay as constrained_decay
 from jaxreg.transforms.decay import (
     add_l2_decay as add_l2_decay,
     decoupled_weight_decay as decoupled_weight_decay,
     with_decay as with_decay,
 )
+from jaxreg.transforms.low_precision import compensated as compensated
 from jaxreg.transforms.orthant import orthant_wise as orthant_wise
 from jaxreg.transforms.proximal import (
     decoupled_l1 as decoupled_l1,
