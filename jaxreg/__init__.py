@@ -37,10 +37,12 @@ from jaxreg.operators import (
 )
 from jaxreg.penalties import (
     L0 as L0,
+    L0L2 as L0L2,
     L1 as L1,
     L2 as L2,
     MCP as MCP,
     SCAD as SCAD,
+    Berhu as Berhu,
     CappedL1 as CappedL1,
     ElasticNet as ElasticNet,
     Entrywise as Entrywise,
@@ -48,11 +50,15 @@ from jaxreg.penalties import (
     GroupLasso as GroupLasso,
     GroupMCP as GroupMCP,
     GroupSCAD as GroupSCAD,
+    Huber as Huber,
     L1Linf as L1Linf,
     LHalf as LHalf,
     LogSum as LogSum,
+    Lp as Lp,
+    NonNegativeL1 as NonNegativeL1,
     Penalty as Penalty,
     SparseGroupLasso as SparseGroupLasso,
+    adaptive as adaptive,
     constant as constant,
     static as static,
 )

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxreg._numbers import compute_dtype, is_real
+from jaxreg._numbers import compute_dtype, is_real, times
 
 Params = Any
 """A pytree of parameters. Only its floating-point arrays are ever regularized."""
@@ -216,6 +216,45 @@ def _fitted(value: Any, leaf: Leaf, what: str, advice: str) -> Any:
             f"shape {shape}. {advice}".rstrip()
         )
     return jnp.asarray(value, compute_dtype(leaf.value.dtype))
+
+
+def product(a: Params, b: Params) -> Params:
+    """Two pytree prefixes of the same parameters, multiplied; matched by name.
+
+    Raises:
+        ValueError: If an entry of one has no counterpart in the other.
+    """
+    if jax.tree_util.all_leaves([b]):
+        return jax.tree.map(lambda x: times(x, b), a)
+    if jax.tree_util.all_leaves([a]):
+        return jax.tree.map(lambda y: times(a, y), b)
+    left, right = entries_of(a), entries_of(b)
+    pairs = [
+        (x, y)
+        for x in left
+        for y in right
+        if x[: len(y)] == y[: len(x)]  # One is at or above the other.
+    ]
+    for entries, met in ((left, {x for x, _ in pairs}), (right, {y for _, y in pairs})):
+        for names in entries.keys() - met:
+            raise ValueError(
+                "Strengths and their factors must fit each other by name, but only one "
+                f"of them has an entry at {path_text(names)!r}."
+            )
+    return nested({max(x, y, key=len): times(left[x], right[y]) for x, y in pairs})
+
+
+def nested(entries: Mapping[Names, Any]) -> Params:
+    """A pytree of dicts with given leaves."""
+    tree: dict[str, Any] = {}
+    for names, value in entries.items():
+        if not names:
+            return value
+        node = tree
+        for name in names[:-1]:
+            node = node.setdefault(name, {})
+        node[names[-1]] = value
+    return tree
 
 
 def _listing(paths: Any, most: int = 8) -> str:

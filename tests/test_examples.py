@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from tests.strategies import PENALTIES
+
 ROOT = pathlib.Path(__file__).parent.parent
 SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
 SMALL = {"--steps": "40", "--seeds": "2"}
@@ -44,18 +46,24 @@ def test_runs_from_the_command_line(script, tmp_path):
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
     options = ["--steps", "2000", "--seeds", "3"]
-    return _main("digits")([*options, "--output", str(tmp_path_factory.mktemp("digits"))])
+    return _module("digits").main(
+        [*options, "--output", str(tmp_path_factory.mktemp("digits"))]
+    )
 
 
 @pytest.fixture(scope="module")
 def lassos(tmp_path_factory):
-    return _main("why_prox_adam")(["--output", str(tmp_path_factory.mktemp("lassos"))])
+    return _module("why_prox_adam").main(
+        ["--output", str(tmp_path_factory.mktemp("lassos"))]
+    )
 
 
 @pytest.fixture(scope="module")
 def decays(tmp_path_factory):
     options = ["--steps", "500", "--seeds", "1"]
-    return _main("weight_decay")([*options, "--output", str(tmp_path_factory.mktemp("wd"))])
+    return _module("weight_decay").main(
+        [*options, "--output", str(tmp_path_factory.mktemp("wd"))]
+    )
 
 
 def test_only_a_prox_makes_exact_zeros(digits):
@@ -119,14 +127,20 @@ def test_bf16_loses_a_decay_and_compensated_gets_it_back(decays):
     assert norms["the same, compensated"] == pytest.approx(norms["AdamW"], rel=0.01)
 
 
+def test_the_gallery_shows_every_penalty():
+    gallery = _module("penalty_gallery")
+    shown = {type(penalty) for penalty in (*gallery.LINES, *gallery.AREAS, *gallery.POINTS)}
+    assert shown == set(PENALTIES)
+
+
 def _numbers(line):
     return re.findall(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[+-]\d+)?(?![\w.])", line)
 
 
-def _main(name):
+def _module(name):
     spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.main
+    return module

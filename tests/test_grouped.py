@@ -15,7 +15,6 @@ from hypothesis import given, strategies as st
 import jaxreg
 from jaxreg import (
     L1,
-    L2,
     ExclusiveLasso,
     GroupLasso,
     GroupMCP,
@@ -23,7 +22,7 @@ from jaxreg import (
     L1Linf,
     SparseGroupLasso,
 )
-from tests.strategies import arrays, log_uniform, metrics, steps
+from tests.strategies import arrays, log_uniform, steps
 
 GROUPED = [GroupLasso, SparseGroupLasso, L1Linf, ExclusiveLasso, GroupMCP, GroupSCAD]
 CONVEX = [GroupLasso, SparseGroupLasso, L1Linf, ExclusiveLasso]
@@ -277,30 +276,6 @@ def test_gradients_are_finite_at_zero_groups(cls):
 # Special cases.
 
 
-@given(x=arrays((5,)), metric=metrics((5,)), step=steps, strength=st.floats(0.0, 3.0))
-def test_groups_of_one_weight(x, metric, step, strength):
-    for cls, plain in ((GroupLasso, L1), (L1Linf, L1), (ExclusiveLasso, L2)):
-        close(cls(strength)(x), plain(strength)(x), 1e-5)
-        for d in (None, metric):
-            expected = prox(plain(strength), x, step, d)
-            close(prox(cls(strength), x, step, d), expected, 1e-4, 1e-5)
-    both = SparseGroupLasso(strength, 0.5)
-    expected = prox(L1(strength + 0.5), x, step, metric)
-    close(prox(both, x, step, metric), expected, 1e-4, 1e-5)
-
-
-@given(data=st.data(), step=steps, strength=st.floats(0.0, 3.0))
-def test_sparse_group_lasso_at_its_ends(data, step, strength):
-    x, metric = data.draw(arrays((3, 2))), data.draw(metrics((3, 2)))
-    for d in (None, metric):
-        only_group = prox(SparseGroupLasso(0.0, strength), x, step, d)
-        close(only_group, prox(GroupLasso(strength), x, step, d))
-        close(
-            prox(SparseGroupLasso(strength, 0.0), x, step, d),
-            prox(L1(strength), x, step, d),
-        )
-
-
 def scalar_objective(name, strength, gamma, step, x, grid):
     n = np.abs(grid)
     if name is GroupMCP:
@@ -344,12 +319,6 @@ def test_concave_penalties_act_on_the_length(cls, data, step, strength):
     close(moved[:, same], (x * ratio)[:, same], 1e-4, 1e-5)
 
 
-def test_mcp_of_long_reach_is_the_group_lasso():
-    x = normal(4, 3)
-    close(GroupMCP(0.3, 1e8).prox(x), GroupLasso(0.3).prox(x))
-    close(GroupSCAD(0.3, 1e8).prox(x), GroupLasso(0.3).prox(x))
-
-
 @pytest.mark.parametrize("cls", [GroupMCP, GroupSCAD])
 def test_concave_penalties_take_a_metric_per_group(cls):
     x, metric = normal(5, 3), np.array([[0.5, 1.0, 3.0]], np.float32)
@@ -360,45 +329,6 @@ def test_concave_penalties_take_a_metric_per_group(cls):
     with pytest.raises(ValueError, match=r"metric that is the same within.*GroupLasso"):
         of(cls).prox(x, 0.4, np.ones((5, 3)))
     close(of(cls).prox(x[0], 0.4, np.full(3, 2.0)), of(cls).prox(x[0], 0.2))
-
-
-# Other libraries.
-
-
-def test_jaxopt_agrees():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        jaxopt = pytest.importorskip("jaxopt")
-    x = normal(7)
-    for strength in (0.0, 0.5, 1.0, 10.0):
-        theirs = jaxopt.prox.prox_group_lasso(x, strength, 0.7)
-        close(GroupLasso(strength, (), scale="none").prox(x, 0.7), theirs)
-
-
-def test_skglm_agrees():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        skglm = pytest.importorskip("skglm.penalties.block_separable")
-    rng = np.random.default_rng(0)
-    whole: Any = {"axis": (), "scale": "none"}
-    groups = {"grp_ptr": np.array([0, 4]), "grp_indices": np.arange(4)}
-    for _ in range(30):
-        x, step, strength = rng.normal(size=4), rng.uniform(0.01, 2), rng.uniform(0.1, 2)
-        theirs = {
-            GroupLasso(strength, **whole): skglm.L2_1(strength).prox_1feat(x, step, 0),
-            GroupMCP(strength, 3.0, **whole): skglm.BlockMCPenalty(
-                strength, 3.0
-            ).prox_1feat(x, step, 0),
-            GroupSCAD(strength, 3.7, **whole): skglm.BlockSCAD(strength, 3.7).prox_1feat(
-                x, step, 0
-            ),
-            SparseGroupLasso(0.3 * strength, strength, **whole): skglm.WeightedL1GroupL2(
-                strength, np.ones(1), np.full(1, 0.3), **groups
-            ).prox_1group(x, step, 0),
-        }
-        with jax.enable_x64(True):
-            for penalty, expected in theirs.items():
-                close(prox(penalty, x, step), expected, 1e-9, 1e-12)
 
 
 # Axes, shapes and strengths.

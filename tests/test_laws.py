@@ -1,6 +1,5 @@
 """Laws that every penalty obeys, whichever it is."""
 
-import warnings
 from typing import Any, ClassVar
 
 import chex
@@ -11,13 +10,9 @@ import pytest
 from hypothesis import assume, given, strategies as st
 
 import jaxreg
-from jaxreg import L1, L2, ElasticNet, Entrywise, Penalty, static
+from jaxreg import L1, L2, Entrywise, Penalty, static
 from jaxreg.penalties._fields import strength_fields
-from tests.strategies import PENALTIES, arrays, cases, penalties, shapes, steps
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)
-    import jaxopt
+from tests.strategies import PENALTIES, arrays, cases, penalties, shapes
 
 LAWS = []
 
@@ -125,6 +120,30 @@ def test_prox_beats_every_rival(cls, data):
     assert reached[0] <= np.min(reached) + 1e-6 * (1 + abs(reached[0]))
 
 
+@jax.jit
+def reached_and_least(penalty, x, step):
+    """What the prox of an entrywise penalty costs, and the least on a fine grid."""
+
+    def cost(z):
+        return step * penalty.entry_value(z) + jnp.square(z - x) / 2
+
+    def cheaper(least, share):
+        return jnp.minimum(least, cost(share * x)), None
+
+    shares = jnp.append(jnp.linspace(-0.2, 1.2, 1401), jnp.array([0.0, 1.0]))
+    least, _ = jax.lax.scan(cheaper, jnp.full(x.shape, jnp.inf), shares)
+    return cost(penalty.entry_prox(x, step)), least
+
+
+@law(entrywise)
+def test_prox_beats_a_dense_grid_in_every_regime(cls):
+    x, step = np.meshgrid(np.linspace(-4.0, 4.0, 80), np.geomspace(1e-3, 50.0, 40))
+    with jax.enable_x64(True):
+        for strength in (0.3, 1.0):
+            reached, least = reached_and_least(sample(cls, strength), x, step)
+            assert np.all(reached <= least + 1e-12)
+
+
 @law(convex)
 @given(data=st.data())
 def test_prox_is_firmly_nonexpansive(cls, data):
@@ -168,10 +187,28 @@ def test_no_strength_does_nothing(cls, data):
 @law(has_strengths)
 def test_infinite_strength_removes_everything_if_a_finite_one_does(cls):
     penalty = sample(cls)
-    removed = with_strengths(penalty, np.inf).prox(X)
+    infinite = with_strengths(penalty, np.inf)
+    removed = infinite.prox(X)
     if np.isfinite(penalty.strength_max(X)):
         assert not np.any(removed)
         assert_positive_zeros(removed)
+        assert infinite(removed) == 0
+        assert infinite(X) == np.inf
+
+
+@law(convex)
+@pytest.mark.parametrize("step", [0.1, 1.0, 10.0])
+def test_the_gradient_of_the_envelope_is_the_way_to_the_prox(cls, step):
+    penalty = sample(cls)
+
+    def envelope(x):
+        z = penalty.prox(x, step)
+        return penalty(z) + jnp.sum(jnp.square(z - x)) / (2 * step)
+
+    with jax.enable_x64(True):
+        x = X + np.float64(Z) * np.pi / 100  # away from kinks
+        way = (x - penalty.prox(x, step)) / step
+        assert_close(jax.jit(jax.grad(envelope))(x), way, 1e-8)
 
 
 @law()
@@ -305,6 +342,7 @@ def test_jit_changes_nothing(cls):
     penalty, params = sample(cls), {"kernel": X, "bias": Z}
     assert_close(value(penalty, params), penalty(params))
     assert_close(prox(penalty, params, 0.5), penalty.prox(params, 0.5))
+    assert_close(gradient(params, penalty), jax.grad(penalty)(params))
 
 
 @law(has_strengths)
@@ -495,18 +533,6 @@ def test_toward_moves_the_origin(cls):
     assert_close((2.0 * pulled)(params), (2.0 * penalty)(X - Z))
 
 
-# Other libraries.
-
-
-@given(x=arrays((4,)), step=steps, l1=st.floats(2**-6, 4.0), l2=st.floats(0.0, 4.0))
-def test_jaxopt_agrees(x, step, l1, l2):
-    ratio = 2 * l2 / l1
-    assert_close(prox(L1(l1), x, step), jaxopt.prox.prox_lasso(x, l1, step))
-    assert_close(prox(L2(l2), x, step), jaxopt.prox.prox_ridge(x, 2 * l2, step))
-    theirs = jaxopt.prox.prox_elastic_net(x, (l1, ratio), step)
-    assert_close(prox(ElasticNet(l1, l2), x, step), theirs)
-
-
 def test_strength_max_of_strengths_per_layer_is_a_factor():
     penalty = L1({"weak": 0.5, "strong": 8.0})
     assert penalty.strength_max({"weak": X, "strong": X}) == 6.0
@@ -551,7 +577,8 @@ class Length(Penalty):
         return jnp.where(squared == 0, 0.0, jnp.sqrt(jnp.where(squared == 0, 1.0, squared)))
 
     def array_value(self, x):
-        return self.strength * self.length(x)
+        length = self.length(x)
+        return jnp.where(length == 0, length, self.strength * length)
 
     def array_prox(self, x, step, metric):
         if metric is not None:
@@ -574,6 +601,7 @@ class Concave(Entrywise):
     def entry_value(self, x):
         size, knee = jaxreg.magnitude(x), self.width * self.strength
         rising = self.strength * size - jnp.square(x) / (2 * self.width)
+        rising = jnp.where(size == 0, size, rising)
         return jnp.where(size > knee, knee * self.strength / 2, rising)
 
     def entry_prox(self, x, step):

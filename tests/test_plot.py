@@ -1,6 +1,6 @@
 """What the pictures show is what the numbers are."""
 
-import importlib.util
+import importlib
 import itertools
 import pathlib
 import re
@@ -11,16 +11,20 @@ import jax.numpy as jnp
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 
 import jaxreg
 from jaxreg import plot
+from jaxreg.plot import penalties
 
 mpl.use("Agg")
 
 KERNEL = np.array([[0.0, 1.5, 0.0], [0.0, 0.0, 0.0], [-2.0, 0.0, -0.0], [0.5, 1.0, 2.0]])
 PICTURES = {
     "histogram": lambda ax=None: plot.histogram({"kernel": KERNEL}, ax=ax),
+    "curves": lambda ax=None: plot.curves(jaxreg.MCP(0.5), ax=ax),
+    "ball": lambda ax=None: plot.ball(jaxreg.L1(1.0), ax=ax),
     "geometry": lambda ax=None: plot.geometry(jaxreg.L1(0.5), ax=ax),
     "sparsity": lambda ax=None: plot.sparsity(KERNEL, ax=ax),
     "features": lambda ax=None: plot.features(KERNEL, ax=ax),
@@ -32,7 +36,7 @@ every_picture = pytest.mark.parametrize("draw", PICTURES.values(), ids=PICTURES)
 @pytest.fixture(autouse=True)
 def _figures_closed():
     yield
-    plot.plt.close("all")
+    plt.close("all")
 
 
 # On which axes.
@@ -40,23 +44,23 @@ def _figures_closed():
 
 @every_picture
 def test_draws_on_the_axes_it_is_given(draw, monkeypatch):
-    monkeypatch.setattr(plot.plt, "show", lambda: pytest.fail("show was called"))
-    before = plot.plt.get_fignums()
-    figure, (left, right) = plot.plt.subplots(1, 2)
+    monkeypatch.setattr(plt, "show", lambda: pytest.fail("show was called"))
+    before = plt.get_fignums()
+    figure, (left, right) = plt.subplots(1, 2)
     assert draw(right) is right
     assert right.has_data()
     assert not left.has_data()
-    assert plot.plt.get_fignums() == [*before, figure.number]
+    assert plt.get_fignums() == [*before, figure.number]
     figure.canvas.draw()
 
 
 @every_picture
 def test_makes_a_figure_if_given_none(draw, monkeypatch):
-    monkeypatch.setattr(plot.plt, "show", lambda: pytest.fail("show was called"))
+    monkeypatch.setattr(plt, "show", lambda: pytest.fail("show was called"))
     settings = mpl.rcParams.copy()
     ax = draw()
     ax.figure.canvas.draw()
-    assert plot.plt.get_fignums() == [ax.figure.number]
+    assert plt.get_fignums() == [ax.figure.number]
     assert mpl.rcParams == settings
 
 
@@ -103,7 +107,7 @@ def test_histogram_does_not_count_tiny_weights_as_zeros():
 
 
 def test_histograms_that_share_an_axis_all_fit():
-    _, (left, right) = plot.plt.subplots(1, 2, sharey=True)
+    _, (left, right) = plt.subplots(1, 2, sharey=True)
     plot.histogram(np.zeros(5000), ax=left)
     plot.histogram(np.ones(5), ax=right)
     assert left.get_ylim()[1] > 5000
@@ -123,7 +127,7 @@ def test_histogram_refuses_what_it_cannot_draw():
 
 def elastic_net_solution(l1, l2):
     """The best of the minimisers for every choice of signs, each in closed form."""
-    centre, curvature = plot._CENTRE, plot._CURVATURE
+    centre, curvature = penalties._CENTRE, penalties._CURVATURE
 
     def objective(w):
         loss = 0.5 * (w - centre) @ curvature @ (w - centre)
@@ -153,7 +157,7 @@ def test_geometry_marks_the_minimiser(penalty, strengths):
     expected = elastic_net_solution(*strengths)
     ax = plot.geometry(penalty)
     np.testing.assert_allclose(marked(ax, "least sum"), expected, atol=1e-5)
-    np.testing.assert_allclose(marked(ax, "least loss"), plot._CENTRE)
+    np.testing.assert_allclose(marked(ax, "least loss"), penalties._CENTRE)
     x, y = expected
     assert ax.get_title() == f"{penalty!r}\nsolution ({x:.2f}, {y:.2f})"
 
@@ -162,7 +166,7 @@ def test_geometry_marks_the_minimiser(penalty, strengths):
 def test_geometry_ball_and_loss_meet_at_the_solution(penalty, strengths):
     ax = plot.geometry(penalty)
     solution = marked(ax, "least sum")
-    for colour, function in ((plot.BLUE, penalty), (plot.RED, plot._loss)):
+    for colour, function in ((plot.BLUE, penalty), (plot.RED, penalties._loss)):
         curve = thick_contour(ax, colour)
         values = np.array([function(jnp.asarray(point)) for point in curve[::20]])
         np.testing.assert_allclose(
@@ -176,12 +180,12 @@ def test_geometry_ball_and_loss_meet_at_the_solution(penalty, strengths):
 def test_geometry_at_the_extremes(strength):
     ax = plot.geometry(jaxreg.L1(strength))
     ax.figure.canvas.draw()
-    expected = plot._CENTRE if strength == 0 else np.zeros(2)
+    expected = penalties._CENTRE if strength == 0 else np.zeros(2)
     np.testing.assert_allclose(marked(ax, "least sum"), expected, atol=1e-6)
 
 
 def test_geometry_refuses_what_is_no_penalty():
-    with pytest.raises(TypeError, match=r"jaxreg\.L1\(1\.0\), got 'L1'"):
+    with pytest.raises(TypeError, match=r"jaxreg\.L1\(1e-4\), got 'L1'"):
         plot.geometry("L1")  # pyright: ignore[reportArgumentType]
 
 
@@ -266,23 +270,64 @@ def test_features_refuse_shapes_that_do_not_fit():
         plot.features(KERNEL, shape=(8, 8))
 
 
+# The curves and the ball of a penalty.
+
+
+def test_curves_are_the_cost_and_the_prox():
+    ax = plot.curves(jaxreg.SCAD(0.8), step=0.5, reach=4.0)
+    lines = {line.get_label(): line for line in ax.lines}
+    line = np.asarray(lines["weight"].get_xdata())
+    costs, moved = (np.asarray(lines[name].get_ydata()) for name in ("penalty", "prox"))
+    for i in range(0, len(line), 40):
+        x = jnp.float32(line[i])
+        np.testing.assert_allclose(costs[i], jaxreg.SCAD(0.8)(x), atol=1e-6)
+        np.testing.assert_allclose(moved[i], jaxreg.SCAD(0.8).prox(x, 0.5), atol=1e-6)
+    assert (line[0], line[-1]) == (-4.0, 4.0)
+
+
+def test_curves_break_where_the_prox_jumps_and_where_a_constraint_forbids():
+    jumping = plot.curves(jaxreg.L0(0.5)).lines[-1]
+    line, moved = np.asarray(jumping.get_xdata()), np.asarray(jumping.get_ydata())
+    np.testing.assert_allclose(np.abs(line[np.isnan(moved)]), 1.0, atol=0.02)
+    forbidden = plot.curves(jaxreg.NonNegativeL1(0.5)).lines[-2]
+    assert np.array_equal(np.isnan(forbidden.get_ydata()), line < 0)
+
+
+def test_the_rim_of_the_ball_costs_the_level():
+    for penalty, level in ((jaxreg.ElasticNet(0.7, 0.4), 0.8), (jaxreg.LHalf(1.0), 1.0)):
+        path = plot.ball(penalty, level=level).collections[-1].get_paths()[0]
+        costs = [
+            float(penalty(jnp.asarray(point))) for point in np.asarray(path.vertices)[::20]
+        ]
+        np.testing.assert_allclose(costs, level, rtol=0.03)
+
+
+def test_curves_and_ball_refuse_bad_numbers():
+    with pytest.raises(TypeError, match="must be a jaxreg penalty"):
+        plot.curves(0.1)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="step must be non-negative"):
+        plot.curves(jaxreg.L1(), step=-1.0)
+    for draw in (plot.curves, plot.ball):
+        with pytest.raises(ValueError, match="reach must be greater than 0"):
+            draw(jaxreg.L1(), reach=0.0)
+
+
 # matplotlib is optional.
 
 
 def test_says_how_to_install_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    spec = importlib.util.spec_from_file_location("fresh_plot", plot.__file__)
-    assert spec is not None
-    assert spec.loader is not None
+    for name in [name for name in sys.modules if name.startswith("jaxreg.plot")]:
+        monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ImportError, match=r'pip install "jaxreg\[plot\]"'):
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        importlib.import_module("jaxreg.plot")
 
 
 def test_nothing_else_imports_matplotlib():
     package = pathlib.Path(jaxreg.__file__).parent
     users = {
-        path.name
+        path.relative_to(package).parts[0]
         for path in package.rglob("*.py")
         if re.search(r"(import|from) matplotlib", path.read_text())
     }
-    assert users == {"plot.py"}
+    assert users == {"plot"}

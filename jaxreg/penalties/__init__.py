@@ -12,11 +12,16 @@ has a half.
 
 from jaxreg.penalties._base import Penalty as Penalty
 from jaxreg.penalties._fields import constant as constant, static as static
+from jaxreg.penalties.adaptive import adaptive as adaptive
+from jaxreg.penalties.concave import LHalf as LHalf, LogSum as LogSum, Lp as Lp
 from jaxreg.penalties.entrywise import (
     L1 as L1,
     L2 as L2,
+    Berhu as Berhu,
     ElasticNet as ElasticNet,
     Entrywise as Entrywise,
+    Huber as Huber,
+    NonNegativeL1 as NonNegativeL1,
 )
 from jaxreg.penalties.grouped import (
     ExclusiveLasso as ExclusiveLasso,
@@ -28,9 +33,8 @@ from jaxreg.penalties.grouped import (
 )
 from jaxreg.penalties.nonconvex import (
     L0 as L0,
+    L0L2 as L0L2,
     MCP as MCP,
     SCAD as SCAD,
     CappedL1 as CappedL1,
-    LHalf as LHalf,
-    LogSum as LogSum,
 )

@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +14,10 @@ from jaxreg._numbers import (
     check_number,
     check_numbers,
     is_real,
-    raise_precision,
-    times,
 )
-from jaxreg._tree import Leaf, Params, values_at, walk
+from jaxreg._tree import Leaf, Params, product, values_at, walk
 from jaxreg.masks import MaskLike, as_mask, chosen, weights
+from jaxreg.penalties._blocks import Block, disjoint, joined, picked, refuse_overlap
 from jaxreg.penalties._fields import (
     Record,
     check_fields,
@@ -98,6 +97,13 @@ class Penalty(Record, abc.ABC):
     def array_critical_scale(self, gradient: Array) -> Array:
         """The smallest c ≥ 0 for which z = 0 minimises ⟨gradient, z⟩ + c·R(z)."""
 
+    def array_sizes(self, x: Array) -> dict[str, Any]:
+        """What `adaptive` divides each strength by: |xᵢ|, or ‖x_g‖₂ of its group."""
+        raise TypeError(
+            f"{type(self).__name__} has no strengths that adapt to a first fit: those of "
+            "L1, NonNegativeL1, ElasticNet, GroupLasso and SparseGroupLasso do."
+        )
+
     # What its users call, on a pytree.
 
     def __call__(self, params: Params) -> Array:
@@ -109,7 +115,9 @@ class Penalty(Record, abc.ABC):
         Returns:
             A scalar. Its gradient is finite everywhere.
         """
-        terms = [term.array_value(x) for x, term in self._chosen_arrays(params)]
+        tree = list(walk(params))
+        blocks = self.blocks(tree, params)
+        terms = [block.term.array_value(block.arrays(tree)) for block in blocks]
         return sum(terms[1:], start=terms[0]) if terms else jnp.zeros(())
 
     def prox(
@@ -141,14 +149,13 @@ class Penalty(Record, abc.ABC):
     def unchecked_prox(self, params: Params, step: Scalar, metric: Params | None) -> Params:
         """`prox` without looking at the numbers: inside a transform NaN gives NaN."""
         tree = list(walk(params))
-        blocks = _disjoint(self.blocks(tree, params))
+        blocks = disjoint(self.blocks(tree, params))
         moved = [leaf.value for leaf in tree]
-        picks = _picks(blocks, tree)
+        picks = picked(blocks, tree)
         metrics = values_at(1.0 if metric is None else metric, tree, picks, "The metric")
-        for places, term in blocks:
-            block = [tree[place].value for place in places]
-            reached = _prox_block(term, block, step, [metrics[place] for place in places])
-            for place, z in zip(places, reached, strict=True):
+        for block in blocks:
+            reached = block.prox(tree, step, metrics)
+            for place, z in zip(block.places, reached, strict=True):
                 moved[place] = z
         present = [z for leaf, z in zip(tree, moved, strict=True) if not leaf.is_hole]
         return jax.tree.unflatten(jax.tree.structure(params), present)
@@ -200,8 +207,8 @@ class Penalty(Record, abc.ABC):
             unit = self
         tree = list(walk(gradients))
         scales = [
-            term.array_critical_scale(_array([tree[place].value for place in places]))
-            for places, term in _disjoint(unit.blocks(tree, gradients))
+            block.term.array_critical_scale(block.arrays(tree))
+            for block in disjoint(unit.blocks(tree, gradients))
         ]
         return jnp.max(jnp.stack(scales)) if scales else jnp.zeros(())
 
@@ -241,16 +248,46 @@ class Penalty(Record, abc.ABC):
         """
         return Toward(self, reference)
 
+    def weighted(self, factors: Params) -> Self:
+        """Multiply all strengths by factors: one for each layer, coordinate or group.
+
+        glmnet calls these penalty factors. 0 frees a weight, infinity removes it.
+
+        Args:
+            factors: A non-negative number, an array that broadcasts against the leaf, or
+                a pytree prefix of these.
+
+        Returns:
+            A penalty of the same kind.
+
+        Raises:
+            TypeError: If a factor is not a real number.
+            ValueError: If a concrete factor is negative or NaN, or fits no strength.
+
+        Example:
+            >>> free_first = L1(0.5).weighted(jnp.array([0.0, 1.0]))
+            >>> free_first.prox(jnp.array([2.0, 2.0]))
+            Array([2. , 1.5], dtype=float32)
+
+        References:
+            Friedman, Hastie and Tibshirani, *Regularization paths for generalized linear
+            models via coordinate descent* (2010), section 2.
+        """
+        check_numbers("The factors", factors)
+        return self._scaled(factors)
+
+    def _scaled(self, factors: Params) -> Self:
+        scaled = {
+            name: product(getattr(self, name), factors) for name in strength_fields(self)
+        }
+        return self._with(**scaled)
+
     __array_ufunc__ = None  # NumPy scalars on the left leave `*` to __rmul__
 
     def __mul__(self, factor: Scalar) -> Self:
         """Scale all strengths by a non-negative number."""
         check_number("A penalty's factor", factor)
-        scaled = {
-            name: jax.tree.map(lambda x: times(x, factor), getattr(self, name))
-            for name in strength_fields(self)
-        }
-        return self._with(**scaled)
+        return self._scaled(factor)
 
     def __rmul__(self, factor: Scalar) -> Self:
         return self * factor
@@ -298,7 +335,7 @@ class Penalty(Record, abc.ABC):
             for pick, *row in zip(picks, *columns, strict=True)
         ]
 
-    def blocks(self, tree: list[Leaf], params: Params) -> "list[Block]":
+    def blocks(self, tree: list[Leaf], params: Params) -> list[Block]:
         """What the formulas are applied to: each chosen leaf by itself.
 
         A penalty that joins leaves gives blocks of several; its formulas then see a
@@ -308,13 +345,6 @@ class Penalty(Record, abc.ABC):
             Block((place,), term)
             for place, term in enumerate(self.at_leaves(tree, params))
             if term is not None
-        ]
-
-    def _chosen_arrays(self, params: Params) -> "list[tuple[Any, Penalty]]":
-        tree = list(walk(params))
-        return [
-            (_array([tree[place].value for place in places]), term)
-            for places, term in self.blocks(tree, params)
         ]
 
     def _with(self, **changes: Any) -> Self:
@@ -347,62 +377,6 @@ def _refuse_mask(penalty: Penalty) -> None:
         )
 
 
-class Block(NamedTuple):
-    """Leaves that a formula is applied to at once, and the penalty that has it."""
-
-    places: tuple[int, ...]
-    term: Penalty
-
-
-def _picks(blocks: list[Block], tree: list[Leaf]) -> list[bool]:
-    """For each of `tree`, whether it is in one of the blocks."""
-    places = {place for block in blocks for place in block.places}
-    return [place in places for place in range(len(tree))]
-
-
-def _joined(values: list[Any]) -> Any:
-    """What belongs to a block: for one leaf its value, for several a tuple."""
-    return tuple(values) if len(values) > 1 else values[0]
-
-
-def _array(values: list[Any]) -> Any:
-    """The array of a block, or the tuple of its arrays, in at least float32."""
-    return _joined(list(map(raise_precision, values)))
-
-
-def _disjoint(blocks: list[Block]) -> list[Block]:
-    """Blocks of which no two have a leaf in common, which a prox needs."""
-    taken: dict[int, Penalty] = {}
-    for places, term in blocks:
-        for place in places:
-            if place in taken:
-                Sum((taken[place], term)).check_prox(in_metric=False)
-            taken[place] = term
-    return blocks
-
-
-def _prox_block(
-    term: Penalty, values: list[Any], step: Scalar, metrics: list[Any]
-) -> list[Array]:
-    values = list(map(jnp.asarray, values))
-    x = _array(values)
-    if not isinstance(step, float | int):
-        step = jnp.asarray(step, raise_precision(values[0]).dtype)
-    first, metric = metrics[0], _joined(metrics)
-    if np.ndim(first) == 0 and all(other is first for other in metrics):
-        step, metric = step / first, None  # A uniform metric is a shorter step.
-    term.check_prox(in_metric=metric is not None)
-    moved = jax.tree.leaves(term.array_prox(x, step, metric))
-    return [z.astype(value.dtype) for z, value in zip(moved, values, strict=True)]
-
-
-# Sums whose prox is that of one class.
-_COMBINED = {
-    frozenset({"L1", "L2"}): "ElasticNet(l1, l2)",
-    frozenset({"L1", "GroupLasso"}): "SparseGroupLasso(l1, group)",
-}
-
-
 class Sum(Penalty):
     """R₁ + R₂ + ...: what `a + b` makes. Each term has its own mask."""
 
@@ -418,8 +392,8 @@ class Sum(Penalty):
     def blocks(self, tree: list[Leaf], params: Params) -> list[Block]:
         return [block for term in self.terms for block in term.blocks(tree, params)]
 
-    def __mul__(self, factor: Scalar) -> Self:
-        return self._with(terms=tuple(term * factor for term in self.terms))
+    def _scaled(self, factors: Params) -> Self:
+        return self._with(terms=tuple(term._scaled(factors) for term in self.terms))
 
     def __post_init__(self) -> None:
         _refuse_mask(self)
@@ -431,14 +405,7 @@ class Sum(Penalty):
         return sum((t.array_value(x) for t in self.terms), start=jnp.zeros((), x.dtype))
 
     def check_prox(self, *, in_metric: bool) -> None:
-        kinds = [type(term).__name__ for term in self.terms]
-        combined = _COMBINED.get(frozenset(kinds))
-        advice = f"Use {combined}" if combined else "Give them disjoint masks"
-        raise ValueError(
-            f"The terms of a sum must not meet on the same leaf for a prox or a critical "
-            f"strength, but {' and '.join(kinds)} do: the prox of a sum is not the sum of "
-            f"the proxes. {advice}."
-        )
+        refuse_overlap(self.terms)
 
     def array_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:
         raise AssertionError("check_prox refuses this")
@@ -469,14 +436,14 @@ class Toward(Penalty):
 
     def blocks(self, tree: list[Leaf], params: Params) -> list[Block]:
         blocks = self.penalty.blocks(tree, params)
-        picks = _picks(blocks, tree)
+        picks = picked(blocks, tree)
         references = values_at(self.reference, tree, picks, "The reference")
         return [
             Block(
                 places,
                 self._with(
                     penalty=term,
-                    reference=_joined([references[place] for place in places]),
+                    reference=joined([references[place] for place in places]),
                 ),
             )
             for places, term in blocks
@@ -488,8 +455,8 @@ class Toward(Penalty):
     def strength_max(self, gradients: Params) -> Array:
         return self.penalty.strength_max(gradients)
 
-    def __mul__(self, factor: Scalar) -> Self:
-        return self._with(penalty=self.penalty * factor)
+    def _scaled(self, factors: Params) -> Self:
+        return self._with(penalty=self.penalty._scaled(factors))
 
     def __post_init__(self) -> None:
         _refuse_mask(self)
@@ -514,3 +481,12 @@ class Toward(Penalty):
 
     def array_critical_scale(self, gradient: Array) -> Array:
         return self.penalty.array_critical_scale(gradient)
+
+
+def check_is_penalty(penalty: Any) -> None:
+    """Refuse anything but a penalty."""
+    if not isinstance(penalty, Penalty):
+        raise TypeError(
+            f"penalty must be a jaxreg penalty such as jaxreg.L1(1e-4), got {penalty!r}. "
+            "(Under `optax.inject_hyperparams`, name it in `static_args`.)"
+        )

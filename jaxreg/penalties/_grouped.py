@@ -307,8 +307,6 @@ def _check_shared(
     """Refuse strengths that differ between leaves that share their groups."""
     picks = [place in places for place in range(len(tree))]
     found = broadcast(entries_of(prefix), tree, name, picks)
-    first, *others = (found[place] for place in places)
-    for other in others:
-        known = is_concrete(first) and is_concrete(other)
-        if other is not first and not (known and np.array_equal(first, other)):
-            raise ValueError(f"{name} must be the same for leaves that share their groups")
+    known = [np.ravel(found[p]) for p in places if is_concrete(found[p])]
+    if not all(np.array_equal(other, known[0]) for other in known):
+        raise ValueError(f"{name} must be the same for leaves that share their groups")

@@ -11,7 +11,7 @@ from jaxreg._numbers import Scalar, check_numbers, times
 from jaxreg.masks import MaskLike, weights
 from jaxreg.operators import magnitude, soft_threshold
 from jaxreg.penalties._base import Penalty, Strength
-from jaxreg.penalties._fields import strength_fields
+from jaxreg.penalties._fields import constant, strength_fields
 
 
 class Entrywise(Penalty):
@@ -105,6 +105,9 @@ class L1(Entrywise):
 
     def slope_at_zero(self) -> Scalar:
         return self.strength
+
+    def array_sizes(self, x: Array) -> dict[str, Any]:
+        return {"strength": jnp.abs(x)}
 
 
 class L2(Entrywise):
@@ -216,3 +219,142 @@ class ElasticNet(Entrywise):
 
     def slope_at_zero(self) -> Scalar:
         return self.l1
+
+    def array_sizes(self, x: Array) -> dict[str, Any]:
+        return {"l1": jnp.abs(x)}
+
+
+class NonNegativeL1(Entrywise):
+    """The lasso on weights that must not be negative.
+
+        strength · Σ w    where all w ≥ 0,    ∞ elsewhere
+
+    A constraint and a penalty at once, for the prox: as a term of a loss it would be
+    infinite. Strength 0 leaves the constraint alone.
+
+    Args:
+        strength: Non-negative number, array or pytree prefix.
+        mask: Which leaves; by default `weights`.
+
+    Raises:
+        TypeError: If `strength` is not a real number or the mask cannot choose leaves.
+        ValueError: If a concrete strength is negative or NaN.
+
+    Example:
+        >>> NonNegativeL1(0.5).prox(jnp.array([2.0, 0.3, -4.0]))
+        Array([1.5, 0. , 0. ], dtype=float32)
+        >>> NonNegativeL1(0.5)(jnp.array([2.0, 1.0]))
+        Array(1.5, dtype=float32)
+
+    References:
+        Efron, Hastie, Johnstone and Tibshirani, *Least angle regression* (2004), section
+        3.4 (the positive lasso).
+    """
+
+    is_finite = False
+
+    strength: Strength = 1.0
+
+    def entry_value(self, x: Array) -> Array:
+        return jnp.where(x < 0, jnp.inf, times(self.strength, magnitude(x)))
+
+    def entry_prox(self, x: Array, step: Scalar) -> Array:
+        return jnp.where(x < 0, 0.0, soft_threshold(x, times(self.strength, step)))
+
+    def slope_at_zero(self) -> Scalar:
+        return self.strength
+
+    def array_sizes(self, x: Array) -> dict[str, Any]:
+        return {"strength": jnp.abs(x)}
+
+    def array_critical_scale(self, gradient: Array) -> Array:
+        return super().array_critical_scale(jnp.minimum(gradient, 0.0))
+
+
+class Huber(Entrywise):
+    """L2 for small weights, L1 for large ones: shrinks, but forgives a few large weights.
+
+        strength · Σ  w²/(2·delta)       where |w| ≤ delta
+                      |w| − delta/2      beyond
+
+    Smooth everywhere; nothing becomes exactly zero. For the opposite, zeros among small
+    weights and a firm hand on large ones, see `Berhu`.
+
+    Args:
+        strength: Slope for large weights. Non-negative number, array or pytree prefix.
+        delta: Where the square ends; above 0. Not scaled by `penalty * c`.
+        mask: Which leaves; by default `weights`.
+
+    Raises:
+        TypeError: If a number is not real or the mask cannot choose leaves.
+        ValueError: If a concrete strength is negative or NaN, or `delta` not above 0.
+
+    Example:
+        >>> Huber(1.0, delta=2.0)(jnp.array([1.0, -4.0]))
+        Array(3.25, dtype=float32)
+        >>> Huber(1.0, delta=1.0).prox(jnp.array([1.0, -4.0]))
+        Array([ 0.5, -3. ], dtype=float32)
+
+    References:
+        Huber, *Robust estimation of a location parameter* (1964), section 4; Parikh and
+        Boyd, *Proximal Algorithms* (2014), section 6.5.1 (the envelope of |w|).
+    """
+
+    strength: Strength = 1.0
+    delta: Scalar = constant(default=1.0, above=0.0)
+
+    def entry_value(self, x: Array) -> Array:
+        square = jnp.minimum(jnp.abs(x), self.delta)
+        size = jnp.abs(x) - square + jnp.square(square) / (2 * self.delta)
+        return times(self.strength, size)
+
+    def entry_prox(self, x: Array, step: Scalar) -> Array:
+        level = times(self.strength, step)
+        inner = x / (1 + level / self.delta)
+        return jnp.where(jnp.abs(inner) <= self.delta, inner, x - jnp.sign(x) * level)
+
+    def slope_at_zero(self) -> Scalar:
+        return 0.0
+
+
+class Berhu(Entrywise):
+    """L1 for small weights, L2 for large ones: zeros, and no weight gets away.
+
+        strength · Σ  |w|                          where |w| ≤ delta
+                      (w² + delta²)/(2·delta)      beyond
+
+    The reverse of `Huber`.
+
+    Args:
+        strength: Slope at zero. Non-negative number, array or pytree prefix.
+        delta: Where the square begins; above 0. Not scaled by `penalty * c`.
+        mask: Which leaves; by default `weights`.
+
+    Raises:
+        TypeError: If a number is not real or the mask cannot choose leaves.
+        ValueError: If a concrete strength is negative or NaN, or `delta` not above 0.
+
+    Example:
+        >>> Berhu(1.0, delta=2.0)(jnp.array([1.0, -4.0]))
+        Array(6., dtype=float32)
+        >>> Berhu(1.0, delta=1.0).prox(jnp.array([0.5, 1.5, -4.0]))
+        Array([ 0. ,  0.5, -2. ], dtype=float32)
+
+    References:
+        Owen, *A robust hybrid of lasso and ridge regression* (2007), section 3.
+    """
+
+    strength: Strength = 1.0
+    delta: Scalar = constant(default=1.0, above=0.0)
+
+    def entry_value(self, x: Array) -> Array:
+        beyond = jnp.maximum(jnp.abs(x) - self.delta, 0.0)
+        return times(self.strength, magnitude(x) + jnp.square(beyond) / (2 * self.delta))
+
+    def entry_prox(self, x: Array, step: Scalar) -> Array:
+        level = times(self.strength, step)
+        soft, shrunk = soft_threshold(x, level), x / (1 + level / self.delta)
+        return jnp.where(jnp.abs(soft) <= self.delta, soft, shrunk)
+
+    def slope_at_zero(self) -> Scalar:
+        return self.strength

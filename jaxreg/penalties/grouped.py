@@ -16,7 +16,7 @@ from jaxreg._groups import (
     scaled,
     shrink_norms,
 )
-from jaxreg._numbers import Scalar
+from jaxreg._numbers import Scalar, times
 from jaxreg.operators import magnitude, soft_threshold
 from jaxreg.penalties._base import Strength
 from jaxreg.penalties._fields import constant, static
@@ -82,7 +82,7 @@ class GroupLasso(Grouped):
     axis: Axes = static(default=-1)
 
     def groups_value(self, x: Entries, groups: Groups) -> Array:
-        return jnp.sum(self.per_group(groups, self.strength) * norms(groups, x))
+        return jnp.sum(times(self.per_group(groups, self.strength), norms(groups, x)))
 
     def groups_prox(
         self, x: Entries, groups: Groups, step: Scalar, metric: Entries | None
@@ -92,6 +92,10 @@ class GroupLasso(Grouped):
 
     def groups_critical_scale(self, gradient: Entries, groups: Groups) -> Array:
         return quotient(norms(groups, gradient), self.per_group(groups, self.strength))
+
+    def array_sizes(self, x: Entries) -> dict[str, Any]:
+        groups = self._groups(x)
+        return {"strength": groups.spread(norms(groups, x))}
 
 
 class SparseGroupLasso(Grouped):
@@ -136,8 +140,8 @@ class SparseGroupLasso(Grouped):
     axis: Axes = static(default=-1)
 
     def groups_value(self, x: Entries, groups: Groups) -> Array:
-        sizes = jax.tree.map(lambda x, l1: jnp.sum(l1 * magnitude(x)), x, self.l1)
-        lengths = self.per_group(groups, self.group) * norms(groups, x)
+        sizes = jax.tree.map(lambda x, l1: jnp.sum(times(l1, magnitude(x))), x, self.l1)
+        lengths = times(self.per_group(groups, self.group), norms(groups, x))
         return sum(jax.tree.leaves(sizes), start=jnp.sum(lengths))
 
     def groups_prox(
@@ -175,6 +179,10 @@ class SparseGroupLasso(Grouped):
 
         root = concave_root(newton, jnp.zeros_like(bound), bound)
         return jnp.where(is_solved, high, jnp.minimum(root, bound))
+
+    def array_sizes(self, x: Entries) -> dict[str, Any]:
+        groups = self._groups(x)
+        return {"l1": jax.tree.map(jnp.abs, x), "group": groups.spread(norms(groups, x))}
 
 
 class L1Linf(Grouped):
@@ -218,7 +226,7 @@ class L1Linf(Grouped):
 
     def groups_value(self, x: Entries, groups: Groups) -> Array:
         sizes = groups.largest(jax.tree.map(magnitude, x))
-        return jnp.sum(self.per_group(groups, self.strength) * sizes)
+        return jnp.sum(times(self.per_group(groups, self.strength), sizes))
 
     def groups_prox(
         self, x: Entries, groups: Groups, step: Scalar, metric: Entries | None
@@ -304,7 +312,7 @@ class ExclusiveLasso(Grouped):
 
     def groups_value(self, x: Entries, groups: Groups) -> Array:
         sizes = groups.total(jax.tree.map(magnitude, x))
-        return jnp.sum(self.per_group(groups, self.strength) * jnp.square(sizes))
+        return jnp.sum(times(self.per_group(groups, self.strength), jnp.square(sizes)))
 
     def groups_prox(
         self, x: Entries, groups: Groups, step: Scalar, metric: Entries | None

@@ -1,8 +1,8 @@
 """Penalties that stop growing: exact zeros without shrinking what is large.
 
-L1 pays for its zeros by shrinking every weight. These penalties are flat, or nearly so,
-for large weights: what is kept is kept whole. The price is convexity; a solution found is
-a local one.
+L1 pays for its zeros by shrinking every weight. These penalties are flat for large
+weights: what is kept is kept whole. The price is convexity; a solution found is a local
+one.
 
 Each prox is the *global* minimiser of its one-dimensional problem, at every step. For long
 steps a penalty is more concave than the proximal term is convex, and the prox jumps. Such
@@ -17,7 +17,7 @@ from jaxreg._numbers import Scalar, times
 from jaxreg.operators import firm_threshold, hard_threshold, magnitude, soft_threshold
 from jaxreg.penalties._base import Strength
 from jaxreg.penalties._fields import constant
-from jaxreg.penalties.entrywise import Entrywise
+from jaxreg.penalties.entrywise import L2, Entrywise
 
 
 class L0(Entrywise):
@@ -61,6 +61,50 @@ class L0(Entrywise):
         return jnp.where(jnp.asarray(self.strength) > 0, jnp.inf, 0.0)
 
 
+class L0L2(Entrywise):
+    """A price for every weight that is not zero, and decay of those that are not.
+
+        l0 · #{w ≠ 0} + l2 · Σ w²        (no half)
+
+    L0 alone overfits where signals are weak: it keeps what it keeps whole. A little L2
+    mends that.
+
+    Args:
+        l0: The price of one weight. Non-negative number, array or pytree prefix.
+        l2: Likewise, of the squares.
+        mask: Which leaves; by default `weights`.
+
+    Raises:
+        TypeError: If a strength is not a real number or the mask cannot choose leaves.
+        ValueError: If a concrete strength is negative or NaN.
+
+    Example:
+        >>> L0L2(l0=0.5, l2=0.5)(jnp.array([2.0, 0.0]))
+        Array(2.5, dtype=float32)
+        >>> L0L2(l0=0.5, l2=0.5).prox(jnp.array([3.0, 1.3]))
+        Array([1.5, 0. ], dtype=float32)
+
+    References:
+        Hazimeh and Mazumder, *Fast best subset selection* (2020), section 1.
+    """
+
+    is_convex = False
+
+    l0: Strength = 1.0
+    l2: Strength = 1.0
+
+    def entry_value(self, x: Array) -> Array:
+        return L0(self.l0).entry_value(x) + L2(self.l2).entry_value(x)
+
+    def entry_prox(self, x: Array, step: Scalar) -> Array:
+        shrinkage = 1 + 2 * times(self.l2, step)
+        price = times(2 * times(self.l0, step), shrinkage)
+        return hard_threshold(x, jnp.sqrt(price)) / shrinkage
+
+    def slope_at_zero(self) -> Scalar:
+        return L0(self.l0).slope_at_zero()
+
+
 class MCP(Entrywise):
     """The minimax concave penalty: L1 near zero, flat beyond gamma · strength.
 
@@ -101,7 +145,7 @@ class MCP(Entrywise):
 
     def entry_value(self, x: Array) -> Array:
         size = jnp.minimum(magnitude(x), self.gamma * self.strength)
-        return self.strength * size - jnp.square(size) / (2 * self.gamma)
+        return times(self.strength, size) - jnp.square(size) / (2 * self.gamma)
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
         bends = step < self.gamma
@@ -148,8 +192,8 @@ class SCAD(Entrywise):
 
     def entry_value(self, x: Array) -> Array:
         size, knee = magnitude(x), self.strength
-        bent = jnp.clip(size, knee, self.a * knee) - knee
-        straight = knee * (jnp.minimum(size, knee) + bent)
+        bent = jnp.clip(size - knee, 0.0, (self.a - 1) * knee)
+        straight = times(knee, jnp.minimum(size, knee) + bent)
         return straight - jnp.square(bent) / (2 * (self.a - 1))
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
@@ -201,7 +245,7 @@ class CappedL1(Entrywise):
     cap: Scalar = constant(default=1.0, above=0.0)
 
     def entry_value(self, x: Array) -> Array:
-        return self.strength * jnp.minimum(magnitude(x), self.cap)
+        return times(self.strength, jnp.minimum(magnitude(x), self.cap))
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
         level = jnp.asarray(self.strength * step)
@@ -211,96 +255,3 @@ class CappedL1(Entrywise):
 
     def slope_at_zero(self) -> Scalar:
         return self.strength
-
-
-class LogSum(Entrywise):
-    """The sum of logarithms: ever flatter, between L1 and L0.
-
-        strength · Σ log(1 + |w|/scale)
-
-    Args:
-        strength: Non-negative number, array or pytree prefix; the slope at zero is
-            strength/scale.
-        scale: The size of a weight at which it begins to flatten; above 0.
-        mask: Which leaves; by default `weights`.
-
-    Raises:
-        TypeError: If a number is not real or the mask cannot choose leaves.
-        ValueError: If a concrete strength is negative or NaN, or `scale` not above 0.
-
-    Example:
-        >>> print(f"{LogSum(1.0, scale=1.0)(jnp.array([1.0, 0.0])):.4f}")
-        0.6931
-        >>> [round(float(w), 3) for w in LogSum(1.0).prox(jnp.array([0.9, 3.0]))]
-        [0.0, 2.732]
-
-    References:
-        Candès, Wakin and Boyd, *Enhancing sparsity by reweighted ℓ1 minimization* (2008),
-        section 2.2; the prox from the larger root of (z − x)(z + scale) + strength = 0.
-    """
-
-    is_convex = False
-
-    strength: Strength = 1.0
-    scale: Scalar = constant(default=1.0, above=0.0)
-
-    def entry_value(self, x: Array) -> Array:
-        return self.strength * jnp.log1p(magnitude(x) / self.scale)
-
-    def entry_prox(self, x: Array, step: Scalar) -> Array:
-        size, level = jnp.abs(x), self.strength * step
-        root = jnp.sqrt(jnp.maximum((size + self.scale) ** 2 - 4 * level, 0.0))
-        kept = jnp.maximum((size - self.scale + root) / 2, 0.0)
-        cost = level * jnp.log1p(kept / self.scale) + jnp.square(kept - size) / 2
-        removed = (kept == 0) | (cost >= jnp.square(size) / 2)  # False for NaN
-        return jnp.where(removed, 0.0, jnp.sign(x) * kept)
-
-    def slope_at_zero(self) -> Scalar:
-        return self.strength / self.scale
-
-
-class LHalf(Entrywise):
-    """The sum of square roots: sparser than L1, with a closed prox.
-
-        strength · Σ √|w|
-
-    Its slope at zero is infinite: zero is always a local minimum.
-
-    Args:
-        strength: Non-negative number, array or pytree prefix.
-        mask: Which leaves; by default `weights`.
-
-    Raises:
-        TypeError: If `strength` is not a real number or the mask cannot choose leaves.
-        ValueError: If a concrete strength is negative or NaN.
-
-    Example:
-        >>> LHalf(0.5)(jnp.array([4.0, 0.0]))
-        Array(1., dtype=float32)
-        >>> [round(float(w), 3) for w in LHalf(1.0).prox(jnp.array([1.4, 4.0]))]
-        [0.0, 3.742]
-
-    References:
-        Xu, Chang, Xu and Zhang, *L1/2 regularization: a thresholding representation
-        theory and a fast solver* (2012), theorem 1, there without the ½.
-    """
-
-    is_convex = False
-
-    strength: Strength = 1.0
-
-    def entry_value(self, x: Array) -> Array:
-        size = magnitude(x)
-        positive = size > 0
-        root = jnp.sqrt(jnp.where(positive, size, 1.0))
-        return self.strength * jnp.where(positive, root, size)
-
-    def entry_prox(self, x: Array, step: Scalar) -> Array:
-        size, level = jnp.abs(x), jnp.cbrt(jnp.square(jnp.asarray(self.strength * step)))
-        removed = size <= 1.5 * level  # False for NaN, which stays
-        ratio = jnp.where(removed, 0.0, level / jnp.where(removed, 1.0, size))
-        angle = jnp.arccos(-0.75 * jnp.sqrt(3.0) * ratio**1.5)
-        return jnp.where(removed, 0.0, 2 / 3 * x * (1 + jnp.cos(2 / 3 * angle)))
-
-    def slope_at_zero(self) -> Scalar:
-        return jnp.where(jnp.asarray(self.strength) > 0, jnp.inf, 0.0)

@@ -205,15 +205,6 @@ def check_window(window: Any) -> None:
         raise ValueError(f"window must be at least 1 step, got {window:g}.")
 
 
-def check_is_penalty(penalty: Any) -> None:
-    """Refuse anything but a penalty."""
-    if not isinstance(penalty, Penalty):
-        raise TypeError(
-            f"penalty must be a jaxreg penalty such as jaxreg.L1(1e-4), got {penalty!r}. "
-            "(Under `optax.inject_hyperparams`, name it in `static_args`.)"
-        )
-
-
 def check_is_optimizer(optimizer: Any) -> None:
     """Refuse anything but a finished optimizer."""
     if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):

@@ -24,11 +24,11 @@ from jaxreg._numbers import Scalar, check_number
 from jaxreg._tree import Params
 from jaxreg.masks import MaskLike, as_mask, weights
 from jaxreg.penalties import Penalty
+from jaxreg.penalties._base import check_is_penalty
 from jaxreg.transforms._lift import (
     Count,
     Rate,
     Rates,
-    check_is_penalty,
     check_momentum,
     check_params,
     check_rate,

@@ -8,8 +8,8 @@ from jaxreg._numbers import Scalar
 from jaxreg._tree import Params
 from jaxreg.masks import MaskLike, weights
 from jaxreg.penalties import L1, Penalty
-from jaxreg.penalties._base import Strength
-from jaxreg.transforms._lift import Rate, check_is_penalty, check_momentum, transformation
+from jaxreg.penalties._base import Strength, check_is_penalty
+from jaxreg.transforms._lift import Rate, check_momentum, transformation
 from jaxreg.transforms._steps import prox_update, terms_with_prox
 
 

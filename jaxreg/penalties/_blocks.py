@@ -1,0 +1,81 @@
+"""Blocks: the leaves that a formula is applied to at once."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxreg._numbers import Scalar, raise_precision
+from jaxreg._tree import Leaf
+
+if TYPE_CHECKING:
+    from jaxreg.penalties._base import Penalty
+
+
+class Block(NamedTuple):
+    """Leaves that a formula is applied to at once, and the penalty that has it."""
+
+    places: tuple[int, ...]
+    term: "Penalty"
+
+    def arrays(self, tree: list[Leaf]) -> Any:
+        """The array, or the tuple of arrays, in at least float32."""
+        return joined([raise_precision(tree[place].value) for place in self.places])
+
+    def prox(self, tree: list[Leaf], step: Scalar, metrics: list[Any]) -> list[Array]:
+        """The prox of `term`, in the dtypes of the leaves; `metrics` has one for each."""
+        values = [jnp.asarray(tree[place].value) for place in self.places]
+        if not isinstance(step, float | int):
+            step = jnp.asarray(step, raise_precision(values[0]).dtype)
+        own = [metrics[place] for place in self.places]
+        first, metric = own[0], joined(own)
+        if np.ndim(first) == 0 and all(other is first for other in own):
+            step, metric = step / first, None  # A uniform metric is a shorter step.
+        self.term.check_prox(in_metric=metric is not None)
+        moved = jax.tree.leaves(self.term.array_prox(self.arrays(tree), step, metric))
+        return [z.astype(value.dtype) for z, value in zip(moved, values, strict=True)]
+
+
+def joined(values: list[Any]) -> Any:
+    """What belongs to a block: for one leaf its value, for several a tuple."""
+    return tuple(values) if len(values) > 1 else values[0]
+
+
+def picked(blocks: list[Block], tree: list[Leaf]) -> list[bool]:
+    """For each of `tree`, whether it is in one of the blocks."""
+    places = {place for block in blocks for place in block.places}
+    return [place in places for place in range(len(tree))]
+
+
+def disjoint(blocks: list[Block]) -> list[Block]:
+    """Blocks of which no two have a leaf in common, which a prox needs."""
+    taken: dict[int, Penalty] = {}
+    for places, term in blocks:
+        for place in places:
+            if place in taken:
+                refuse_overlap((taken[place], term))
+            taken[place] = term
+    return blocks
+
+
+# Sums whose prox is that of one class.
+_COMBINED = {
+    frozenset({"L1", "L2"}): "ElasticNet(l1, l2)",
+    frozenset({"L0", "L2"}): "L0L2(l0, l2)",
+    frozenset({"L1", "GroupLasso"}): "SparseGroupLasso(l1, group)",
+}
+
+
+def refuse_overlap(terms: "Sequence[Penalty]") -> NoReturn:
+    """Refuse the prox of a sum on one leaf; where one class is that sum, name it."""
+    kinds = [type(term).__name__ for term in terms]
+    combined = _COMBINED.get(frozenset(kinds))
+    advice = f"Use {combined}" if combined else "Give them disjoint masks"
+    raise ValueError(
+        f"The terms of a sum must not meet on the same leaf for a prox or a critical "
+        f"strength, but {' and '.join(kinds)} do: the prox of a sum is not the sum of "
+        f"the proxes. {advice}."
+    )

@@ -1,0 +1,184 @@
+"""Penalties that grow ever more slowly: between L1, which shrinks, and L0, which counts.
+
+Each prox is the global minimiser of its one-dimensional problem, at every step, found by
+comparing the stationary point of larger size with zero.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxreg._numbers import Scalar, is_concrete, times
+from jaxreg.operators import magnitude
+from jaxreg.penalties._base import Strength
+from jaxreg.penalties._fields import constant
+from jaxreg.penalties.entrywise import Entrywise
+
+
+class LogSum(Entrywise):
+    """The sum of logarithms: ever flatter, between L1 and L0.
+
+        strength · Σ log(1 + |w|/scale)
+
+    Args:
+        strength: Non-negative number, array or pytree prefix; the slope at zero is
+            strength/scale.
+        scale: The size of a weight at which it begins to flatten; above 0.
+        mask: Which leaves; by default `weights`.
+
+    Raises:
+        TypeError: If a number is not real or the mask cannot choose leaves.
+        ValueError: If a concrete strength is negative or NaN, or `scale` not above 0.
+
+    Example:
+        >>> print(f"{LogSum(1.0, scale=1.0)(jnp.array([1.0, 0.0])):.4f}")
+        0.6931
+        >>> [round(float(w), 3) for w in LogSum(1.0).prox(jnp.array([0.9, 3.0]))]
+        [0.0, 2.732]
+
+    References:
+        Candès, Wakin and Boyd, *Enhancing sparsity by reweighted ℓ1 minimization* (2008),
+        section 2.2; the prox from the larger root of (z − x)(z + scale) + strength = 0.
+    """
+
+    is_convex = False
+
+    strength: Strength = 1.0
+    scale: Scalar = constant(default=1.0, above=0.0)
+
+    def entry_value(self, x: Array) -> Array:
+        return times(self.strength, jnp.log1p(magnitude(x) / self.scale))
+
+    def entry_prox(self, x: Array, step: Scalar) -> Array:
+        size, level = jnp.abs(x), self.strength * step
+        root = jnp.sqrt(jnp.maximum((size + self.scale) ** 2 - 4 * level, 0.0))
+        kept = jnp.maximum((size - self.scale + root) / 2, 0.0)
+        cost = level * jnp.log1p(kept / self.scale) + jnp.square(kept - size) / 2
+        removed = (kept == 0) | (cost >= jnp.square(size) / 2)  # False for NaN
+        return jnp.where(removed, 0.0, jnp.sign(x) * kept)
+
+    def slope_at_zero(self) -> Scalar:
+        return self.strength / self.scale
+
+
+class LHalf(Entrywise):
+    """The sum of square roots: sparser than L1, with a closed prox.
+
+        strength · Σ √|w|
+
+    Its slope at zero is infinite: zero is always a local minimum.
+
+    Args:
+        strength: Non-negative number, array or pytree prefix.
+        mask: Which leaves; by default `weights`.
+
+    Raises:
+        TypeError: If `strength` is not a real number or the mask cannot choose leaves.
+        ValueError: If a concrete strength is negative or NaN.
+
+    Example:
+        >>> LHalf(0.5)(jnp.array([4.0, 0.0]))
+        Array(1., dtype=float32)
+        >>> [round(float(w), 3) for w in LHalf(1.0).prox(jnp.array([1.4, 4.0]))]
+        [0.0, 3.742]
+
+    References:
+        Xu, Chang, Xu and Zhang, *L1/2 regularization: a thresholding representation
+        theory and a fast solver* (2012), theorem 1, there without the ½.
+    """
+
+    is_convex = False
+
+    strength: Strength = 1.0
+
+    def entry_value(self, x: Array) -> Array:
+        size = magnitude(x)
+        positive = size > 0
+        root = jnp.sqrt(jnp.where(positive, size, 1.0))
+        return times(self.strength, jnp.where(positive, root, size))
+
+    def entry_prox(self, x: Array, step: Scalar) -> Array:
+        size, level = jnp.abs(x), jnp.cbrt(jnp.square(jnp.asarray(self.strength * step)))
+        removed = size <= 1.5 * level  # False for NaN, which stays
+        ratio = jnp.where(removed, 0.0, level / jnp.where(removed, 1.0, size))
+        angle = jnp.arccos(-0.75 * jnp.sqrt(3.0) * ratio**1.5)
+        return jnp.where(removed, 0.0, 2 / 3 * x * (1 + jnp.cos(2 / 3 * angle)))
+
+    def slope_at_zero(self) -> Scalar:
+        return jnp.where(jnp.asarray(self.strength) > 0, jnp.inf, 0.0)
+
+
+class Lp(Entrywise):
+    """The sum of powers below one, the bridge between L1 and L0.
+
+        strength · Σ |w|^p,    0 < p ≤ 1
+
+    `p = 1` is `L1`, `p = ½` is `LHalf` (which has a closed form, and no p to choose), and
+    `p = ⅔` is the prior of natural images' gradients. Below 1 the slope at zero is
+    infinite: zero is always a local minimum.
+
+    Args:
+        strength: Non-negative number, array or pytree prefix.
+        p: The power; above 0, at most 1. Not scaled by `penalty * c`.
+        mask: Which leaves; by default `weights`.
+
+    Raises:
+        TypeError: If a number is not real or the mask cannot choose leaves.
+        ValueError: If a concrete strength is negative or NaN, or `p` not between 0 and 1.
+
+    Example:
+        >>> Lp(0.5, p=0.5)(jnp.array([4.0, 0.0]))
+        Array(1., dtype=float32)
+        >>> [round(float(w), 3) for w in Lp(1.0, p=2 / 3).prox(jnp.array([1.4, 4.0]))]
+        [0.0, 3.564]
+
+    References:
+        Frank and Friedman, *A statistical view of some chemometrics regression tools*
+        (1993), section 5; Marjanovic and Solo, *On ℓq optimization and matrix completion*
+        (2012), theorem 1, for the jump.
+    """
+
+    is_convex = False
+
+    strength: Strength = 1.0
+    p: Scalar = constant(default=2 / 3, above=0.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for p in jax.tree.leaves(self.p):
+            if is_concrete(p) and np.any(np.asarray(p) > 1):
+                raise ValueError(
+                    f"Lp.p must be at most 1, got {p}. Beyond 1 nothing becomes zero: for "
+                    "small weights use L2."
+                )
+
+    def entry_value(self, x: Array) -> Array:
+        size = magnitude(x)
+        positive = size > 0
+        power = jnp.where(positive, size, 1.0) ** self.p
+        return times(self.strength, jnp.where(positive, power, size))
+
+    def entry_prox(self, x: Array, step: Scalar) -> Array:
+        size, level = jnp.abs(x), jnp.asarray(self.strength * step, x.dtype)
+        p, free = self.p, level == 0
+        # Below `least` nothing but zero can win; it does up to `jump`.
+        least = (2 * (1 - p) * jnp.where(free, 1.0, level)) ** (1 / (2 - p))
+        slope = jnp.where(least > 0, least, 1.0) ** (p - 1)
+        jump = least + times(p * level, slope)
+        removed = (size <= jump) & ~free  # False for NaN, which stays
+        kept = start = jnp.where(removed | free, 1.0, size)
+        pull = jnp.where(removed | free, 0.0, p * level)
+        for _ in range(_NEWTON_STEPS):
+            excess = kept - start + pull * kept ** (p - 1)
+            kept = kept - excess / (1 - (1 - p) * pull * kept ** (p - 2))
+        return jnp.where(free, x, jnp.where(removed, 0.0, jnp.sign(x) * kept))
+
+    def slope_at_zero(self) -> Scalar:
+        strength = jnp.asarray(self.strength)
+        return jnp.where((strength > 0) & (jnp.asarray(self.p) < 1), jnp.inf, strength)
+
+
+# From |x|, which lies above the root of a convex increasing function, so that no step
+# passes the root; 6 reach the precision of float64 for all p.
+_NEWTON_STEPS = 6

@@ -1,0 +1,17 @@
+"""Pictures of weights and penalties, drawn with matplotlib (`pip install "jaxreg[plot]"`).
+
+    from jaxreg import plot
+    plot.histogram(params).figure.savefig("weights.png")
+
+Every function draws on the Axes it is given (or on a new one) and returns it. None of
+them calls `show`, none of them changes matplotlib's settings. The colours are those of
+Okabe and Ito, which colour-blind readers can tell apart.
+"""
+
+from jaxreg.plot._canvas import BLUE as BLUE, GREEN as GREEN, GREY as GREY, RED as RED
+from jaxreg.plot.penalties import ball as ball, curves as curves, geometry as geometry
+from jaxreg.plot.weights import (
+    features as features,
+    histogram as histogram,
+    sparsity as sparsity,
+)

@@ -1,0 +1,231 @@
+"""Do the tests notice faults? Put one at a time into a copy of jaxreg, and run them.
+
+    python tests/mutations.py [--only PATTERN] [--workers N]
+
+Each fault is a small edit of the mathematics: a ½ dropped, a √2 missing, a step or a
+metric ignored, a strict comparison made weak. It is *killed* if a test fails. Each runs
+the part of the suite that speaks of what it is in. The script lists the faults that
+survive, and fails if more than one in twenty does.
+"""
+
+import argparse
+import ast
+import concurrent.futures
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import NamedTuple
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+class Fault(NamedTuple):
+    """An edit that makes a function or a method wrong.
+
+    Attributes:
+        path: The file in `jaxreg`, without `.py`.
+        scope: The class, function or `Class.method` that is edited.
+        right: Text that occurs once in it, spaces and line breaks aside.
+        wrong: What takes its place.
+        tests: What pytest runs. A class name stands for the laws of that class.
+    """
+
+    path: str
+    scope: str
+    right: str
+    wrong: str
+    tests: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.path}:{self.scope}: {self.right}  →  {self.wrong}"
+
+    def place_in(self, package: pathlib.Path) -> None:
+        """Edit the file in a copy of the package."""
+        file = package / f"{self.path}.py"
+        source = file.read_text()
+        start, stop = _span(source, self.scope)
+        text = r"\s+".join(map(re.escape, self.right.split()))
+        if len(found := re.findall(text, source[start:stop])) != 1:
+            raise ValueError(f"found {len(found)} times: {self.name}")
+        edited = re.sub(text, lambda _: self.wrong, source[start:stop])
+        file.write_text(source[:start] + edited + source[stop:])
+
+    def command(self) -> list[str]:
+        if re.fullmatch(r"\w+", self.tests):
+            files = ["tests/test_laws.py", "tests/test_special_cases.py"]
+            return [*files, "-k", f"{self.tests}]"]
+        return self.tests.split(" ", 2) if " -k " in self.tests else self.tests.split()
+
+
+def _span(source: str, scope: str) -> tuple[int, int]:
+    """Where a class, function or method lies in the source."""
+    node: ast.AST = ast.parse(source)
+    for name in scope.split("."):
+        inside = [child for child in ast.walk(node) if getattr(child, "name", "") == name]
+        if not inside:
+            raise ValueError(f"there is no {scope}")
+        node = inside[0]
+    assert isinstance(node, ast.ClassDef | ast.FunctionDef)
+    assert node.end_lineno is not None
+    lines = source.splitlines(keepends=True)
+    return len("".join(lines[: node.lineno - 1])), len("".join(lines[: node.end_lineno]))
+
+
+T, E, N = "operators/thresholds", "penalties/entrywise", "penalties/nonconvex"
+C, G, R = "penalties/concave", "penalties/grouped", "_groups"
+
+FAULTS = [
+    Fault(*row)
+    for row in [
+        # Thresholds.
+        (T, "soft_threshold", "return x - ", "return x + ", "L1"),
+        (T, "soft_threshold", "x, -threshold, threshold", "x, 0.0, threshold", "L1"),
+        (T, "magnitude", "x * jax.lax.stop_gradient(jnp.sign(x))", "jnp.abs(x)", "L1"),
+        (T, "hard_threshold", "jnp.abs(x) <= threshold", "jnp.abs(x) < threshold",
+         "tests/test_special_cases.py -k threshold"),
+        (T, "firm_threshold", "keep / jnp.where", "1.0 / jnp.where", "MCP"),
+        (T, "firm_threshold", "jnp.abs(x) <= keep", "jnp.abs(x) <= threshold", "MCP"),
+        # Entry by entry.
+        (E, "Entrywise.array_prox", "step / metric", "step", "L1"),
+        (E, "Entrywise.array_prox", "step / metric", "step * metric", "L2"),
+        (E, "Entrywise.array_critical_scale", "pull / slope", "pull * slope",
+         "ElasticNet"),
+        (E, "L1.entry_prox", "times(self.strength, step)", "self.strength", "L1"),
+        (E, "L1.entry_prox", "times(self.strength, step)", "step", "L1"),
+        (E, "L1.entry_prox", "times(self.strength, step)", "self.strength * step",
+         "tests/test_laws.py -k infinite"),
+        (E, "L1.slope_at_zero", "self.strength", "1.0",
+         "tests/test_laws.py -k strength_max"),
+        (E, "L2.entry_value", "jnp.square(x)", "jnp.square(x) / 2", "L2"),
+        (E, "L2.entry_prox", "1 + 2 * times", "1 + times", "L2"),
+        (E, "L2.entry_prox", "x / (1", "x * (1", "L2"),
+        (E, "L2.from_weight_decay", "x / 2", "x", "tests/test_documentation.py"),
+        (E, "ElasticNet.entry_prox", "L2(self.l2)", "L2(self.l2 / 2)", "ElasticNet"),
+        (E, "ElasticNet.entry_value", "+", "-", "ElasticNet"),
+        (E, "ElasticNet.slope_at_zero", "self.l1", "self.l1 + self.l2", "ElasticNet"),
+        (E, "NonNegativeL1.entry_prox", "x < 0", "x < -1", "NonNegativeL1"),
+        (E, "NonNegativeL1.entry_value", "jnp.inf", "0.0", "NonNegativeL1"),
+        (E, "NonNegativeL1.array_critical_scale", "minimum", "maximum", "NonNegativeL1"),
+        (E, "Huber.entry_value", "(2 * self.delta)", "self.delta", "Huber"),
+        (E, "Huber.entry_prox", "level / self.delta", "level", "Huber"),
+        (E, "Berhu.entry_value", "(2 * self.delta)", "self.delta", "Berhu"),
+        (E, "Berhu.entry_prox", "jnp.abs(soft) <=", "jnp.abs(x) <=", "Berhu"),
+        # Not convex.
+        (N, "L0.entry_prox", "2 * times", "times", "L0"),
+        (N, "L0.entry_prox", "jnp.sqrt(2 * times(self.strength, step))", "step", "L0"),
+        (N, "L0.entry_value", "jnp.isnan(x)", "False", "L0"),
+        (N, "L0L2.entry_prox", "times(2 * times(self.l0, step), shrinkage)",
+         "2 * times(self.l0, step)", "L0L2"),
+        (N, "MCP.entry_value", "(2 * self.gamma)", "self.gamma", "MCP"),
+        (N, "MCP.entry_prox", "jnp.where(bends, bent,", "jnp.where(True, bent,", "MCP"),
+        (N, "MCP.entry_prox", "self.gamma * jnp.asarray(step)", "jnp.asarray(step)", "MCP"),
+        (N, "MCP.entry_prox", "step < self.gamma", "step < 1.0", "MCP"),
+        (N, "SCAD.entry_value", "2 * (self.a - 1)", "2 * self.a", "SCAD"),
+        (N, "SCAD.entry_prox", "(1 + step) * knee", "knee", "SCAD"),
+        (N, "SCAD.entry_prox", "step <= a + 1", "step <= a - 1", "SCAD"),
+        (N, "SCAD.entry_prox", "(a + 1 + step) / 2", "(a + 1 + step)", "SCAD"),
+        (N, "CappedL1.entry_prox", "2 * level * self.cap", "level * self.cap", "CappedL1"),
+        (N, "CappedL1.entry_prox", "level / 2", "level", "CappedL1"),
+        (C, "LogSum.entry_prox", "4 * level", "2 * level", "LogSum"),
+        (C, "LogSum.entry_prox", "jnp.square(size) / 2", "jnp.square(size)", "LogSum"),
+        (C, "LogSum.slope_at_zero", "/ self.scale", "", "LogSum"),
+        (C, "LHalf.entry_prox", "1.5 * level", "level", "LHalf"),
+        (C, "LHalf.entry_prox", "0.75 * jnp.sqrt(3.0)", "0.75", "LHalf"),
+        (C, "Lp.entry_prox", "(2 * (1 - p)", "((1 - p)", "Lp"),
+        (C, "Lp.entry_prox", "excess / (1 - (1 - p)", "excess / (1 + (1 - p)", "Lp"),
+        # Groups.
+        (R, "norms", "squares == 0", "squares < 0", "GroupLasso"),
+        (R, "Groups.spread", "_others(axes, ndim)", "axes", "GroupLasso"),
+        (R, "_removed", "sizes <= threshold", "sizes <= 0", "GroupLasso"),
+        (R, "shrink_norms", "1 - threshold", "1 - 2 * threshold", "GroupLasso"),
+        (R, "shrink_norms", "jnp.multiply, metric, x", "jnp.multiply, x, x", "GroupLasso"),
+        (R, "_shrink_in_metric", "d * r + t", "r + t", "GroupLasso"),
+        (R, "_shrink_in_metric", "(jnp.sqrt(total) - 1)", "(total - 1)",
+         "tests/test_grouped.py -k derivatives or clarabel"),
+        (R, "concave_root", "tangent > middle", "tangent < middle", "ExclusiveLasso"),
+        (R, "_pairwise_maximum", "jnp.maximum(first, other)", "first",
+         "tests/test_grouped.py -k layer or leaves or tree"),
+        (G, "GroupLasso.groups_prox", "step *", "", "GroupLasso"),
+        (G, "GroupLasso.groups_value", "times(self.per_group(groups, self.strength),",
+         "times(self.strength,", "GroupLasso"),
+        (G, "SparseGroupLasso.groups_prox", "step * l1 / d", "step * l1",
+         "SparseGroupLasso"),
+        (G, "SparseGroupLasso.groups_prox", "groups, soft,", "groups, x,",
+         "SparseGroupLasso"),
+        (G, "SparseGroupLasso.groups_critical_scale", "c * weight", "weight",
+         "SparseGroupLasso"),
+        (G, "L1Linf.groups_prox", "d * (x - r)", "(x - r)", "L1Linf"),
+        (G, "L1Linf.groups_critical_scale", "groups.total", "groups.largest", "L1Linf"),
+        (G, "ExclusiveLasso.groups_prox", "2 * step", "step", "ExclusiveLasso"),
+        (G, "ExclusiveLasso.groups_prox", "soft_threshold(x, t / d)",
+         "soft_threshold(x, t)", "ExclusiveLasso"),
+        (G, "_Radial.groups_prox", "moved == lengths", "moved < lengths", "GroupMCP"),
+        (G, "_Radial.array_prox", "step / self._metric", "step * self._metric",
+         "tests/test_grouped.py -k concave"),
+        ("penalties/_grouped", "Grouped.per_group", "np.sqrt(groups.sizes)",
+         "groups.sizes", "tests/test_grouped.py"),
+        # Trees.
+        ("penalties/_blocks", "Block.prox", "step / first", "step * first", "L1"),
+        ("penalties/_base", "Penalty.strength_max", "jnp.max", "jnp.min",
+         "tests/test_laws.py -k strength_max"),
+        ("penalties/_base", "Toward.array_value", "jnp.subtract", "jnp.add", "L1"),
+        ("penalties/_base", "Toward.array_prox", "jnp.add, self.reference",
+         "jnp.subtract, self.reference", "L1"),
+        ("penalties/adaptive", "adaptive", "-gamma", "gamma",
+         "tests/test_adaptive_strengths.py"),
+        ("_numbers", "times", "jnp.where(b == 0, 0.0, a)", "a",
+         "tests/test_laws.py -k infinite"),
+        ("_numbers", "compute_dtype", "jnp.float32", "jnp.bfloat16",
+         "tests/test_laws.py -k precision or dtypes or many"),
+        ("_tree", "product", "times(left[x], right[y])", "left[x]",
+         "tests/test_adaptive_strengths.py"),
+    ]
+]  # fmt: skip
+
+
+def is_killed(fault: Fault) -> bool:
+    """Whether a test fails in a copy of jaxreg with the fault in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = pathlib.Path(folder)
+        shutil.copytree(ROOT / "jaxreg", copy / "jaxreg")
+        shutil.copytree(ROOT / "tests", copy / "tests")
+        shutil.copy(ROOT / "pyproject.toml", copy)
+        fault.place_in(copy / "jaxreg")
+        options = ["-x", "-q", "--numprocesses=0", "-p", "no:cacheprovider"]
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *options, *fault.command()],
+            cwd=copy,
+            env={**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode not in (0, 1):  # Neither passed nor failed: nothing was learned.
+        raise RuntimeError(f"{fault.name}\n{done.stdout}\n{done.stderr}")
+    return done.returncode == 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Do the tests notice faults?")
+    parser.add_argument("--only", default="", help="a pattern that names must contain")
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    args = parser.parse_args(argv)
+    faults = [fault for fault in FAULTS if re.search(args.only, fault.name)]
+    with concurrent.futures.ThreadPoolExecutor(args.workers) as pool:
+        killed = 0
+        for fault, dead in zip(faults, pool.map(is_killed, faults), strict=True):
+            killed += dead
+            print(f"{'killed  ' if dead else 'SURVIVED'}  {fault.name}", flush=True)
+    share = killed / max(1, len(faults))
+    print(f"{killed} of {len(faults)} faults killed ({share:.0%})")
+    return 0 if share >= 0.95 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
