@@ -68,7 +68,7 @@ POINTS: list[jr.Penalty] = [
     jr.NOfM(1, 2),
     jr.Rank(1),
 ]
-COLUMNS = 7
+COLUMNS = 8
 
 
 def seen_by(penalty: jr.Penalty, pair: jax.Array) -> jax.Array:
@@ -91,7 +91,7 @@ def draw_projections(penalty: jr.Penalty, ax: Axes) -> None:
 def draw() -> Figure:
     """One panel for each penalty."""
     everyone = [*LINES, *AREAS, *POINTS]
-    figure = Figure((1.75 * COLUMNS, 10.5), layout="constrained")
+    figure = Figure((1.75 * COLUMNS, 9.2), layout="constrained")
     panels = figure.subplots(-(-len(everyone) // COLUMNS), COLUMNS).flat
     for ax in panels[len(everyone) :]:
         ax.set_axis_off()
@@ -114,10 +114,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     pairs = jnp.array([[1.0, 0.0], [0.5, 0.5], [1.0, -1.0]])
-    print(f"{'cost of':52}", *(f"({a:g}, {b:g})".rjust(10) for a, b in pairs))
+    print(f"{'cost of':60}", *(f"({a:g}, {b:g})".rjust(10) for a, b in pairs))
     for penalty in (*LINES, *AREAS, *POINTS):
         costs = (penalty(seen_by(penalty, pair)) for pair in pairs)
-        print(f"{penalty!r:52}", *(f"{cost:10.3f}" for cost in costs))
+        print(f"{penalty!r:60}", *(f"{cost:10.3f}" for cost in costs))
     args.output.mkdir(parents=True, exist_ok=True)
     draw().savefig(args.output / "penalty_gallery.png", dpi=110)
 

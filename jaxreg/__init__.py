@@ -3,6 +3,17 @@
 import importlib
 import typing
 
+from jaxreg.conversions import (
+    alpha_from_c as alpha_from_c,
+    coupled_weight_decay as coupled_weight_decay,
+    decay_timescale as decay_timescale,
+    from_sklearn as from_sklearn,
+    independent_weight_decay as independent_weight_decay,
+    normalized_weight_decay as normalized_weight_decay,
+    scaled_to_width as scaled_to_width,
+    to_sklearn as to_sklearn,
+    weight_decay_of_timescale as weight_decay_of_timescale,
+)
 from jaxreg.masks import (
     Mask as Mask,
     as_mask as as_mask,
@@ -80,8 +91,11 @@ from jaxreg.penalties import (
     constant as constant,
     static as static,
 )
+from jaxreg.precision import decay_resolution as decay_resolution
 from jaxreg.transforms import (
     add_l2_decay as add_l2_decay,
+    compensated as compensated,
+    constrained_decay as constrained_decay,
     decoupled_l1 as decoupled_l1,
     decoupled_weight_decay as decoupled_weight_decay,
     dual_averaging_adam as dual_averaging_adam,
@@ -91,6 +105,7 @@ from jaxreg.transforms import (
     prox_sgd as prox_sgd,
     proximal as proximal,
     proximal_l1 as proximal_l1,
+    with_decay as with_decay,
 )
 
 if typing.TYPE_CHECKING:

@@ -23,6 +23,32 @@ def raise_precision(x: Any) -> Array:
     return jnp.asarray(x, compute_dtype(x))
 
 
+def spacing(x: Array, dtype: np.dtype) -> Array:
+    """How far apart the numbers of a low-precision `dtype` are around each of `x`.
+
+    Args:
+        x: A float32 array.
+        dtype: A floating-point dtype narrower than float32.
+
+    Returns:
+        Powers of two, of the shape of `x`; at least 2⁻¹⁰⁰, so that nothing is subnormal.
+    """
+    exponents = jax.lax.bitcast_convert_type(x, jnp.int32) & 0x7F800000
+    powers = jax.lax.bitcast_convert_type(exponents, jnp.float32)
+    info = jnp.finfo(dtype)
+    smallest = max(float(info.tiny), 2.0**-100 / float(info.eps))
+    return jnp.maximum(powers, smallest) * float(info.eps)
+
+
+def rounded(x: Array, dtype: np.dtype) -> Array:
+    """`x` rounded to the nearest number of a low-precision `dtype`, still as float32.
+
+    As a cast and back, which XLA may leave out (it allows itself more precision).
+    """
+    unit = spacing(x, dtype)
+    return jnp.round(x / unit) * unit
+
+
 def is_real(value: Any) -> bool:
     """Whether `value` is a real number or an array (or tracer) of real numbers."""
     if isinstance(value, bool):

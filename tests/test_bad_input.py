@@ -17,6 +17,9 @@ from jaxreg import (
     ElasticNet,
     add_l2_decay,
     as_mask,
+    compensated,
+    constrained_decay,
+    decay_resolution,
     decoupled_weight_decay,
     describe,
     everything,
@@ -27,8 +30,10 @@ from jaxreg import (
     sparsity,
     weight_stats,
     weights,
+    with_decay,
 )
 
+SGD = optax.sgd(0.1)
 X = jnp.array([-2.0, 0.3, 1.0])
 PARAMS = {"w": X, "bias": X}
 BIASES = {"bias": X}
@@ -240,6 +245,54 @@ TRANSFORMS = [
             lambda: decoupled_weight_decay(0.1, -1.0),
             "learning_rate must be non-neg",
         ),
+        (
+            "coupling",
+            lambda: decoupled_weight_decay(0.1, 0.1, coupling="paper"),
+            "must be one of 'learning_rate', 'independent', 'corrected', got 'paper'",
+        ),
+        (
+            "peak of no use",
+            lambda: decoupled_weight_decay(0.1, 0.1, peak=0.1),
+            "peak must be left out with coupling='learning_rate'.*independent",
+        ),
+        (
+            "peak of a schedule",
+            lambda: decoupled_weight_decay(
+                0.1, optax.schedules.constant_schedule(0.1), coupling="corrected"
+            ),
+            "cannot be read off a schedule or an array: give it as peak=",
+        ),
+        (
+            "peak of an array",
+            lambda: with_decay(SGD, 0.1, jnp.array(0.1), coupling="independent"),
+            "cannot be read off a schedule or an array: give it as peak=",
+        ),
+        (
+            "peak zero",
+            lambda: decoupled_weight_decay(0.1, 0.0, coupling="independent"),
+            "peak must be greater than 0, got 0",
+        ),
+        (
+            "toward text",
+            lambda: decoupled_weight_decay(0.1, 0.1, toward="init"),
+            "toward must be .* 'start' for the parameters that init is given, got 'init'",
+        ),
+        (
+            "toward too little",
+            lambda: add_l2_decay(0.1, toward={"bias": X}).init(PARAMS),
+            "toward must cover every leaf.*no entry at or above 'w'",
+        ),
+        (
+            "toward another shape",
+            lambda: add_l2_decay(0.1, toward={"w": X[:2]}).init(PARAMS),
+            "toward must broadcast against the leaf 'w'",
+        ),
+        ("negative warm-up", lambda: constrained_decay(-1), "warmup_steps must be non-neg"),
+        (
+            "negative bound",
+            lambda: constrained_decay(0, bound=-1.0),
+            "bound must be non-neg",
+        ),
         ("negative L1", lambda: proximal_l1(-1.0, 0.1), "L1.strength must be non-negative"),
         ("negative rate", lambda: proximal(L1(), -0.1), "learning_rate must be non-neg"),
         ("momentum 1", lambda: proximal(L1(), 0.1, 1.0), "must be less than 1, got 1"),
@@ -334,6 +387,26 @@ TRANSFORMS = [
             "rate None",
             lambda: decoupled_weight_decay(0.1, None),
             "rate must be a real number",
+        ),
+        (
+            "toward a number",
+            lambda: add_l2_decay(0.1, toward=0.5),
+            "pytree of arrays, got 0",
+        ),
+        (
+            "unfinished",
+            lambda: with_decay(optax.sgd, 0.1, 0.1),
+            "a finished Optax optimizer",
+        ),
+        (
+            "unfinished in bf16",
+            lambda: compensated(optax.sgd),
+            "a finished Optax optimizer",
+        ),
+        (
+            "resolution",
+            lambda: decay_resolution(PARAMS, "fast", 0.1),
+            "rate must be a real",
         ),
         ("number", lambda: proximal(0.1, 0.1), "must be a jaxreg penalty.*got 0.1"),
         ("class", lambda: proximal(L1, 0.1), "must be a jaxreg penalty.*got <class"),

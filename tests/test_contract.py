@@ -228,6 +228,8 @@ def test_what_stands_beside_an_optimizer_only_counts_for_schedules(recipe):
     at_zero = jax.tree.leaves(first_update(recipe.of(0.0)))
     if not all(map(np.allclose, at_zero, jax.tree.leaves(gradients_of()))):
         pytest.skip("is an optimizer itself")
+    if "warmup_steps" in recipe.arguments:
+        pytest.skip("remembers what it learned in the warm-up")
     leaves = jax.tree.leaves(recipe().init(params_of()))
     assert [leaf.dtype for leaf in leaves] == [jnp.int32] * recipe.scheduled
 

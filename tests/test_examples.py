@@ -58,6 +58,14 @@ def lassos(tmp_path_factory):
     )
 
 
+@pytest.fixture(scope="module")
+def decays(tmp_path_factory):
+    options = ["--steps", "500", "--seeds", "1"]
+    return _module("weight_decay").main(
+        [*options, "--output", str(tmp_path_factory.mktemp("wd"))]
+    )
+
+
 def test_only_a_prox_makes_exact_zeros(digits):
     zeros = {name: row["zeros %"] for name, row in digits.items()}
     assert zeros["no regularization"] == 0
@@ -101,6 +109,22 @@ def test_only_the_right_metric_reaches_the_lasso(lassos):
     for name in ("Adam, naive prox", "SGD, naive prox"):
         assert lassos[name]["gap"] > 1e-3, name
         assert lassos[name]["zeros"] < zeros, name
+
+
+def test_decays_shrink_as_they_say(decays):
+    norms = {name: row["|w| at end"] for name, row in decays.items()}
+    taken = {name: row["decay"] for name, row in decays.items()}
+    assert taken["AdamW, 4 × peak"] == pytest.approx(4 * taken["AdamW"])
+    assert taken["independent, 4 × peak"] == pytest.approx(taken["AdamW"])
+    assert norms["AdamW, 4 × peak"] < 0.5 * norms["independent, 4 × peak"]
+    assert norms["AdamW"] < 0.95 * norms["corrected"] < norms["cautious"]
+    assert norms["constrained"] == pytest.approx(norms["no decay"], rel=0.02)
+
+
+def test_bf16_loses_a_decay_and_compensated_gets_it_back(decays):
+    norms = {name: row["|w| at end"] for name, row in decays.items()}
+    assert norms["AdamW in bf16"] > 1.2 * norms["AdamW"]
+    assert norms["the same, compensated"] == pytest.approx(norms["AdamW"], rel=0.01)
 
 
 def test_the_gallery_shows_every_penalty():

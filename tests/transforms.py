@@ -21,7 +21,15 @@ ARGUMENTS: dict[str, Any] = {
     "penalty": jaxreg.L1(0.3),
     "scaler": optax.scale_by_adam,
     "strength": 0.3,
+    "warmup_steps": 0,
     "weight_decay": 0.1,
+}
+
+# Options with which a transform joins the contract in the place of its defaults.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "compensated": {"optimizer": jaxreg.prox_sgd(0.05, jaxreg.L1(0.3))},
+    "constrained_decay": {"bound": 0.5},
+    "with_decay": {"coupling": "independent", "peak": 0.1, "implicit": True},
 }
 
 
@@ -48,14 +56,20 @@ class Recipe:
     def arguments(self) -> dict[str, Any]:
         """The arguments it requires."""
         values = {name: self.value(name) for name in self._required()}
+        values |= OPTIONS.get(self.factory.__name__, {})
         if self.scheduled:
             values |= {name: halving(values[name]) for name in self.rates if name in values}
         return values
 
     @property
     def numbers(self) -> list[str]:
-        """All arguments that may be numbers, also those with a default."""
-        return [name for name, hint in self._hints().items() if float in hint]
+        """All arguments that may be numbers, also those with a default other than none."""
+        parameters = inspect.signature(self.factory).parameters
+        return [
+            name
+            for name, hint in self._hints().items()
+            if float in hint and parameters[name].default is not None
+        ]
 
     @property
     def rates(self) -> list[str]:
@@ -78,16 +92,20 @@ class Recipe:
         self, strength: Any, mask: Any = jaxreg.weights
     ) -> optax.GradientTransformationExtraArgs:
         """The transform that regularizes the leaves of `mask` that strongly."""
-        if "penalty" in self.arguments:
-            return self(penalty=jaxreg.L1(strength, mask=mask))
-        name = next(name for name in ("strength", "weight_decay") if name in self.arguments)
+        takes = inspect.signature(self.factory).parameters
+        if "mask" not in takes:
+            penalty = jaxreg.L1(strength, mask=mask)
+            if "penalty" in takes:
+                return self(penalty=penalty)
+            return self(optimizer=jaxreg.prox_sgd(0.05, penalty))
+        name = next(name for name in ("strength", "weight_decay", "rate") if name in takes)
         return self(**{name: strength, "mask": mask})
 
     def finish(
         self, tx: optax.GradientTransformation
     ) -> optax.GradientTransformationExtraArgs:
-        """An optimizer: one that knows no step length acts on gradients, before SGD."""
-        knows_step = {"learning_rate", "optimizer"} & self.arguments.keys()
+        """An optimizer: one that knows nothing of steps acts on gradients, before SGD."""
+        knows_step = {"learning_rate", "optimizer", "warmup_steps"} & self.arguments.keys()
         return optax.chain(tx, optax.identity() if knows_step else optax.sgd(0.05))
 
     def _required(self) -> Iterator[str]:

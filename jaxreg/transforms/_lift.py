@@ -205,6 +205,15 @@ def check_window(window: Any) -> None:
         raise ValueError(f"window must be at least 1 step, got {window:g}.")
 
 
+def check_is_optimizer(optimizer: Any) -> None:
+    """Refuse anything but a finished optimizer."""
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        raise TypeError(
+            "optimizer must be a finished Optax optimizer such as optax.adam(1e-3), got "
+            f"{optimizer!r}."
+        )
+
+
 def check_momentum(momentum: Scalar) -> None:
     """Refuse a momentum outside [0, 1)."""
     check_number("momentum", momentum)

@@ -16,6 +16,7 @@ from jaxreg.transforms._lift import (
     Count,
     Rates,
     Slot,
+    check_is_optimizer,
     check_params,
     check_rate,
     check_window,
@@ -106,11 +107,7 @@ def orthant_wise(
         Andrew and Gao, *Scalable training of L1-regularized log-linear models* (2007),
         section 3 (OWL-QN); the window is ours.
     """
-    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
-        raise TypeError(
-            "optimizer must be a finished Optax optimizer such as optax.adam(1e-3), got "
-            f"{optimizer!r}."
-        )
+    check_is_optimizer(optimizer)
     mask = as_mask(mask)
     check_rate("strength", strength, scalar=False)
     check_window(window)

@@ -1,0 +1,130 @@
+"""Decay that is only as strong as it takes to keep the weights within a bound."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from jaxreg._numbers import Scalar, check_number, raise_precision
+from jaxreg._tree import Params, walk
+from jaxreg.masks import MaskLike, as_mask, chosen, weights
+from jaxreg.transforms._lift import Count, check_params, slots_of
+
+
+class ConstrainedState(NamedTuple):
+    """State of `constrained_decay`.
+
+    Attributes:
+        count: Number of updates made.
+        sizes: For each chosen leaf, its mean square after the warm-up, with as many axes.
+        multipliers: For each chosen leaf, the multiplier of its bound, likewise.
+    """
+
+    count: Any  # pyright: ignore[reportIncompatibleMethodOverride]
+    sizes: Params
+    multipliers: Params
+
+
+def constrained_decay(
+    warmup_steps: Count,
+    mask: MaskLike = weights,
+    *,
+    bound: Scalar = 1.0,
+    rate: Scalar = 1.0,
+) -> optax.GradientTransformationExtraArgs:
+    """Keep each matrix at the size it has after a warm-up: constrained regularization.
+
+    In place of one decay for all, each leaf gets its own, which an augmented Lagrangian
+    finds: none while the leaf is small enough, as much as it takes otherwise. With
+    R(w) = mean(w²) of a leaf, after the optimizer's update u:
+
+        w ← w + u
+        κ ← R(w)                                     during the warm-up, and then no more
+        λ ← max(0, λ + rate · (R(w) − bound² · κ))   after it
+        w ← w / (1 + 2λ)
+
+    Place it *after* a finished optimizer, in the place of weight decay. It does not use
+    the learning rate. What is left to choose is the number of warm-up steps: that of the
+    schedule's own warm-up, or a few times as many.
+
+    To keep norms below a fixed bound without a multiplier, project: a constraint's
+    `proximal` does so, after any optimizer.
+
+    Args:
+        warmup_steps: Number of first steps, which learn the bounds and do not decay; with
+            0 they come from the parameters that `init` is given.
+        mask: Which leaves; by default `weights`.
+        bound: The root mean square that a leaf may have, over that after the warm-up.
+        rate: How fast a multiplier follows the excess of the mean square.
+
+    Returns:
+        A transformation. `update` needs `params`. Its state holds two numbers per leaf.
+
+    Raises:
+        TypeError: If a number is none, or the mask cannot choose leaves.
+        ValueError: If a concrete number is negative or NaN; when used, if the mask
+            chooses nothing or `params` is missing.
+
+    Example:
+        >>> optimizer = optax.chain(optax.sgd(0.1), constrained_decay(0))
+        >>> w = jnp.array([0.3, -0.4])
+        >>> state = optimizer.init(w)
+        >>> for _ in range(100):  # the loss pulls it outward
+        ...     updates, state = optimizer.update(jnp.array([-0.3, 0.4]), state, w)
+        ...     w = optax.apply_updates(w, updates)
+        >>> bool(0.4 < jnp.linalg.norm(w) < 0.5)
+        True
+
+    References:
+        Franke, Hefenbrock, Koehler and Hutter, *Improving deep learning optimization
+        through constrained parameter regularization* (2024), algorithm 1 with a warm
+        start; the division, in the place of w − 2λw, cannot overshoot.
+    """
+    mask = as_mask(mask)
+    for name, value in {"warmup_steps": warmup_steps, "bound": bound, "rate": rate}.items():
+        check_number(name, value)
+
+    def init(params: Params) -> ConstrainedState:
+        tree = list(walk(params))
+        picks = chosen(mask, tree, params)
+        starts = [
+            _mean_square(raise_precision(leaf.value)) if pick else optax.MaskedNode()
+            for leaf, pick in zip(tree, picks, strict=True)
+            if not leaf.is_hole
+        ]
+        sizes = jax.tree.unflatten(jax.tree.structure(params), starts)
+        multipliers = jax.tree.map(jnp.zeros_like, sizes)
+        return ConstrainedState(jnp.zeros([], jnp.int32), sizes, multipliers)
+
+    def update(
+        updates: Params, state: Any, params: Params | None = None, **extra_args: Any
+    ) -> tuple[Params, ConstrainedState]:
+        del extra_args
+        params = check_params(params)
+        tree, structure = list(walk(params)), jax.tree.structure(params)
+        picks = [pick or None for pick in chosen(mask, tree, params)]
+        slots, rebuilt = slots_of(updates, params, tree, picks)
+        is_warm = state.count >= warmup_steps
+        moved: list[Any] = [slot.update for slot in slots]
+        sizes = structure.flatten_up_to(state.sizes)
+        multipliers = structure.flatten_up_to(state.multipliers)
+        for i, slot in enumerate(slots):
+            if slot.pick is None:
+                continue
+            w, u = raise_precision(slot.leaf.value), raise_precision(slot.update)
+            size = _mean_square(w + u)
+            sizes[i] = jnp.where(is_warm, sizes[i], size)
+            grown = jnp.maximum(0.0, multipliers[i] + rate * (size - bound**2 * sizes[i]))
+            multipliers[i] = jnp.where(is_warm, grown, 0.0).astype(size.dtype)
+            pull = 2 * multipliers[i]
+            moved[i] = slot.finish((u - pull * w) / (1 + pull))
+        count = optax.safe_increment(state.count)
+        return rebuilt(moved), ConstrainedState(count, rebuilt(sizes), rebuilt(multipliers))
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _mean_square(w: Array) -> Array:
+    return jnp.mean(jnp.square(w), keepdims=True)
