@@ -82,6 +82,7 @@ from jaxreg.transforms import (
     prox_sgd as prox_sgd,
     proximal as proximal,
     proximal_l1 as proximal_l1,
+    target_sparsity as target_sparsity,
 )
 
 if typing.TYPE_CHECKING:

@@ -21,6 +21,7 @@ ARGUMENTS: dict[str, Any] = {
     "penalty": jaxreg.L1(0.3),
     "scaler": optax.scale_by_adam,
     "strength": 0.3,
+    "target": 0.3,
     "weight_decay": 0.1,
 }
 

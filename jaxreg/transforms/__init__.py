@@ -9,6 +9,7 @@
 | `prox_sgd`, `prox_adam` | gradient and proximal step in one metric | an optimizer |
 | `prox_preconditioned` | the same for RMSProp, Adagrad, AMSGrad, ... | an optimizer |
 | `dual_averaging_adam` | the same, with zeros that withstand noise | an optimizer |
+| `target_sparsity` | the same, at the strength that makes so many zeros | an optimizer |
 | `orthant_wise` | exact L1 | around any optimizer |
 
 All of them need `params` in `update`, choose leaves by a mask of the parameters, and work
@@ -22,6 +23,7 @@ from jaxreg.transforms.adaptive import (
     prox_preconditioned as prox_preconditioned,
     prox_sgd as prox_sgd,
 )
+from jaxreg.transforms.control import target_sparsity as target_sparsity
 from jaxreg.transforms.decay import (
     add_l2_decay as add_l2_decay,
     decoupled_weight_decay as decoupled_weight_decay,
