@@ -1,8 +1,9 @@
 """Claim: a sweep of 32 strengths takes at most 1/1.7 of 32 jitted trainings in a loop.
 
 And 1/4.4 of 32 loops over minibatches with a jitted step, and 1/15 of the same loops in
-PyTorch (of which one is timed; left out if it is not installed). One network on scikit-learn's digits, 64-64-10,
-Adam with L1: `python benchmarks/sweep.py`. All are warm; compilations are timed apart.
+PyTorch (of which one is timed; left out if it is not installed). One network on
+scikit-learn's digits, 64-64-10, Adam with L1: `python benchmarks/sweep.py`. All are warm;
+compilations are timed apart.
 """
 
 import argparse
@@ -26,7 +27,7 @@ PYTORCH = "loop over PyTorch steps"
 
 
 def load() -> tuple[np.ndarray, np.ndarray]:
-    pixels, digits = load_digits(return_X_y=True)
+    pixels, digits = map(np.asarray, load_digits(return_X_y=True))
     return (pixels / 16).astype(np.float32), digits.astype(np.int32)
 
 

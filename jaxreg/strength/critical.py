@@ -1,25 +1,21 @@
 """Which strengths are worth trying: from the critical one downwards."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import Array
 
 from jaxreg._numbers import Scalar, check_number, is_concrete, raise_precision
 from jaxreg._tree import Params, walk
 from jaxreg.penalties import Penalty
 from jaxreg.penalties._base import Toward
+from jaxreg.strength._newton import minimise
 from jaxreg.transforms._lift import check_is_penalty
 
 # A proximal step of this length moves whatever a penalty acts on.
 _LONG_STEP = 1e6
-
-_LBFGS_STEPS = 200
-_NEWTON_STEPS = 4
 
 
 def strength_max(
@@ -28,7 +24,7 @@ def strength_max(
     """The smallest strength at which all penalised parameters are zero.
 
     It sets them to zero, *optimises the others there* (intercepts, biases, parameters
-    whose strength is 0; by L-BFGS and a few Newton steps), and asks `penalty.strength_max`
+    whose strength is 0; by Newton steps), and asks `penalty.strength_max`
     about the gradients at that point:
 
         max |∂loss/∂w|     for `L1`;  for groups the largest ratio of norm to scale, ...
@@ -101,7 +97,7 @@ def strength_max(
     def value(values: dict[int, Array]) -> Array:
         return jnp.asarray(loss(full(point(values))))
 
-    solution = point(_minimise(value, others) if others else {})
+    solution = point(minimise(value, others) if others else {})
     objective, gradients = jax.value_and_grad(
         lambda values: jnp.asarray(loss(full(values)))
     )(solution)
@@ -145,52 +141,6 @@ def _zeros(
         place: jnp.broadcast_to(jnp.asarray(points[place], x.dtype), x.shape)
         for place, x in variables.items()
     }
-
-
-def _minimise(value: Callable[[Any], Array], start: Any) -> Any:
-    """A minimiser of a smooth function, to the last digits of its gradient.
-
-    L-BFGS comes near from anywhere, but compares values, whose rounding hides half of the
-    digits of the minimiser. Newton steps by conjugate gradients look at gradients alone;
-    each is taken only if it makes the gradient smaller.
-    """
-    solver = optax.lbfgs()
-    value_and_grad = optax.value_and_grad_from_state(value)
-
-    def advance(carry: tuple[Any, Any]) -> tuple[Any, Any]:
-        point, state = carry
-        now, gradient = value_and_grad(point, state=state)
-        updates, state = solver.update(
-            gradient, state, point, value=now, grad=gradient, value_fn=value
-        )
-        return optax.apply_updates(point, updates), state
-
-    def goes_on(carry: tuple[Any, Any]) -> Array:
-        _, state = carry
-        count = optax.tree.get(state, "count")
-        size = optax.tree.norm(optax.tree.get(state, "grad"))
-        now = optax.tree.get(state, "value")
-        eps = jnp.finfo(jnp.result_type(now)).eps
-        small = size <= 10 * eps * jnp.maximum(1.0, jnp.abs(now))
-        return (count == 0) | ((count < _LBFGS_STEPS) & ~small & jnp.isfinite(size))
-
-    near, _ = jax.lax.while_loop(goes_on, advance, (start, solver.init(start)))
-    gradient_of = jax.grad(value)
-
-    def polish(point: Any, _: Any) -> tuple[Any, None]:
-        gradient = gradient_of(point)
-
-        def curve(direction: Any) -> Any:
-            return jax.jvp(gradient_of, (point,), (direction,))[1]
-
-        step, _ = jax.scipy.sparse.linalg.cg(curve, gradient, maxiter=20)
-        reached = jax.tree.map(jnp.subtract, point, step)
-        better = optax.tree.norm(gradient_of(reached)) < optax.tree.norm(gradient)
-        return jax.tree.map(
-            lambda new, old: jnp.where(better, new, old), reached, point
-        ), None
-
-    return jax.lax.scan(polish, near, length=_NEWTON_STEPS)[0]
 
 
 def strength_grid(maximum: Scalar, num: int = 100, ratio: float = 1e-3) -> Array:

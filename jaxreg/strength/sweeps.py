@@ -163,7 +163,8 @@ def strength_axis(strengths: Any) -> Any:
 def axis_of(name: str, tree: Any) -> Any:
     """A pytree of arrays with a common first axis, checked."""
     shapes = [np.shape(x) for x in jax.tree.leaves(tree)]
-    if not shapes or len({shape[:1] for shape in shapes}) != 1 or not all(shapes[0][:1]):
+    lengths = {shape[0] if shape else 0 for shape in shapes}
+    if len(lengths) != 1 or 0 in lengths:
         raise ValueError(
             f"{name} must be arrays with a common first axis, of length 1 or more, got "
             f"shapes {shapes}."
