@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh
+from jax.typing import ArrayLike
 
 from jaxreg._numbers import raise_precision
 from jaxreg.strength._runs import run_all
@@ -63,7 +64,7 @@ class Fold(NamedTuple):
         return cls(data, ones, ones)
 
 
-def weighted_mean(values: Array, weights: Array) -> Array:
+def weighted_mean(values: ArrayLike, weights: ArrayLike) -> Array:
     """The mean over samples that have weights, as the samples of a fold do.
 
         Σ weights · values / Σ weights,   along the first axis
@@ -87,7 +88,7 @@ def weighted_mean(values: Array, weights: Array) -> Array:
     return jnp.sum(counted, axis=0) / jnp.sum(weights)
 
 
-def standardize(x: Array, weights: Array) -> tuple[Array, Array, Array]:
+def standardize(x: ArrayLike, weights: ArrayLike) -> tuple[Array, Array, Array]:
     """Features with mean 0 and variance 1 *on the samples that have weights*.
 
     Inside a fold, with the weights of its training samples: nothing of the others leaks

@@ -74,9 +74,9 @@ def target_sparsity(
         target: The wanted share of exact zeros among the penalised weights, from 0 to 1: a
             number or an Optax schedule.
         gain: How fast the strength follows: a number or an Optax schedule.
-        optimizer: Called as `optimizer(learning_rate, penalty)` with the changing penalty:
-            `prox_sgd`, `dual_averaging_adam`, or a `functools.partial` of them with more
-            arguments; `prox_adam` if `None`.
+        optimizer: Called as `optimizer(learning_rate, penalty, strength_schedule=factor)`
+            with the factor of the step: `prox_sgd`, `dual_averaging_adam`, or a
+            `functools.partial` of them with more arguments; `prox_adam` if `None`.
 
     Returns:
         An optimizer. `update` needs `params`.
@@ -107,7 +107,8 @@ def target_sparsity(
     make = prox_adam if optimizer is None else optimizer
 
     def made(factor: Any) -> optax.GradientTransformationExtraArgs:
-        return optax.with_extra_args_support(make(learning_rate, penalty * factor))
+        tx = make(learning_rate, penalty, strength_schedule=factor)
+        return optax.with_extra_args_support(tx)
 
     def init(params: Params) -> TargetSparsityState:
         terms_with_prox(penalty, params)
