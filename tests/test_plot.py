@@ -1,6 +1,6 @@
 """What the pictures show is what the numbers are."""
 
-import importlib.util
+import importlib
 import itertools
 import pathlib
 import re
@@ -15,16 +15,25 @@ from matplotlib.colors import to_hex
 
 import jaxreg
 from jaxreg import plot
+from jaxreg.plot import penalties
 
 mpl.use("Agg")
 
 KERNEL = np.array([[0.0, 1.5, 0.0], [0.0, 0.0, 0.0], [-2.0, 0.0, -0.0], [0.5, 1.0, 2.0]])
+GRID = np.array([8.0, 4.0, 2.0, 1.0])
+COEFFICIENTS = np.array([[0.0, 0, 0], [0, 0, -1], [0, 2, -2], [0, 3, -1]])
+VALIDATION = jaxreg.CrossValidation(
+    GRID, np.array([[9.0, 9.0], [3.5, 3.7], [2.0, 4.0], [2.5, 4.5]])
+)
 PICTURES = {
     "histogram": lambda ax=None: plot.histogram({"kernel": KERNEL}, ax=ax),
     "geometry": lambda ax=None: plot.geometry(jaxreg.L1(0.5), ax=ax),
     "sparsity": lambda ax=None: plot.sparsity(KERNEL, ax=ax),
     "features": lambda ax=None: plot.features(KERNEL, ax=ax),
     "features-image": lambda ax=None: plot.features(KERNEL, shape=(2, 2), ax=ax),
+    "path": lambda ax=None: plot.path(GRID, COEFFICIENTS, ax=ax, names="abc"),
+    "trade-off": lambda ax=None: plot.trade_off(GRID, GRID, 1 / GRID, ax=ax),
+    "cross-validation": lambda ax=None: plot.cross_validation(VALIDATION, ax=ax),
 }
 every_picture = pytest.mark.parametrize("draw", PICTURES.values(), ids=PICTURES)
 
@@ -123,7 +132,7 @@ def test_histogram_refuses_what_it_cannot_draw():
 
 def elastic_net_solution(l1, l2):
     """The best of the minimisers for every choice of signs, each in closed form."""
-    centre, curvature = plot._CENTRE, plot._CURVATURE
+    centre, curvature = penalties._CENTRE, penalties._CURVATURE
 
     def objective(w):
         loss = 0.5 * (w - centre) @ curvature @ (w - centre)
@@ -153,7 +162,7 @@ def test_geometry_marks_the_minimiser(penalty, strengths):
     expected = elastic_net_solution(*strengths)
     ax = plot.geometry(penalty)
     np.testing.assert_allclose(marked(ax, "least sum"), expected, atol=1e-5)
-    np.testing.assert_allclose(marked(ax, "least loss"), plot._CENTRE)
+    np.testing.assert_allclose(marked(ax, "least loss"), penalties._CENTRE)
     x, y = expected
     assert ax.get_title() == f"{penalty!r}\nsolution ({x:.2f}, {y:.2f})"
 
@@ -162,7 +171,7 @@ def test_geometry_marks_the_minimiser(penalty, strengths):
 def test_geometry_ball_and_loss_meet_at_the_solution(penalty, strengths):
     ax = plot.geometry(penalty)
     solution = marked(ax, "least sum")
-    for colour, function in ((plot.BLUE, penalty), (plot.RED, plot._loss)):
+    for colour, function in ((plot.BLUE, penalty), (plot.RED, penalties._loss)):
         curve = thick_contour(ax, colour)
         values = np.array([function(jnp.asarray(point)) for point in curve[::20]])
         np.testing.assert_allclose(
@@ -176,7 +185,7 @@ def test_geometry_ball_and_loss_meet_at_the_solution(penalty, strengths):
 def test_geometry_at_the_extremes(strength):
     ax = plot.geometry(jaxreg.L1(strength))
     ax.figure.canvas.draw()
-    expected = plot._CENTRE if strength == 0 else np.zeros(2)
+    expected = penalties._CENTRE if strength == 0 else np.zeros(2)
     np.testing.assert_allclose(marked(ax, "least sum"), expected, atol=1e-6)
 
 
@@ -266,16 +275,80 @@ def test_features_refuse_shapes_that_do_not_fit():
         plot.features(KERNEL, shape=(8, 8))
 
 
+# Strengths.
+
+
+def legend_of(ax) -> Any:
+    return ax.get_legend().get_texts()[0].get_text()
+
+
+def heights_of(line) -> Any:
+    return line.get_ydata()
+
+
+def test_path_draws_coefficients_from_where_they_enter():
+    ax = plot.path(GRID, COEFFICIENTS, names="abc", chosen={"mine": 2})
+    zero, *lines, mark = ax.lines
+    assert zero.get_ydata() == [0, 0]
+    drawn = [np.asarray(line.get_ydata(), float) for line in lines]
+    np.testing.assert_array_equal(drawn, [[np.nan] * 4, [3, 2, 0, np.nan], [-1, -2, -1, 0]])
+    np.testing.assert_array_equal(lines[0].get_xdata(), [1, 2, 4, 8])
+    assert mark.get_xdata() == [2, 2]
+    assert legend_of(ax) == "mine: 2"
+    assert [text.get_text() for text in ax.texts] == ["b", "c", "a"]
+    assert ax.get_xscale() == "log"
+    assert plot.path([1.0, 0.0], np.ones((2, 3))).get_xscale() == "linear"
+
+
+def test_trade_off_has_an_axis_for_each_side():
+    scores = np.array([[0.1, 0.3], [0.4, 0.4], [0.5, 0.7], [0.8, 0.8]])
+    ax = plot.trade_off(GRID, scores, np.array([0.9, 0.5, 0.2, 0.0]))
+    (right,) = (other for other in ax.figure.axes if other is not ax)
+    np.testing.assert_allclose(heights_of(ax.lines[-1]), [0.8, 0.6, 0.4, 0.2])
+    np.testing.assert_allclose(heights_of(right.lines[-1]), [0, 20, 50, 90])
+    assert len(ax.lines) == 3
+    assert len(right.lines) == 1
+
+
+def test_cross_validation_marks_what_the_rules_choose():
+    for sign in (1, -1):
+        scores = sign * VALIDATION.scores
+        found = jaxreg.CrossValidation(GRID, scores, higher_is_better=sign < 0)
+        ax = plot.cross_validation(found)
+        ax.figure.canvas.draw()
+        marks = {line.get_label(): line.get_xdata() for line in ax.lines}
+        assert marks["best mean: 2"] == [2, 2]
+        assert marks["one standard error: 4"] == [4, 4]
+        level = next(line for line in ax.lines if line.get_linestyle() == ":")
+        assert level.get_ydata() == [sign * 4, sign * 4]
+        bars: Any = ax.containers[0]
+        np.testing.assert_allclose(heights_of(bars.lines[0]), found.mean[::-1])
+
+
+def test_pictures_of_penalties_are_drawn_over_the_strength_that_changes():
+    ax = plot.path(jaxreg.ElasticNet(l1=0.5, l2=GRID), COEFFICIENTS)
+    np.testing.assert_array_equal(ax.lines[1].get_xdata(), GRID[::-1])
+
+
+def test_pictures_of_strengths_refuse_what_does_not_fit():
+    with pytest.raises(ValueError, match="coefficients for each of the 4 strengths, got 3"):
+        plot.path(GRID, np.ones((3, 2)))
+    with pytest.raises(ValueError, match="must name all 3 coefficients, got 2"):
+        plot.path(GRID, COEFFICIENTS, names=["a", "b"])
+    with pytest.raises(ValueError, match="score for each of the 4 strengths, got 2"):
+        plot.trade_off(GRID, np.ones(2), np.ones(4))
+
+
 # matplotlib is optional.
 
 
 def test_says_how_to_install_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    spec = importlib.util.spec_from_file_location("fresh_plot", plot.__file__)
-    assert spec is not None
-    assert spec.loader is not None
+    for name in list(sys.modules):
+        if name.startswith("jaxreg.plot"):
+            monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ImportError, match=r'pip install "jaxreg\[plot\]"'):
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        importlib.import_module("jaxreg.plot")
 
 
 def test_nothing_else_imports_matplotlib():
@@ -285,4 +358,4 @@ def test_nothing_else_imports_matplotlib():
         for path in package.rglob("*.py")
         if re.search(r"(import|from) matplotlib", path.read_text())
     }
-    assert users == {"plot.py"}
+    assert users == {"_axes.py"}

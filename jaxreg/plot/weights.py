@@ -1,36 +1,11 @@
-"""Pictures of weights and penalties, drawn with matplotlib (`pip install "jaxreg[plot]"`).
+"""Pictures of weights."""
 
-    from jaxreg import plot
-    plot.histogram(params).figure.savefig("weights.png")
-
-Every function draws on the Axes it is given (or on a new one) and returns it. None of
-them calls `show`, none of them changes matplotlib's settings. The colours are those of
-Okabe and Ito, which colour-blind readers can tell apart.
-"""
-
-from typing import Any
-
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from jax.typing import ArrayLike
 
-from jaxreg._numbers import raise_precision
 from jaxreg._tree import Params
 from jaxreg.masks import MaskLike, chosen_arrays, weights
-from jaxreg.penalties import Penalty
-
-try:
-    from matplotlib import pyplot as plt
-    from matplotlib.axes import Axes
-    from matplotlib.colors import ListedColormap
-except ImportError as error:
-    raise ImportError(
-        'jaxreg.plot needs matplotlib: `pip install "jaxreg[plot]"`.'
-    ) from error
-
-BLUE, RED, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#999999"
+from jaxreg.plot._axes import BLUE, RED, Axes, ListedColormap, axes, numbers, shaped
 
 
 def histogram(
@@ -75,7 +50,7 @@ def histogram(
     counts, edges = np.histogram(kept, 2 * bins, (-reach, reach))
     width = reach / bins
 
-    ax = _axes(ax)
+    ax = axes(ax)
     ax.bar(edges[:-1], counts, width, align="edge", color=BLUE, label="other weights")
     ax.bar([0.0], [zeros], 0.8 * width, color=RED, label="exactly zero", zorder=3)
     # Axes that share this one may need more.
@@ -94,86 +69,6 @@ def histogram(
         color=RED,
     )
     return ax
-
-
-def geometry(penalty: Penalty, ax: Axes | None = None) -> Axes:
-    """Draw why a penalty gives the solutions it gives: L1 corners, L2 a circle.
-
-    In the plane of two weights, with a quadratic loss: its contours and its minimum, the
-    point that minimises `loss + penalty`, and the ball of the penalty through that point.
-    The solution is computed, by proximal gradient descent with `penalty.prox`.
-
-    Args:
-        penalty: A penalty of two weights, such as `L1(1.0)`. Strengths around 1 read
-            best.
-        ax: Where to draw; a new figure if `None`.
-
-    Returns:
-        The Axes.
-
-    Raises:
-        TypeError: If `penalty` is no penalty.
-
-    Example:
-        >>> ax = geometry(L1(1.0))
-        >>> print(ax.get_title())
-        L1(strength=1.0)
-        solution (0.00, 1.07)
-
-    References:
-        Tibshirani, *Regression shrinkage and selection via the lasso* (1996), figure 2.
-    """
-    if not isinstance(penalty, Penalty):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(
-            f"penalty must be a jaxreg penalty such as jaxreg.L1(1.0), got {penalty!r}."
-        )
-    solution = _solution(penalty)
-    line = np.linspace(-1.5, 2.5, 401)
-    plane = jnp.stack(jnp.meshgrid(line, line), axis=-1)
-    losses = _numbers(jax.vmap(jax.vmap(_loss))(plane))
-    penalties = _numbers(jax.vmap(jax.vmap(penalty))(plane))
-    touching, level = float(_loss(solution)), float(penalty(solution)) * (1 + 1e-6)
-    penalties = np.where(np.isfinite(penalties), penalties, level + 1)
-
-    ax = _axes(ax)
-    ax.axhline(0, color=GREY, linewidth=0.8, zorder=0)
-    ax.axvline(0, color=GREY, linewidth=0.8, zorder=0)
-    rings = 0.08 * np.arange(1, 7) ** 2
-    ax.contour(line, line, losses, rings, colors=[RED], linewidths=0.8, alpha=0.5)
-    if touching > 0:
-        ax.contour(line, line, losses, [touching], colors=[RED], linewidths=2)
-    if level > penalties.min():
-        ball = [penalties.min(), level]
-        ax.contourf(line, line, penalties, ball, colors=[BLUE], alpha=0.25)
-        ax.contour(line, line, penalties, [level], colors=[BLUE], linewidths=2)
-    ax.plot([], [], color=BLUE, linewidth=2, label="same penalty")
-    ax.plot([], [], color=RED, linewidth=2, label="same loss")
-    ax.plot(*_CENTRE, "+", color=RED, markersize=11, markeredgewidth=2, label="least loss")
-    ax.plot(*_numbers(solution), "o", color="black", markersize=7, label="least sum")
-    ax.legend(loc="lower right", fontsize="x-small", frameon=False, numpoints=1)
-    ax.set(aspect="equal", xlabel="$w_1$", ylabel="$w_2$")
-    x, y = _numbers(solution)
-    ax.set_title(f"{penalty!r}\nsolution ({x:.2f}, {y:.2f})")
-    return ax
-
-
-_CENTRE = np.array([0.7, 1.5])
-_CURVATURE = np.array([[1.0, 0.5], [0.5, 1.5]])
-
-
-def _loss(w: Array) -> Array:
-    """The quadratic loss of `geometry`."""
-    return 0.5 * (w - _CENTRE) @ _CURVATURE @ (w - _CENTRE)
-
-
-def _solution(penalty: Penalty) -> Array:
-    """The minimiser of `_loss + penalty`, by proximal gradient descent."""
-    step = float(1 / np.linalg.norm(_CURVATURE, 2))
-
-    def advance(_: Any, w: Array) -> Array:
-        return penalty.prox(w - step * jax.grad(_loss)(w), step)
-
-    return jax.lax.fori_loop(0, 1000, advance, jnp.asarray(_CENTRE))
 
 
 def sparsity(
@@ -200,15 +95,15 @@ def sparsity(
         >>> ax.get_title()
         '66.7 % exactly zero'
     """
-    values = _numbers(kernel)
+    values = numbers(kernel)
     if shape is None and values.ndim < 2:
         raise ValueError(
             f"kernel must have two axes or more, got shape {values.shape}: pass the rows "
             "and columns to show it as, shape=(rows, columns)."
         )
-    matrix = _shaped(values, shape or (-1, values.shape[-1]))
+    matrix = shaped(values, shape or (-1, values.shape[-1]))
     rows, columns = matrix.shape
-    ax = _axes(ax)
+    ax = axes(ax)
     ax.imshow(
         matrix != 0,
         cmap=ListedColormap(["white", BLUE]),
@@ -247,7 +142,7 @@ def features(
         >>> ax.get_title()
         '1 of 3 features unused'
     """
-    values = _numbers(kernel)
+    values = numbers(kernel)
     if values.ndim < 1:
         raise ValueError(
             "kernel must have an axis that numbers the features, got a scalar."
@@ -255,9 +150,9 @@ def features(
     rows = values.reshape(values.shape[0], -1)
     importance = np.linalg.norm(rows, axis=1)
     unused = np.all(rows == 0, axis=1)
-    image = None if shape is None else _shaped(importance, shape)
+    image = None if shape is None else shaped(importance, shape)
 
-    ax = _axes(ax)
+    ax = axes(ax)
     if image is None:
         ax.bar(np.arange(len(importance)), importance, color=BLUE)
         crosses = np.flatnonzero(unused), np.zeros(np.sum(unused))
@@ -271,22 +166,3 @@ def features(
     marks.set_in_layout(False)
     ax.set_title(f"{np.sum(unused)} of {len(unused)} features unused")
     return ax
-
-
-def _axes(ax: Axes | None) -> Axes:
-    return plt.subplots(figsize=(5, 3.6), layout="constrained")[1] if ax is None else ax
-
-
-def _numbers(x: ArrayLike) -> np.ndarray:
-    """`x` in host memory, in a dtype that numpy knows."""
-    return np.asarray(raise_precision(x))
-
-
-def _shaped(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    try:
-        return values.reshape(shape)
-    except ValueError:
-        raise ValueError(
-            f"shape must have as many entries as there are values to show, "
-            f"{values.size}, got {shape}."
-        ) from None
