@@ -228,3 +228,33 @@ def test_stability_refuses_what_makes_no_sense():
             jr.stability_selection(np.ones((2, 3)), threshold)
     with pytest.raises(ValueError, match=r"got shape \(3,\)"):
         jr.stability_selection(np.ones(3))
+
+
+# By gradient descent.
+
+
+def test_strengths_are_differentiable_through_training():
+    """The derivative along log strength of a loss on other samples, against theory."""
+    x, y, other_x, other_y = X[:200], Y[:200], X[200:], Y[200:]
+    with jax.enable_x64(True):
+        step = 200 / np.linalg.norm(x, 2) ** 2
+
+        def solve(log_strength):
+            penalty = jr.L1(jnp.exp(log_strength))
+
+            def advance(w, _):
+                return penalty.prox(w - step * x.T @ (x @ w - y) / 200, step), None
+
+            return jax.lax.scan(advance, jnp.zeros(P), length=20_000)[0]
+
+        def validation(log_strength):
+            return jnp.mean((other_x @ solve(log_strength) - other_y) ** 2) / 2
+
+        at = jnp.log(8.0)
+        slope = float(jax.jit(jax.grad(validation))(at))
+        w = np.asarray(jax.jit(solve)(at))
+    kept = w != 0
+    assert 0 < kept.sum() < P
+    moves = -np.linalg.solve(x[:, kept].T @ x[:, kept] / 200, np.sign(w[kept]))
+    pulls = other_x[:, kept].T @ (other_x @ w - other_y) / len(other_y)
+    assert slope == pytest.approx(8.0 * (pulls @ moves).item(), rel=1e-6)

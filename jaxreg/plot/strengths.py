@@ -1,6 +1,6 @@
 """Pictures of what strengths do, for choosing one."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -25,8 +25,8 @@ def path(
 ) -> Axes:
     """Draw how each coefficient changes with the strength.
 
-    A coefficient that is exactly zero is not drawn: lines start where it enters. At the
-    left end, where strengths are small, the largest of them are named.
+    A coefficient that is exactly zero is not drawn: lines start where it enters. Names
+    stand at the left end, where strengths are small, as far as there is room.
 
     Args:
         strengths: The strengths, as for `sweep`.
@@ -62,19 +62,28 @@ def path(
         beside = np.r_[column[1:] != 0, False] | np.r_[False, column[:-1] != 0]
         shown = np.where((column != 0) | beside, column, np.nan)
         ax.plot(order, shown, color=colour, linewidth=1.5)
-    for column in np.argsort(-np.abs(values[0]))[: 8 if names else 0]:
-        ax.annotate(
-            names[column],
-            (order[0], values[0, column]),
-            xytext=(-4, 0),
-            textcoords="offset points",
-            ha="right",
-            va="center",
-            fontsize="x-small",
-        )
+    if names:
+        _name(ax, order[0], values[0], names)
     _finish(ax, sizes, chosen)
     ax.set_ylabel("coefficient")
     return ax
+
+
+def _name(ax: Axes, x: float, ends: np.ndarray, names: Sequence[str]) -> None:
+    """Write names at the ends of lines: the largest first, none upon another."""
+    apart = 0.05 * np.ptp(ends)
+    taken: list[float] = []
+    for column in np.argsort(-np.abs(ends)):
+        end = float(ends[column])
+        if end != 0 and all(abs(end - other) >= apart for other in taken):
+            taken.append(end)
+            ax.annotate(
+                names[int(column)],
+                (x, end),
+                xytext=(1, 1),
+                textcoords="offset points",
+                fontsize="x-small",
+            )
 
 
 def trade_off(
@@ -199,4 +208,4 @@ def _finish(ax: Axes, sizes: np.ndarray, chosen: Chosen | None) -> None:
         label = f"{name}: {sizes[index]:.3g}"
         ax.axvline(sizes[index], color=colour, linestyle=style, label=label)
     if chosen:
-        ax.legend(fontsize="small", frameon=False)
+        ax.legend(fontsize="small", framealpha=0.85, edgecolor="none")

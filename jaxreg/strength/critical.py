@@ -97,16 +97,21 @@ def strength_max(
     def value(values: dict[int, Array]) -> Array:
         return jnp.asarray(loss(full(point(values))))
 
-    solution = point(minimise(value, others) if others else {})
-    objective, gradients = jax.value_and_grad(
-        lambda values: jnp.asarray(loss(full(values)))
-    )(solution)
+    @jax.jit
+    def at_optimum(others: dict[int, Array]) -> tuple[Array, Array]:
+        solution = point(minimise(value, others) if others else {})
+        objective, gradients = jax.value_and_grad(
+            lambda values: jnp.asarray(loss(full(values)))
+        )(solution)
+        return objective, penalty.strength_max(full(gradients))
+
+    objective, critical = at_optimum(others)
     if is_concrete(objective) and not np.isfinite(objective):
         raise ValueError(
             "The loss must be finite where the penalised parameters are zero and the "
             f"others at their optimum, got {float(objective)}."
         )
-    return penalty.strength_max(full(gradients))
+    return critical
 
 
 def _held(
@@ -116,11 +121,18 @@ def _held(
 ) -> dict[int, Array]:
     """For each variable, which entries the penalty acts on: those that its prox moves."""
     probe = {
-        place: 1 + 0.5 * jnp.cos(1 + jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape)
+        place: jnp.asarray(
+            1 + 0.5 * np.cos(1 + np.arange(x.size)).reshape(x.shape), x.dtype
+        )
         for place, x in variables.items()
     }
-    moved = jax.tree.leaves(penalty.unchecked_prox(full(probe), _LONG_STEP, None))
-    return {place: moved[place] != probe[place] for place in variables}
+
+    @jax.jit
+    def moves(probe: dict[int, Array]) -> dict[int, Array]:
+        moved = jax.tree.leaves(penalty.unchecked_prox(full(probe), _LONG_STEP, None))
+        return {place: moved[place] != probe[place] for place in probe}
+
+    return moves(probe)
 
 
 def _zeros(
