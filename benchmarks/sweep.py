@@ -3,7 +3,7 @@
 And 1/4.4 of 32 loops over minibatches with a jitted step, and 1/15 of the same loops in
 PyTorch (of which one is timed; left out if it is not installed). One network on
 scikit-learn's digits, 64-64-10, Adam with L1: `python benchmarks/sweep.py`. All are warm;
-compilations are timed apart.
+compilations are timed apart. The cores must be idle: a batch gains by using all of them.
 """
 
 import argparse

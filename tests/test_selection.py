@@ -237,7 +237,7 @@ def test_strengths_are_differentiable_through_training():
     """The derivative along log strength of a loss on other samples, against theory."""
     x, y, other_x, other_y = X[:200], Y[:200], X[200:], Y[200:]
     with jax.enable_x64(True):
-        step = 200 / np.linalg.norm(x, 2) ** 2
+        step = float(200 / np.linalg.norm(x, 2) ** 2)
 
         def solve(log_strength):
             penalty = jr.L1(jnp.exp(log_strength))
