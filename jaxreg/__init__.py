@@ -92,6 +92,32 @@ from jaxreg.penalties import (
     static as static,
 )
 from jaxreg.precision import decay_resolution as decay_resolution
+from jaxreg.strength import (
+    CrossValidation as CrossValidation,
+    Fold as Fold,
+    Stability as Stability,
+    Sweep as Sweep,
+    at_sparsity as at_sparsity,
+    best_mean as best_mean,
+    complementary_halves as complementary_halves,
+    cross_validate as cross_validate,
+    degrees_of_freedom as degrees_of_freedom,
+    gaussian_deviance as gaussian_deviance,
+    gaussian_scale as gaussian_scale,
+    gaussian_strength as gaussian_strength,
+    information_criterion as information_criterion,
+    laplace_scale as laplace_scale,
+    laplace_strength as laplace_strength,
+    log_prior as log_prior,
+    one_standard_error as one_standard_error,
+    path as path,
+    stability_selection as stability_selection,
+    standardize as standardize,
+    strength_grid as strength_grid,
+    strength_max as strength_max,
+    sweep as sweep,
+    weighted_mean as weighted_mean,
+)
 from jaxreg.transforms import (
     add_l2_decay as add_l2_decay,
     compensated as compensated,
@@ -105,6 +131,7 @@ from jaxreg.transforms import (
     prox_sgd as prox_sgd,
     proximal as proximal,
     proximal_l1 as proximal_l1,
+    target_sparsity as target_sparsity,
     with_decay as with_decay,
 )
 

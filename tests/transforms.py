@@ -22,6 +22,7 @@ ARGUMENTS: dict[str, Any] = {
     "scaler": optax.scale_by_adam,
     "strength": 0.3,
     "warmup_steps": 0,
+    "target": 0.3,
     "weight_decay": 0.1,
 }
 

@@ -8,8 +8,19 @@ them calls `show`, none of them changes matplotlib's settings. The colours are t
 Okabe and Ito, which colour-blind readers can tell apart.
 """
 
-from jaxreg.plot._canvas import BLUE as BLUE, GREEN as GREEN, GREY as GREY, RED as RED
+from jaxreg.plot._axes import (
+    BLUE as BLUE,
+    GREEN as GREEN,
+    GREY as GREY,
+    RED as RED,
+    plt as plt,
+)
 from jaxreg.plot.penalties import ball as ball, curves as curves, geometry as geometry
+from jaxreg.plot.strengths import (
+    cross_validation as cross_validation,
+    path as path,
+    trade_off as trade_off,
+)
 from jaxreg.plot.weights import (
     features as features,
     histogram as histogram,

@@ -7,12 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from matplotlib.axes import Axes
 
 from jaxreg._numbers import check_number
 from jaxreg.penalties import Penalty
 from jaxreg.penalties._base import check_is_penalty
-from jaxreg.plot._canvas import BLUE, GREY, RED, axes_for, numbers
+from jaxreg.plot._axes import BLUE, GREY, RED, Axes, axes, numbers
 
 
 def curves(
@@ -50,7 +49,7 @@ def curves(
     moved = numbers(jax.vmap(lambda x: penalty.prox(x, step))(points))[:, 0]
     jumps = np.abs(np.diff(moved, append=moved[-1:])) > 0.1 * reach
 
-    ax = axes_for(ax)
+    ax = axes(ax)
     ax.axhline(0, color=GREY, linewidth=0.8, zorder=0)
     ax.axvline(0, color=GREY, linewidth=0.8, zorder=0)
     ax.plot(line, line, "--", color=GREY, linewidth=1, label="weight")
@@ -147,7 +146,7 @@ def geometry(penalty: Penalty, ax: Axes | None = None) -> Axes:
 
 def _plane(ax: Axes | None) -> Axes:
     """Axes for two weights."""
-    ax = axes_for(ax)
+    ax = axes(ax)
     ax.axhline(0, color=GREY, linewidth=0.8, zorder=0)
     ax.axvline(0, color=GREY, linewidth=0.8, zorder=0)
     ax.set(aspect="equal", xlabel="$w_1$", ylabel="$w_2$")

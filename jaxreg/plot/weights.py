@@ -1,13 +1,11 @@
-"""Pictures of weights: how large, where zero, which features they use."""
+"""Pictures of weights."""
 
 import numpy as np
 from jax.typing import ArrayLike
-from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
 
 from jaxreg._tree import Params
 from jaxreg.masks import MaskLike, chosen_arrays, weights
-from jaxreg.plot._canvas import BLUE, RED, axes_for, numbers
+from jaxreg.plot._axes import BLUE, RED, Axes, ListedColormap, axes, numbers, shaped
 
 
 def histogram(
@@ -52,7 +50,7 @@ def histogram(
     counts, edges = np.histogram(kept, 2 * bins, (-reach, reach))
     width = reach / bins
 
-    ax = axes_for(ax)
+    ax = axes(ax)
     ax.bar(edges[:-1], counts, width, align="edge", color=BLUE, label="other weights")
     ax.bar([0.0], [zeros], 0.8 * width, color=RED, label="exactly zero", zorder=3)
     # Axes that share this one may need more.
@@ -103,9 +101,9 @@ def sparsity(
             f"kernel must have two axes or more, got shape {values.shape}: pass the rows "
             "and columns to show it as, shape=(rows, columns)."
         )
-    matrix = _shaped(values, shape or (-1, values.shape[-1]))
+    matrix = shaped(values, shape or (-1, values.shape[-1]))
     rows, columns = matrix.shape
-    ax = axes_for(ax)
+    ax = axes(ax)
     ax.imshow(
         matrix != 0,
         cmap=ListedColormap(["white", BLUE]),
@@ -152,9 +150,9 @@ def features(
     rows = values.reshape(values.shape[0], -1)
     importance = np.linalg.norm(rows, axis=1)
     unused = np.all(rows == 0, axis=1)
-    image = None if shape is None else _shaped(importance, shape)
+    image = None if shape is None else shaped(importance, shape)
 
-    ax = axes_for(ax)
+    ax = axes(ax)
     if image is None:
         ax.bar(np.arange(len(importance)), importance, color=BLUE)
         crosses = np.flatnonzero(unused), np.zeros(np.sum(unused))
@@ -168,13 +166,3 @@ def features(
     marks.set_in_layout(False)
     ax.set_title(f"{np.sum(unused)} of {len(unused)} features unused")
     return ax
-
-
-def _shaped(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    try:
-        return values.reshape(shape)
-    except ValueError:
-        raise ValueError(
-            f"shape must have as many entries as there are values to show, "
-            f"{values.size}, got {shape}."
-        ) from None

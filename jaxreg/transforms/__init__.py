@@ -10,6 +10,7 @@
 | `prox_sgd`, `prox_adam` | gradient and proximal step in one metric | an optimizer |
 | `prox_preconditioned` | the same for RMSProp, Adagrad, AMSGrad, ... | an optimizer |
 | `dual_averaging_adam` | the same, with zeros that withstand noise | an optimizer |
+| `target_sparsity` | the same, at the strength that makes so many zeros | an optimizer |
 | `with_decay` | decoupled weight decay | around any optimizer |
 | `orthant_wise` | exact L1 | around any optimizer |
 | `compensated` | makes small steps count in bf16 and f16 | around all of these |
@@ -26,6 +27,7 @@ from jaxreg.transforms.adaptive import (
     prox_sgd as prox_sgd,
 )
 from jaxreg.transforms.constrained import constrained_decay as constrained_decay
+from jaxreg.transforms.control import target_sparsity as target_sparsity
 from jaxreg.transforms.decay import (
     add_l2_decay as add_l2_decay,
     decoupled_weight_decay as decoupled_weight_decay,

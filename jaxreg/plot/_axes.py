@@ -7,7 +7,8 @@ from jaxreg._numbers import raise_precision
 
 try:
     from matplotlib import pyplot as plt
-    from matplotlib.axes import Axes
+    from matplotlib.axes import Axes as Axes
+    from matplotlib.colors import ListedColormap as ListedColormap
 except ImportError as error:
     raise ImportError(
         'jaxreg.plot needs matplotlib: `pip install "jaxreg[plot]"`.'
@@ -16,10 +17,22 @@ except ImportError as error:
 BLUE, RED, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#999999"
 
 
-def axes_for(ax: Axes | None) -> Axes:
+def axes(ax: Axes | None) -> Axes:
+    """The Axes given, or those of a new figure."""
     return plt.subplots(figsize=(5, 3.6), layout="constrained")[1] if ax is None else ax
 
 
 def numbers(x: ArrayLike) -> np.ndarray:
     """`x` in host memory, in a dtype that numpy knows."""
     return np.asarray(raise_precision(x))
+
+
+def shaped(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """`values` in another shape, which must fit."""
+    try:
+        return values.reshape(shape)
+    except ValueError:
+        raise ValueError(
+            f"shape must have as many entries as there are values to show, "
+            f"{values.size}, got {shape}."
+        ) from None

@@ -1,0 +1,48 @@
+"""How much: choosing the strength of a regularizer.
+
+| question | answer |
+|---|---|
+| which strengths are worth trying? | `strength_max`, `strength_grid` |
+| what do they all give? | `sweep`, at once; `path`, one from the other |
+| which is best on new data? | `cross_validate`, `best_mean` or `one_standard_error` |
+| which without new data? | `information_criterion`, `stability_selection` |
+| which gives so many zeros? | `at_sparsity`; within one training, `target_sparsity` |
+| what does it mean? | `gaussian_scale`, `laplace_scale`, `log_prior` |
+"""
+
+from jaxreg.strength.critical import (
+    strength_grid as strength_grid,
+    strength_max as strength_max,
+)
+from jaxreg.strength.cross_validation import (
+    CrossValidation as CrossValidation,
+    Fold as Fold,
+    cross_validate as cross_validate,
+    standardize as standardize,
+    weighted_mean as weighted_mean,
+)
+from jaxreg.strength.paths import (
+    path as path,
+)
+from jaxreg.strength.priors import (
+    gaussian_scale as gaussian_scale,
+    gaussian_strength as gaussian_strength,
+    laplace_scale as laplace_scale,
+    laplace_strength as laplace_strength,
+    log_prior as log_prior,
+)
+from jaxreg.strength.select import (
+    Stability as Stability,
+    at_sparsity as at_sparsity,
+    best_mean as best_mean,
+    complementary_halves as complementary_halves,
+    degrees_of_freedom as degrees_of_freedom,
+    gaussian_deviance as gaussian_deviance,
+    information_criterion as information_criterion,
+    one_standard_error as one_standard_error,
+    stability_selection as stability_selection,
+)
+from jaxreg.strength.sweeps import (
+    Sweep as Sweep,
+    sweep as sweep,
+)

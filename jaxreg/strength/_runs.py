@@ -1,0 +1,374 @@
+"""A function at every point of a product of axes, as one batched, compiled program.
+
+The axes are strengths, keys and folds. The product is cut into blocks of equal shape, so
+that one compilation serves all of them; within a block the runs are a nest of `vmap`s, so
+that what depends on one axis only is computed once for all the others. On a mesh each
+device takes a part of every block and never talks to the others.
+"""
+
+import functools
+import itertools
+import math
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxreg._tree import walk
+from jaxreg.strength._saved import Saved, fingerprint, is_key
+
+# Of the memory that a device says is free, the share that a block may take. What the CPU
+# counts as free is needed by other processes too.
+_SHARE = {"cpu": 0.5}
+_SHARE_ELSEWHERE = 0.9
+
+
+class Layout(NamedTuple):
+    """How a product of axes is cut into blocks.
+
+    Attributes:
+        sizes: The length of each axis.
+        block: How many of each axis one block runs.
+    """
+
+    sizes: tuple[int, ...]
+    block: tuple[int, ...]
+
+    def starts(self) -> list[tuple[int, ...]]:
+        """Where each block starts."""
+        ranges = zip(self.sizes, self.block, strict=True)
+        return list(itertools.product(*(range(0, n, step) for n, step in ranges)))
+
+    def extent(self, start: tuple[int, ...]) -> tuple[int, ...]:
+        """How many runs along each axis the block at `start` has; the last has fewer."""
+        return tuple(
+            min(step, n - at)
+            for n, step, at in zip(self.sizes, self.block, start, strict=True)
+        )
+
+
+def _layout_of(sizes: tuple[int, ...], runs: int, spread: "Spread | None") -> Layout:
+    """Blocks of about `runs` runs, with as many for every device.
+
+    The last axes are the last to be cut.
+    """
+    block: list[int] = []
+    for n in reversed(sizes):
+        block.insert(0, max(1, min(n, runs)))
+        runs //= block[0]
+    if spread is not None:
+        block[spread.axis] = spread.padded(block[spread.axis])
+    return Layout(sizes, tuple(block))
+
+
+class Spread(NamedTuple):
+    """The devices that share a block, and along which of its axes they do.
+
+    Attributes:
+        mesh: All its devices take part, whatever its axes are called.
+        axis: The axis of the product that is shared out.
+    """
+
+    mesh: Mesh
+    axis: int
+
+    def padded(self, n: int) -> int:
+        """At least n, and as much for each device."""
+        return math.ceil(n / self.mesh.size) * self.mesh.size
+
+    def replicated(self, tree: Any) -> Any:
+        """A copy of every array on every device."""
+        sharding = NamedSharding(self.mesh, PartitionSpec())
+
+        def copied(x: Any) -> Any:
+            if isinstance(x, Array) and not x.is_fully_addressable:
+                return x
+            if is_key(x):
+                impl = jax.random.key_impl(x)
+                return jax.random.wrap_key_data(copied(jax.random.key_data(x)), impl=impl)
+            return jax.device_put(x, sharding)
+
+        return jax.tree.map(copied, tree)
+
+    def shared_out(self, places: np.ndarray) -> Array:
+        """A part of the array on each device."""
+        sharding = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
+        return jax.make_array_from_callback(
+            places.shape, sharding, lambda index: places[index]
+        )
+
+
+def run_all(
+    train: Callable[..., Any],
+    axes: Sequence[Any],
+    data: tuple[Any, ...],
+    *,
+    chunk: int | None,
+    mesh: Mesh | None,
+    progress: bool,
+    directory: str | os.PathLike[str] | None,
+) -> Any:
+    """The results of `train` at every combination of points of the axes.
+
+    Args:
+        train: Called with a point of each axis, and then with `data`.
+        axes: Pytrees of arrays whose first axis numbers the points.
+        data: What all runs share.
+        chunk: How many runs at once; as many as fit into memory if `None`.
+        mesh: Devices to spread the runs over.
+        progress: Whether to show a bar.
+        directory: Where to keep finished blocks.
+
+    Returns:
+        A pytree of numpy arrays like the results of one run, with an axis for each of
+        `axes` in front.
+    """
+    train = _hashable(train)
+    sizes = tuple(jax.tree.leaves(axis)[0].shape[0] for axis in axes)
+    spread = None if mesh is None else Spread(mesh, int(np.argmax(sizes)))
+    saved = None
+    if directory is not None:
+        saved = Saved(pathlib.Path(directory), fingerprint(train, axes, data))
+    held = tuple(axes), data
+    if spread is not None:
+        held = spread.replicated(held)
+    layout = _layout(train, sizes, chunk, spread, held, saved)
+    starts = layout.starts()
+    done = [False] * len(starts)
+    if saved is not None:
+        saved.begin(layout.block)
+        done = _agreed([saved.has(number) for number in range(len(starts))])
+
+    one = _shapes_of_one_run(train, layout, spread, held)
+    results = jax.tree.map(lambda leaf: np.empty((*sizes, *leaf.shape), leaf.dtype), one)
+    for number in _shown(range(len(starts)), progress):
+        extent = layout.extent(starts[number])
+        if saved is not None and done[number]:
+            leaves = saved.load(number)
+        else:
+            block = _fetched(train, layout, spread, held, starts[number])
+            leaves = [leaf[tuple(map(slice, extent))] for leaf in jax.tree.leaves(block)]
+            if saved is not None:
+                saved.save(number, leaves)
+        window = tuple(
+            slice(at, at + n) for at, n in zip(starts[number], extent, strict=True)
+        )
+        for whole, part in zip(jax.tree.leaves(results), leaves, strict=True):
+            whole[window] = part.view(whole.dtype)  # npz forgets what bfloat16 is.
+    return results
+
+
+def _hashable(train: Callable[..., Any]) -> Callable[..., Any]:
+    try:
+        hash(train)
+    except TypeError:
+        return functools.partial(train)
+    return train
+
+
+def _layout(
+    train: Callable[..., Any],
+    sizes: tuple[int, ...],
+    chunk: int | None,
+    spread: Spread | None,
+    held: Any,
+    saved: Saved | None,
+) -> Layout:
+    """The blocks that were asked for, or begun, or as large as memory allows."""
+    asked = None if chunk is None else _layout_of(sizes, chunk, spread)
+    if saved is not None and saved.block is not None:
+        known = Layout(sizes, saved.block)
+        if asked not in (None, known):
+            raise ValueError(
+                f"The directory holds a sweep in blocks of {known.block} runs, which "
+                f"chunk={chunk} would not give. Leave `chunk` out to continue it, or "
+                "choose another directory."
+            )
+        return known
+    if asked is not None:
+        return asked
+    fitting = _fitting(train, sizes, spread, held)
+    return Layout(sizes, tuple(_agreed(fitting.block)))
+
+
+def _agreed(values: Sequence[int]) -> list[int]:
+    """What the first process says, on all of them: they must run the same programs."""
+    if jax.process_count() == 1:
+        return list(values)
+    told = multihost_utils.broadcast_one_to_all(np.asarray(values, np.int32))
+    return [int(value) for value in told]
+
+
+def _shapes_of_one_run(
+    train: Callable[..., Any], layout: Layout, spread: Spread | None, held: Any
+) -> Any:
+    """Shapes and dtypes of the results of one run, which must be arrays of numbers."""
+    program, arguments, batched = _call(train, layout, spread, held, layout.starts()[0])
+    block = jax.eval_shape(program, *arguments)
+    leaves = [leaf for leaf in walk(block) if not leaf.is_hole]
+    if not leaves:
+        raise TypeError("train must return a pytree with at least one array in it.")
+    for leaf in leaves:
+        if is_key(leaf.value):
+            raise TypeError(
+                f"train must return arrays of numbers, got keys at {leaf.path!r}: return "
+                "jax.random.key_data of them."
+            )
+    axes = sum(batched)
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape[axes:], leaf.dtype), block
+    )
+
+
+def _run_at(
+    train: Callable[..., Any], axes: Any, data: tuple[Any, ...], places: Sequence[Any]
+) -> Any:
+    """One run, at one place of each axis."""
+    points = [
+        jax.tree.map(lambda x, place=place: x[place], axis)
+        for axis, place in zip(axes, places, strict=True)
+    ]
+    return jax.tree.map(_as_array, train(*points, *data))
+
+
+def _as_array(value: Any) -> Array:
+    try:
+        return jnp.asarray(value)
+    except TypeError:
+        raise TypeError(
+            f"train must return a pytree of arrays and numbers, got {value!r} in it."
+        ) from None
+
+
+# Equal arguments give the same function, which JAX has compiled already.
+@functools.lru_cache(maxsize=8)
+def _program(
+    train: Callable[..., Any], batched: tuple[bool, ...], spread: Spread | None
+) -> Any:
+    """The compiled function from places on the axes, axes and data to a block."""
+
+    def block(places: tuple[Any, ...], axes: Any, data: Any) -> Any:
+        def run(*places: Any) -> Any:
+            return _run_at(train, axes, data, places)
+
+        for axis in reversed(range(len(batched))):
+            if batched[axis]:
+                in_axes = [0 if other == axis else None for other in range(len(batched))]
+                run = jax.vmap(run, in_axes)
+        return run(*places)
+
+    if spread is None:
+        return jax.jit(block)
+    names, none = spread.mesh.axis_names, PartitionSpec()
+    places = tuple(
+        PartitionSpec(names) if axis == spread.axis else none
+        for axis in range(len(batched))
+    )
+    before = sum(batched[: spread.axis])
+    return jax.jit(
+        jax.shard_map(
+            block,
+            mesh=spread.mesh,
+            in_specs=(places, none, none),
+            out_specs=PartitionSpec(*[None] * before, names),
+            # Otherwise a scan whose carry starts out the same on all devices, and does
+            # not stay so, would be refused.
+            check_vma=False,
+        )
+    )
+
+
+def _call(
+    train: Callable[..., Any],
+    layout: Layout,
+    spread: Spread | None,
+    held: Any,
+    start: tuple[int, ...],
+) -> tuple[Any, tuple[Any, ...], tuple[bool, ...]]:
+    """The program of a block, its arguments, and which axes its results have."""
+    places: list[Any] = []
+    batched: list[bool] = []
+    for axis, (n, step, at) in enumerate(zip(*layout, start, strict=True)):
+        is_shared = spread is not None and axis == spread.axis
+        length = spread.padded(step) if spread is not None and is_shared else step
+        # The last block runs its last point several times, to be as large as the others.
+        index = np.minimum(at + np.arange(length, dtype=np.int32), n - 1)
+        batched.append(is_shared or length > 1)
+        if spread is not None and is_shared:
+            places.append(spread.shared_out(index))
+        else:
+            index = index if batched[-1] else index[0]
+            places.append(index if spread is None else spread.replicated(index))
+    program = _program(train, tuple(batched), spread)
+    return program, (tuple(places), *held), tuple(batched)
+
+
+def _fetched(
+    train: Callable[..., Any],
+    layout: Layout,
+    spread: Spread | None,
+    held: Any,
+    start: tuple[int, ...],
+) -> Any:
+    """The results of one block, on every process, with all axes of the product in front."""
+    program, arguments, batched = _call(train, layout, spread, held, start)
+    single = tuple(axis for axis, is_batched in enumerate(batched) if not is_batched)
+
+    def fetched(array: Array) -> np.ndarray:
+        if not array.is_fully_addressable:
+            array = multihost_utils.process_allgather(array, tiled=True)
+        return np.expand_dims(np.asarray(array), single)
+
+    return jax.tree.map(fetched, program(*arguments))
+
+
+def _fitting(
+    train: Callable[..., Any], sizes: tuple[int, ...], spread: Spread | None, held: Any
+) -> Layout:
+    """Blocks as large as memory allows, by what the compiler says that they need."""
+    whole = _layout_of(sizes, math.prod(sizes), spread)
+    devices = jax.local_devices() if spread is None else spread.mesh.local_devices
+    free = _free_bytes(devices[0])
+    if free is None:
+        return whole
+    program, arguments, _ = _call(train, whole, spread, held, (0,) * len(sizes))
+    needs = program.lower(*arguments).compile().memory_analysis()
+    if needs is None:
+        return whole
+    needed = needs.temp_size_in_bytes + needs.output_size_in_bytes
+    if needed <= free:
+        return whole
+    fitting = math.floor(math.prod(sizes) * free / needed)
+    return _layout_of(sizes, max(1, fitting), spread)
+
+
+def _free_bytes(device: Any) -> float | None:
+    """The memory that a block may take on a device; `None` if that is unknown."""
+    stats = device.memory_stats()
+    if stats and "bytes_limit" in stats:
+        free = stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+        return _SHARE.get(device.platform, _SHARE_ELSEWHERE) * free
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError):  # not on this operating system
+        return None
+    return _SHARE.get(device.platform, _SHARE_ELSEWHERE) * free
+
+
+def _shown(numbers: Sequence[int], progress: bool) -> Iterator[int]:
+    if not progress:
+        return iter(numbers)
+    try:
+        from tqdm.auto import tqdm
+    except ImportError as error:
+        raise ImportError(
+            'progress=True needs tqdm: `pip install "jaxreg[progress]"`.'
+        ) from error
+    return iter(tqdm(numbers, unit="chunk"))

@@ -1,0 +1,260 @@
+"""Criteria against scikit-learn, degrees of freedom against derivatives, rules by hand."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.datasets import load_diabetes
+from sklearn.linear_model import LassoLarsIC, lars_path
+from sklearn.preprocessing import StandardScaler
+
+import jaxreg as jr
+
+
+def centred():
+    x, y = map(np.asarray, load_diabetes(return_X_y=True))
+    return np.asarray(StandardScaler().fit_transform(x)), y - y.mean()
+
+
+X, Y = centred()
+N, P = X.shape
+
+
+# Information criteria.
+
+
+@pytest.mark.parametrize("kind", ["aic", "bic"])
+def test_the_criteria_of_scikit_learn(kind):
+    theirs: Any = LassoLarsIC(criterion=kind).fit(X, Y)
+    with jax.enable_x64(True):
+        coefficients = lars_path(X, Y, method="lasso")[2].T
+        coefficients[np.abs(coefficients) < 1e-9] = 0.0  # About to enter or just left.
+
+        def criterion(strength, w):
+            df = jr.degrees_of_freedom(jr.L1(strength), X, w)
+            deviance = jr.gaussian_deviance(
+                jnp.sum((X @ w - Y) ** 2), N, theirs.noise_variance_
+            )
+            return jr.information_criterion(deviance, df, N, kind), df
+
+        ours, df = jax.vmap(criterion)(theirs.alphas_, coefficients)
+    np.testing.assert_allclose(df, np.sum(coefficients != 0, axis=1), atol=1e-6)
+    np.testing.assert_allclose(ours, theirs.criterion_, rtol=1e-6)
+    chosen = int(np.argmin(ours))
+    assert theirs.alphas_[chosen] == theirs.alpha_ == pytest.approx(0.95041, rel=1e-4)
+    assert df[chosen] == pytest.approx(7)
+
+
+def test_ebic_charges_for_the_number_of_models():
+    bic = jr.information_criterion(3.0, 2.0, 50, "bic")
+    for gamma in (0.0, 0.5, 1.0):
+        ebic = jr.information_criterion(3.0, 2.0, 50, "ebic", features=10, gamma=gamma)
+        assert ebic - bic == pytest.approx(2 * gamma * np.log(45), abs=1e-5)
+
+
+def test_criteria_refuse_what_they_do_not_know():
+    with pytest.raises(ValueError, match="kind must be 'aic', 'bic' or 'ebic', got 'cic'"):
+        jr.information_criterion(1.0, 1, 5, "cic")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="needs the number of features"):
+        jr.information_criterion(1.0, 1, 5, "ebic")
+
+
+# Degrees of freedom.
+
+LABELS = np.arange(P) // 2
+PENALTIES = {
+    "L1": jr.L1(20.0),
+    "L2": jr.L2(0.1),
+    "elastic net": jr.ElasticNet(5.0, 0.1),
+    "groups": jr.GroupLasso(12.0, labels=LABELS),
+    "sparse groups": jr.SparseGroupLasso(4.0, 6.0, labels=LABELS),
+}
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_degrees_of_freedom_are_how_fits_follow_the_data(name):
+    """Stein: Σ ∂fitᵢ/∂yᵢ, by differentiating the solver."""
+    penalty = PENALTIES[name]
+    with jax.enable_x64(True):
+        step = N / np.linalg.norm(X, 2) ** 2
+
+        def solve(y):
+            def advance(_, w):
+                return penalty.prox(w - step * X.T @ (X @ w - y) / N, step)
+
+            return jax.lax.fori_loop(0, 4000, advance, jnp.zeros(P))
+
+        w = jax.jit(solve)(Y)
+        df = jr.degrees_of_freedom(penalty, X, w)
+        # Along the left singular vectors alone do fits depend on y.
+        vectors = np.linalg.svd(X, full_matrices=False)[0].T
+
+        def along(v):
+            return v @ (X @ jax.jvp(solve, (jnp.asarray(Y),), (v,))[1])
+
+        divergence = jnp.sum(jax.jit(jax.vmap(along))(vectors))
+    assert df == pytest.approx(float(divergence), rel=1e-6)
+    assert name == "L2" or 0 < np.sum(np.asarray(w) == 0) < P
+
+
+def test_degrees_of_freedom_of_ridge():
+    x, y = map(np.asarray, load_diabetes(return_X_y=True))
+    x = StandardScaler().fit_transform(x)
+    with jax.enable_x64(True):
+        df = jr.degrees_of_freedom(jr.L2(50 / (2 * len(y))), x, np.ones(P))
+    s = np.linalg.svd(x, compute_uv=False) ** 2
+    assert df == pytest.approx(np.sum(s / (s + 50)), rel=1e-9)
+
+
+def test_degrees_of_freedom_refuse_shapes_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"got shapes \(442, 10\) and \(3,\)"):
+        jr.degrees_of_freedom(jr.L1(), X, np.ones(3))
+    with pytest.raises(TypeError, match="must be a jaxreg penalty"):
+        jr.degrees_of_freedom(1.0, X, np.ones(P))  # pyright: ignore[reportArgumentType]
+
+
+# Rules.
+
+MEANS = np.array([5.0, 3.2, 3.0, 2.9, 3.3])  # standard error 0.2 everywhere
+
+
+def validation(strengths, means=MEANS, **options):
+    return jr.CrossValidation(strengths, np.c_[means - 0.2, means + 0.2], **options)
+
+
+def test_rules_go_by_the_size_of_strengths_not_by_their_place():
+    falling = np.array([5.0, 4.0, 3.0, 2.0, 1.0])
+    rules = jr.best_mean, jr.one_standard_error
+    assert [rule(validation(falling)) for rule in rules] == [3, 2]
+    for order in ([4, 3, 2, 1, 0], [2, 0, 4, 1, 3]):
+        found = validation(falling[order], MEANS[order])
+        assert [falling[order][rule(found)] for rule in rules] == [2.0, 3.0]
+    accuracies = validation(falling, 1 - MEANS, higher_is_better=True)
+    assert [rule(accuracies) for rule in rules] == [3, 2]
+
+
+def test_rules_leave_out_what_has_diverged():
+    means = MEANS.copy()
+    means[3] = np.nan
+    found = validation(np.arange(5.0, 0, -1), means)
+    assert (jr.best_mean(found), jr.one_standard_error(found)) == (2, 1)
+    with pytest.raises(ValueError, match="all have diverged"):
+        jr.best_mean(validation(np.arange(1.0, 6), means * np.nan))
+
+
+def test_among_equals_the_largest_strength():
+    assert jr.best_mean(validation(np.array([1.0, 3.0, 2.0]), np.ones(3))) == 1
+
+
+def test_rules_for_penalties():
+    grid = np.arange(5.0, 0, -1)
+    both = jr.ElasticNet(l1=grid, l2=grid / 2)
+    assert jr.one_standard_error(validation(both)) == 2
+    assert jr.one_standard_error(validation(jr.ElasticNet(l1=grid, l2=0.5))) == 2
+    crossed = jr.ElasticNet(l1=grid, l2=grid[::-1])
+    with pytest.raises(ValueError, match="must have an order.*best_mean"):
+        jr.one_standard_error(validation(crossed))
+
+
+def test_one_fold_has_no_standard_error():
+    with pytest.raises(ValueError, match="at least two folds"):
+        jr.one_standard_error(jr.CrossValidation([1.0], np.ones((1, 1))))
+
+
+def test_at_sparsity_takes_the_smallest_strength_that_will_do():
+    strengths, zeros = np.array([3.0, 1.0, 2.0]), np.array([0.9, 0.1, 0.6])
+    assert jr.at_sparsity(strengths, zeros, 0.5) == 2
+    assert jr.at_sparsity(strengths, zeros, 0.61) == 0
+    assert jr.at_sparsity(strengths, np.array([np.nan, 0.1, 0.6]), 0.5) == 2
+    with pytest.raises(ValueError, match="largest share of zeros is 0.9, not 0.95"):
+        jr.at_sparsity(strengths, zeros, 0.95)
+
+
+# Stability selection.
+
+
+def test_halves_are_disjoint_and_random():
+    halves = np.asarray(jr.complementary_halves(jax.random.key(0), samples=7, pairs=40))
+    np.testing.assert_array_equal(halves.sum(axis=1), 3)
+    pairs = halves.reshape(40, 2, 7).sum(axis=1)
+    assert np.all(np.isin(pairs, [0, 1]))
+    assert len(np.unique(halves, axis=0)) > 20
+    assert np.all(np.abs(halves.mean(axis=0) - 3 / 7) < 0.2)
+    for samples, pairs in ((1, 1), (4, 0)):
+        with pytest.raises(ValueError, match="at least 2 samples and 1 pair"):
+            jr.complementary_halves(jax.random.key(0), samples, pairs)
+
+
+def test_stability_counts_and_bounds():
+    runs = np.zeros((4, 2, 5), bool)
+    runs[:, 0, 0] = True
+    runs[:3, 1, 1] = True
+    runs[0, :, 2] = True
+    found = jr.stability_selection(runs, threshold=0.7)
+    np.testing.assert_allclose(found.probabilities, [1, 0.75, 0.25, 0, 0])
+    assert found.chosen.tolist() == [True, True, False, False, False]
+    assert found.expected_false == pytest.approx(2**2 / (0.4 * 5))
+    np.testing.assert_allclose(
+        jr.stability_selection(runs[:, 1]).probabilities, [0, 0.75, 0.25, 0, 0]
+    )
+
+
+def test_stability_selection_keeps_its_word():
+    """Noise features among the chosen, against the bound, on twenty data sets."""
+
+    def false_and_missed(key):
+        keys = jax.random.split(key, 3)
+        x = jax.random.normal(keys[0], (60, 30))
+        y = 2 * x[:, 0] - 2 * x[:, 1] + jax.random.normal(keys[1], (60,))
+
+        def selected(weights):
+            pull = jr.weighted_mean(x * y[:, None], weights)
+            return jnp.abs(pull) >= jnp.sort(jnp.abs(pull))[-4]
+
+        return jax.vmap(selected)(jr.complementary_halves(keys[2], 60, 25))
+
+    all_runs = jax.jit(jax.vmap(false_and_missed))(jax.random.split(jax.random.key(0), 20))
+    found = [jr.stability_selection(runs, threshold=0.9) for runs in np.asarray(all_runs)]
+    assert all(np.all(stable.chosen[:2]) for stable in found)
+    noise = np.mean([np.sum(stable.chosen[2:]) for stable in found])
+    assert noise <= found[0].expected_false == pytest.approx(16 / (0.8 * 30))
+
+
+def test_stability_refuses_what_makes_no_sense():
+    for threshold in (0.5, 1.1):
+        with pytest.raises(ValueError, match="above 0.5 and at most 1"):
+            jr.stability_selection(np.ones((2, 3)), threshold)
+    with pytest.raises(ValueError, match=r"got shape \(3,\)"):
+        jr.stability_selection(np.ones(3))
+
+
+# By gradient descent.
+
+
+def test_strengths_are_differentiable_through_training():
+    """The derivative along log strength of a loss on other samples, against theory."""
+    x, y, other_x, other_y = X[:200], Y[:200], X[200:], Y[200:]
+    with jax.enable_x64(True):
+        step = float(200 / np.linalg.norm(x, 2) ** 2)
+
+        def solve(log_strength):
+            penalty = jr.L1(jnp.exp(log_strength))
+
+            def advance(w, _):
+                return penalty.prox(w - step * x.T @ (x @ w - y) / 200, step), None
+
+            return jax.lax.scan(advance, jnp.zeros(P), length=20_000)[0]
+
+        def validation(log_strength):
+            return jnp.mean((other_x @ solve(log_strength) - other_y) ** 2) / 2
+
+        at = jnp.log(8.0)
+        slope = float(jax.jit(jax.grad(validation))(at))
+        w = np.asarray(jax.jit(solve)(at))
+    kept = w != 0
+    assert 0 < kept.sum() < P
+    moves = -np.linalg.solve(x[:, kept].T @ x[:, kept] / 200, np.sign(w[kept]))
+    pulls = other_x[:, kept].T @ (other_x @ w - other_y) / len(other_y)
+    assert slope == pytest.approx(8.0 * (pulls @ moves).item(), rel=1e-6)

@@ -1,0 +1,296 @@
+"""A sweep is the loop that it replaces: compiled once, spread, interrupted, resumed."""
+
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxreg as jr
+from jaxreg.strength import _runs
+from jaxreg.strength._saved import Saved
+from tests.sweeping import STRENGTHS, X, assert_same, keys, swept, train
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return swept()
+
+
+@pytest.fixture
+def compilations():
+    """The names of what JAX compiles from here on."""
+    seen = []
+
+    def listen(event, duration_secs, **about):
+        del duration_secs
+        if "backend_compile" in event:
+            seen.append(about)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield seen
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+# What it computes.
+
+
+def test_it_is_a_loop_over_strengths_and_keys(expected):
+    run = jax.jit(train)
+    for i, strength in enumerate(STRENGTHS[::4]):
+        for j, key in enumerate(keys()):
+            alone = run(strength, key, X)
+            for name in ("w", "sum", "zeros"):
+                found = expected.results[name][4 * i, j]
+                np.testing.assert_allclose(found, alone[name], rtol=1e-5, atol=1e-6)
+    assert 0 < np.mean(expected.results["w"] == 0) < 1
+
+
+@pytest.mark.parametrize("chunk", [2, 7, 9, 1000])
+def test_chunks_of_any_size_compile_once(chunk, expected, compilations):
+    found = swept(chunk=chunk)
+    assert len(compilations) <= 1  # Equal layouts have been compiled before.
+    assert_same(found, expected)
+    swept(chunk=chunk)
+    assert len(compilations) <= 1
+
+
+def test_chunks_fit_into_memory(expected, compilations, monkeypatch):
+    whole = expected.results["w"].nbytes
+    monkeypatch.setattr(_runs, "_free_bytes", lambda device: whole)
+    starts = []
+    fetched = _runs._fetched
+    monkeypatch.setattr(
+        _runs, "_fetched", lambda *args: starts.append(args[-1]) or fetched(*args)
+    )
+    assert_same(swept(), expected)
+    assert 1 < len(starts) < 39
+    assert len(compilations) <= 2
+    monkeypatch.setattr(_runs, "_free_bytes", lambda device: 1.0)
+    starts.clear()
+    assert_same(swept(), expected)
+    assert len(starts) == 39
+
+
+def test_the_memory_of_this_machine_is_known():
+    free = _runs._free_bytes(jax.devices()[0])
+    assert free is None or 2**20 < free < 2**50
+
+
+def test_penalties_are_swept_with_what_they_share():
+    penalty = jr.ElasticNet(l1=jnp.array([0.0, 1.0, 3.0]), l2=0.5)
+    found = jr.sweep(lambda penalty: penalty.prox(jnp.array([1.0, 4.0])), penalty)
+    for i, l1 in enumerate([0.0, 1.0, 3.0]):
+        alone = jr.ElasticNet(l1, 0.5).prox(jnp.array([1.0, 4.0]))
+        np.testing.assert_allclose(found.results[i], alone)
+    table = found.table()
+    assert table["l1"].tolist() == [0, 1, 3]
+    assert table["l2"].tolist() == [0.5] * 3
+
+
+def test_what_diverges_is_reported_and_disturbs_no_other():
+    def descend(strength):
+        def step(w, _):
+            return w - 0.5 * (w - 1 + 2 * strength * w), None
+
+        return {"w": jax.lax.scan(step, jnp.float32(0), length=500)[0], "step": 500}
+
+    found = jr.sweep(descend, [0.0, 1.0, 9.0, 0.5])
+    assert found.diverged.tolist() == [False, False, True, False]
+    assert repr(found) == "Sweep of 4 runs, 1 diverged"
+    np.testing.assert_allclose(found.results["w"][[0, 1, 3]], [1, 1 / 3, 0.5], rtol=1e-6)
+    assert found.table()["diverged"].tolist() == found.diverged.tolist()
+
+
+def test_the_table_has_a_row_for_each_run(expected):
+    table = expected.table()
+    assert list(table) == ["strength", "key", "half", "sum", "zeros", "diverged"]
+    assert all(column.shape == (39,) for column in table.values())
+    np.testing.assert_array_equal(table["strength"], STRENGTHS.repeat(3))
+    np.testing.assert_array_equal(table["key"], np.tile([0, 1, 2], 13))
+    np.testing.assert_array_equal(table["sum"], expected.results["sum"].ravel())
+    named = jr.sweep(lambda x: {"strength": 2 * x, "other": x}, [1.0, 2.0]).table()
+    assert named["strength"].tolist() == [1, 2]
+    assert named["result/strength"].tolist() == [2, 4]
+    plain = jr.sweep(lambda x: 3 * x, [1.0, 2.0]).table()
+    assert plain["result"].tolist() == [3, 6]
+
+
+def test_keys_of_both_kinds_and_functions_that_cannot_be_hashed():
+    class Model:
+        __hash__ = None  # pyright: ignore[reportAssignmentType]
+
+        def __call__(self, strength, key):
+            return strength + jax.random.normal(key)
+
+    old = jax.random.split(jax.random.PRNGKey(1), 2)
+    new = jax.random.wrap_key_data(old)
+    results = [jr.sweep(Model(), [1.0, 2.0], keys=k).results for k in (old, new)]
+    np.testing.assert_array_equal(*results)
+
+
+def test_double_precision_is_kept():
+    with jax.enable_x64(True):
+        found = jr.sweep(lambda x: x / 3, [1.0]).results
+    assert found.dtype == np.float64
+    assert found[0] == 1 / 3
+
+
+def test_progress_is_shown(capsys):
+    swept(chunk=9, progress=True)
+    assert "5/5" in capsys.readouterr().err
+
+
+def test_says_how_to_install_tqdm(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    with pytest.raises(ImportError, match=r'pip install "jaxreg\[progress\]"'):
+        swept(progress=True)
+
+
+# On many devices, in many processes.
+
+
+def script(*arguments, devices=1):
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.sweeping", *arguments],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finished(*processes):
+    try:
+        outputs = [process.communicate(timeout=240) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    for process, (out, err) in zip(processes, outputs, strict=True):
+        assert process.returncode == 0, err
+        assert out.endswith("done\n"), out
+
+
+def test_the_same_on_a_mesh_of_eight_devices():
+    finished(script("mesh", devices=8))
+
+
+def test_the_same_from_two_processes():
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    finished(*(script("process", str(rank), port, devices=4) for rank in range(2)))
+
+
+# Interrupted.
+
+
+def test_a_killed_sweep_goes_on_where_it_was(tmp_path, expected, monkeypatch):
+    process = script("killed", str(tmp_path))
+    process.communicate(timeout=240)
+    assert process.returncode == -signal.SIGKILL
+    assert {path.name for path in tmp_path.glob("*.npz")} == {
+        "chunk-000000.npz",
+        "chunk-000001.npz",
+    }
+    saved = []
+    save = Saved.save
+    monkeypatch.setattr(
+        Saved, "save", lambda self, *args: saved.append(args[0]) or save(self, *args)
+    )
+    assert_same(swept(directory=tmp_path, chunk=9), expected)
+    assert saved == [2, 3, 4]  # Two chunks of five were kept, one was lost.
+    again = swept(directory=tmp_path)
+    assert saved == [2, 3, 4]
+    assert_same(again, expected)
+    assert again.results["half"].dtype == jnp.bfloat16
+
+
+def test_a_changed_sweep_is_refused(tmp_path):
+    def run(strength, key, x):
+        return x * strength + jax.random.normal(key)
+
+    def other(strength, key, x):
+        return x * strength + 2 * jax.random.normal(key)
+
+    def sweep(run=run, strengths=STRENGTHS, k=0, x=1.0, **options):
+        given = jax.random.split(jax.random.key(k), 2)
+        data = jnp.float32(x)
+        return jr.sweep(
+            run, strengths, keys=given, data=data, directory=tmp_path, **options
+        )
+
+    first = sweep(chunk=4)
+    np.testing.assert_array_equal(first.results, sweep().results)
+    for changed, what in {
+        "strengths": ({"strengths": STRENGTHS + 1}, "strengths, keys or folds differ"),
+        "keys": ({"k": 1}, "strengths, keys or folds differ"),
+        "data": ({"x": 2.0}, "it holds another one: data differ"),
+        "program": ({"run": other}, "the program of train differ"),
+        "results": ({"run": lambda *a: (run(*a), 1)}, "structure of the results differ"),
+    }.values():
+        with pytest.raises(ValueError, match=what):
+            sweep(**changed)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="which chunk=6 would not give.*Leave `chunk` out"):
+        sweep(chunk=6)
+
+
+def test_closed_over_data_is_part_of_the_program(tmp_path):
+    def run(data):
+        return jr.sweep(lambda x: x * data.sum(), [1.0, 2.0], directory=tmp_path)
+
+    run(np.ones(3, np.float32))
+    run(np.ones(3, np.float32))
+    with pytest.raises(ValueError, match="the program of train differ"):
+        run(np.ones(3, np.float32) * 2)
+
+
+# Mistakes.
+
+
+@pytest.mark.parametrize(
+    ("kind", "mistake", "message"),
+    [
+        (ValueError, lambda: jr.sweep(abs, [0.1, -0.2]), "strengths must be non-neg.*-0.2"),
+        (ValueError, lambda: jr.sweep(abs, [np.nan]), "strengths must be non-neg.*nan"),
+        (TypeError, lambda: jr.sweep(abs, "strong"), "strengths must be a real number"),
+        (ValueError, lambda: jr.sweep(abs, 0.1), "lengths of plain numbers only"),
+        (ValueError, lambda: jr.sweep(abs, []), "with a common first axis"),
+        (ValueError, lambda: jr.sweep(abs, jr.L1(0.1)), "lengths of plain numbers only"),
+        (
+            ValueError,
+            lambda: jr.sweep(abs, jr.ElasticNet(np.ones(2), np.ones(3))),
+            r"common first axis.*got lengths \[2, 3\]",
+        ),
+        (ValueError, lambda: jr.sweep(abs, [1.0], chunk=0), "chunk must be at least 1"),
+        (
+            ValueError,
+            lambda: jr.sweep(max, [1.0], keys=jax.random.key(0)),
+            r"keys must be arrays with a common first axis.*\[\(\)\]",
+        ),
+        (TypeError, lambda: jr.sweep(lambda x: "done", [1.0]), "numbers, got 'done' in it"),
+        (TypeError, lambda: jr.sweep(lambda x: None, [1.0]), "at least one array in it"),
+        (
+            TypeError,
+            lambda: jr.sweep(lambda x: {"k": jax.random.key(0)}, [1.0]),
+            "got keys at 'k': return jax.random.key_data",
+        ),
+    ],
+)
+def test_mistakes_are_named(kind, mistake, message):
+    with pytest.raises(kind, match=message):
+        mistake()
