@@ -79,6 +79,9 @@ def _span(source: str, scope: str) -> tuple[int, int]:
 
 T, E, N = "operators/thresholds", "penalties/entrywise", "penalties/nonconvex"
 C, G, R = "penalties/concave", "penalties/grouped", "_groups"
+K, B, P = "penalties/constraints", "_budgets", "_projections"
+M, H, S = "operators/matrices", "operators/chains", "penalties/structured"
+Z, D, Q = "penalties/spectral", "transforms/decay", "strength/select"
 
 FAULTS = [
     Fault(*row)
@@ -145,8 +148,8 @@ FAULTS = [
         (R, "_removed", "sizes <= threshold", "sizes <= 0", "GroupLasso"),
         (R, "shrink_norms", "1 - threshold", "1 - 2 * threshold", "GroupLasso"),
         (R, "shrink_norms", "jnp.multiply, metric, x", "jnp.multiply, x, x", "GroupLasso"),
-        (R, "_shrink_in_metric", "d * r + t", "r + t", "GroupLasso"),
-        (R, "_shrink_in_metric", "(jnp.sqrt(total) - 1)", "(total - 1)",
+        (R, "secular_root", "d * r + t", "r + t", "GroupLasso"),
+        (R, "secular_root", "(jnp.sqrt(total) - 1)", "(total - 1)",
          "tests/test_grouped.py -k derivatives or clarabel"),
         (R, "concave_root", "tangent > middle", "tangent < middle", "ExclusiveLasso"),
         (R, "_pairwise_maximum", "jnp.maximum(first, other)", "first",
@@ -170,6 +173,69 @@ FAULTS = [
          "tests/test_grouped.py -k concave"),
         ("penalties/_grouped", "Grouped.per_group", "np.sqrt(groups.sizes)",
          "groups.sizes", "tests/test_grouped.py"),
+        # Constraints.
+        (K, "NonNegative.array_prox", "maximum", "minimum", "NonNegative"),
+        (K, "_Interval.array_value", "x >= low", "x > low", "Box"),
+        (K, "LinfBall.bounds", "0.0 - self.radius", "0.0", "LinfBall"),
+        (K, "MaxNorm", "axis: Axes = static(default=-1)", "axis: Axes = static(default=0)",
+         "tests/test_documentation.py"),
+        (P, "onto_l2_ball", "x * (d / (d + root))", "x * (d / (1 + root))", "L2Ball"),
+        (P, "onto_l2_ball", "radius / jnp.where(length", "1.0 / jnp.where(length",
+         "tests/test_constraints.py -k balls or clarabel or radius"),
+        (P, "onto_l1_ball", "0.0 - size", "size", "L1Ball"),
+        (P, "inside_simplex", "(negative == 0) & is_summed", "is_summed", "Simplex"),
+        (P, "_lowered", "1 / d, 0.0", "d, 0.0", "Simplex"),
+        (B, "keep_n_of_m", "ahead < n", "ahead <= n", "NOfM"),
+        (B, "keep_n_of_m", "(other == mine) & earlier", "(other == mine)",
+         "tests/test_constraints.py -k ties or equal or torch or enumer or support"),
+        (M, "_first", "< jnp.asarray(rank)", "<= jnp.asarray(rank)", "Rank"),
+        # Matrices.
+        (M, "_thresholded", "sizes - threshold", "sizes - 2 * threshold", "Nuclear"),
+        (M, "_differential", "f_rows + f_columns", "f_rows - f_columns",
+         "tests/test_spectral.py -k derivatives"),
+        (M, "_are_nonzero", "rounding * sizes", "0 * sizes", "tests/test_spectral.py"),
+        (Z, "Nuclear.joint_critical_scale", "jnp.max", "jnp.sum", "Nuclear"),
+        (Z, "SpectralNorm.joint_prox", "stack - singular", "singular", "SpectralNorm"),
+        (Z, "SpectralNorm.joint_critical_scale", "jnp.sum", "jnp.max", "SpectralNorm"),
+        (Z, "Orthogonal.array_value", "<=", ">", "tests/test_spectral.py"),
+        # Chains.
+        (H, "taut_string", "rise=radius", "rise=2 * radius", "TotalVariation"),
+        (H, "isotonic_regression", "(never, free) if increasing", "(free, never) if increasing",
+         "SLOPE"),
+        (H, "smooth_chain", "coupling / (total + coupling)", "coupling / (1 + coupling)",
+         "Smoothness"),
+        (H, "_chains", "1.0 if metric is None else metric", "1.0", "TotalVariation"),
+        (S, "Smoothness.joint_prox", "2 * times", "times", "Smoothness"),
+        (S, "FusedLasso.joint_prox", "threshold / metric", "threshold", "FusedLasso"),
+        (S, "FusedLasso.joint_prox", "x + shift", "x - shift", "FusedLasso"),
+        (S, "SLOPE.ranked", "(2 * x.size)", "x.size", "tests/test_structured.py -k SLOPE"),
+        (S, "_fused_scale", "place > 0", "place >= 0", "TotalVariation"),
+        # Decay.
+        (D, "add_l2_decay", "gradient + pull", "gradient - pull", "tests/test_decay.py"),
+        (D, "decoupled_weight_decay", "update - rate", "update + rate",
+         "tests/test_decay.py"),
+        (D, "decoupled_weight_decay", "moved / (1 + rate)", "moved * (1 - rate)",
+         "tests/test_decay.py"),
+        (D, "decoupled_weight_decay", "jnp.sign(away) <= 0", "jnp.sign(away) >= 0",
+         "tests/test_decay_dynamics.py -k cautious"),
+        (D, "decoupled_weight_decay", "rate / peak if", "rate if",
+         "tests/test_decay.py tests/test_decay_dynamics.py"),
+        ("transforms/constrained", "constrained_decay", "2 * multipliers", "multipliers",
+         "tests/test_decay.py tests/test_decay_dynamics.py"),
+        ("transforms/low_precision", "_split", "target - landed", "landed - target",
+         "tests/test_low_precision.py"),
+        ("conversions", "from_sklearn", "(1 - l1_ratio) / 2", "(1 - l1_ratio)",
+         "tests/test_conversions.py"),
+        # Choosing the strength.
+        (Q, "one_standard_error", "+ found.standard_error", "- found.standard_error",
+         "tests/test_selection.py"),
+        (Q, "one_standard_error", "argmax", "argmin", "tests/test_selection.py"),
+        (Q, "information_criterion", "deviance + 2 * df", "deviance + df",
+         "tests/test_selection.py"),
+        ("strength/cross_validation", "CrossValidation.standard_error", "ddof=1", "ddof=0",
+         "tests/test_selection.py tests/test_cross_validation.py"),
+        ("strength/priors", "gaussian_scale", "ratio / 2", "ratio",
+         "tests/test_priors.py"),
         # Trees.
         ("penalties/_blocks", "Block.prox", "step / first", "step * first", "L1"),
         ("penalties/_base", "Penalty.strength_max", "jnp.max", "jnp.min",
