@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxreg._text import table
 from jaxreg._tree import Params, walk
 from jaxreg.masks import MaskLike, as_mask, chosen, chosen_arrays, weights
 from jaxreg.penalties import Penalty
@@ -177,18 +178,7 @@ class Description:
         ]
         share = 100 * self.regularized / max(1, self.total)
         foot = ("total", "", "", f"{self.total:,}", f"{self.regularized:,} ({share:.1f} %)")
-        widths = [max(map(len, column)) for column in zip(head, *cells, foot, strict=True)]
-        rule = tuple("-" * width for width in widths)
-        table = [head, rule, *cells, rule, foot]
-        return "\n".join(_aligned(row, widths) for row in table)
-
-
-def _aligned(row: tuple[str, ...], widths: list[int]) -> str:
-    path, shape, dtype, size, regularized = widths
-    return (
-        f"{row[0]:<{path}}  {row[1]:<{shape}}  {row[2]:<{dtype}}  {row[3]:>{size}}  "
-        f"{row[4]:<{regularized}}"
-    ).rstrip()
+        return table(head, cells, foot, numbers=["parameters"])
 
 
 def describe(what: Penalty | MaskLike, params: Params) -> Description:

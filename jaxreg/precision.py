@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._numbers import check_number, check_numbers
+from jaxreg._text import table
 from jaxreg._tree import Params, values_at, walk
 from jaxreg.masks import MaskLike, as_mask, chosen, weights
 
@@ -53,14 +54,7 @@ class Resolution:
             (x.path, x.dtype, f"{x.decay:.1e}", f"{x.resolution:.1e}", said[x.effect])
             for x in self.leaves
         ]
-        widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
-        rows = [head, tuple("-" * width for width in widths), *cells]
-        return "\n".join(
-            "  ".join(
-                f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)
-            ).rstrip()
-            for row in rows
-        )
+        return table(head, cells)
 
 
 def decay_resolution(

@@ -1,5 +1,9 @@
-"""One Hypothesis profile for all tests."""
+"""One Hypothesis profile for all tests, and programs that are compiled once for all."""
 
+import os
+import pathlib
+
+import jax
 from hypothesis import Phase, settings
 
 # Compilation makes timings erratic; a fixed seed makes failures repeat.
@@ -12,3 +16,14 @@ settings.register_profile(
     report_multiple_bugs=False,
 )
 settings.load_profile("jaxreg")
+
+# Compiling takes most of the time. What one worker, script or run has compiled, the
+# others read from here.
+CACHE = {
+    "jax_compilation_cache_dir": str(pathlib.Path.cwd() / ".pytest_cache" / "jax"),
+    "jax_persistent_cache_min_compile_time_secs": 0.0,
+    "jax_persistent_cache_min_entry_size_bytes": 0,
+}
+for name, value in CACHE.items():
+    value = os.environ.setdefault(name.upper(), str(value))
+    jax.config.update(name, type(CACHE[name])(value))

@@ -200,8 +200,7 @@ FAULTS = [
         (Z, "Orthogonal.array_value", "<=", ">", "tests/test_spectral.py"),
         # Chains.
         (H, "taut_string", "rise=radius", "rise=2 * radius", "TotalVariation"),
-        (H, "isotonic_regression", "(never, free) if increasing", "(free, never) if increasing",
-         "SLOPE"),
+        (H, "isotonic_regression", "(never, free) if", "(free, never) if", "SLOPE"),
         (H, "smooth_chain", "coupling / (total + coupling)", "coupling / (1 + coupling)",
          "Smoothness"),
         (H, "_chains", "1.0 if metric is None else metric", "1.0", "TotalVariation"),

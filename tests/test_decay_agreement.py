@@ -2,7 +2,6 @@
 
 import functools
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,14 +9,18 @@ import optax
 import pytest
 
 import jaxreg
+from tests.decays import (
+    DECAY,
+    DECAY_SCHEDULE,
+    RATE,
+    RATE_SCHEDULE,
+    close,
+    loss,
+    network,
+    same,
+    train,
+)
 
-STEPS = 20
-RATE, DECAY = 0.03, 0.2
-RATE_SCHEDULE = optax.cosine_decay_schedule(RATE, 2 * STEPS)
-DECAY_SCHEDULE = optax.linear_schedule(DECAY, 0.0, 2 * STEPS)
-
-same = chex.assert_trees_all_equal
-close = functools.partial(chex.assert_trees_all_close, rtol=1e-5, atol=1e-6)
 constant_or_scheduled = pytest.mark.parametrize(
     ("rate", "decay"),
     [(RATE, DECAY), (RATE_SCHEDULE, DECAY_SCHEDULE)],
@@ -27,32 +30,7 @@ constant_or_scheduled = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module")
 def params():
-    keys = jax.random.split(jax.random.key(0), 2)
-    return {
-        "first": {"kernel": jax.random.normal(keys[0], (3, 4)), "bias": jnp.ones(4)},
-        "second": {"kernel": jax.random.normal(keys[1], (4, 2)), "bias": -jnp.ones(2)},
-    }
-
-
-def loss(params):
-    x = jnp.linspace(-1.0, 2.0, 15).reshape(5, 3)
-    first, second = params["first"], params["second"]
-    hidden = jnp.tanh(x @ first["kernel"] + first["bias"])
-    return jnp.mean((hidden @ second["kernel"] + second["bias"] - 1.0) ** 2)
-
-
-def train(tx, params, steps=STEPS):
-    """The parameters after some jitted steps."""
-
-    @jax.jit
-    def step(params, state):
-        updates, state = tx.update(jax.grad(loss)(params), state, params)
-        return optax.apply_updates(params, updates), state
-
-    state = tx.init(params)
-    for _ in range(steps):
-        params, state = step(params, state)
-    return params
+    return network()
 
 
 # Optax.
@@ -107,8 +85,8 @@ def test_with_decay_is_theirs_to_a_rounding(params, rate, decay, mask, name):
     theirs = decayed(rate, weight_decay=decay, mask=mask.of)
     jax.tree.map(
         functools.partial(np.testing.assert_array_max_ulp, maxulp=1),
-        train(ours, params, 1),
-        train(theirs, params, 1),
+        train(ours, params, steps=1),
+        train(theirs, params, steps=1),
     )
     # Two units in the last place of numbers around one.
     close(train(ours, params), train(theirs, params), rtol=2.0**-22, atol=2.0**-22)

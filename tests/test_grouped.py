@@ -331,6 +331,13 @@ def test_concave_penalties_take_a_metric_per_group(cls):
     close(of(cls).prox(x[0], 0.4, np.full(3, 2.0)), of(cls).prox(x[0], 0.2))
 
 
+def test_exclusive_lasso_takes_steps_of_any_length():
+    x = jnp.array([[4.0, 0.0], [-1.0, 3.0]])
+    for step in 10.0 ** np.arange(0, 31, 2):
+        moved = ExclusiveLasso(0.5).prox(x, step)
+        assert np.all(np.abs(moved) <= 4 / step + 1e-6), step
+
+
 # Axes, shapes and strengths.
 
 

@@ -133,7 +133,8 @@ class Penalty(Record, abc.ABC):
 
         Args:
             params: The point x, a pytree of parameters.
-            step: A non-negative scalar. 0 gives `params` back.
+            step: A non-negative scalar. 0 gives `params` back, or what a constraint allows
+                that is nearest.
             metric: The weights dᵢ > 0: a scalar, or a pytree with an array for every
                 chosen leaf; `None` for ones.
 

@@ -330,9 +330,10 @@ class ExclusiveLasso(Grouped):
             )
             kept = jax.tree.map(lambda x, up: jnp.where(up, x, 0.0), sizes, is_above)
             rates = jax.tree.map(lambda d, up: jnp.where(up, 1 / d, 0.0), metric, is_above)
-            slope = own + shared * groups.total(rates)
+            rate = groups.total(rates)
+            slope = own + shared * rate
             root = shared * groups.total(kept) / jnp.where(slope == 0, 1.0, slope)
-            return jnp.where(slope == 0, threshold, root)
+            return jnp.where(rate == 0, threshold, root)
 
         high = groups.largest(jax.tree.map(jnp.multiply, metric, sizes))
         root = concave_root(newton, jnp.zeros_like(high), high)
