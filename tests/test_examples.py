@@ -15,8 +15,21 @@ ROOT = pathlib.Path(__file__).parent.parent
 SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
 SMALL = {"--steps": "40", "--seeds": "2"}
 
+# Scripts that tests look into, with a budget for which what they claim is true. Tests of
+# one script share one run of it.
+BUDGETS = {
+    "digits": ["--steps", "2000", "--seeds", "3"],
+    "weight_decay": ["--steps", "500", "--seeds", "1"],
+    "why_prox_adam": [],
+}
+of_digits, of_lassos, of_decays = map(pytest.mark.xdist_group, ("a", "b", "c"))
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+
+@pytest.mark.parametrize(
+    "script",
+    [script for script in SCRIPTS if script.stem not in BUDGETS],
+    ids=lambda script: script.stem,
+)
 def test_runs_from_the_command_line(script, tmp_path):
     taken = [option for option in SMALL if f'"{option}"' in script.read_text()]
     options = [word for option in taken for word in (option, SMALL[option])]
@@ -38,34 +51,38 @@ def test_runs_from_the_command_line(script, tmp_path):
     assert "Warning" not in done.stderr, done.stderr
     rows = [line for line in done.stdout.splitlines() if len(_numbers(line)) >= 2]
     assert len(rows) >= 3, done.stdout
-    figures = list(tmp_path.glob("*.png"))
+    check_figures(tmp_path)
+
+
+def check_figures(folder):
+    figures = list(folder.glob("*.png"))
     assert figures
     assert all(figure.stat().st_size > 5_000 for figure in figures), figures
 
 
+def rows_of(name, folder):
+    """What the script returns; it has drawn its figures."""
+    rows = _module(name).main([*BUDGETS[name], "--output", str(folder)])
+    check_figures(folder)
+    return rows
+
+
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
-    options = ["--steps", "2000", "--seeds", "3"]
-    return _module("digits").main(
-        [*options, "--output", str(tmp_path_factory.mktemp("digits"))]
-    )
+    return rows_of("digits", tmp_path_factory.mktemp("digits"))
 
 
 @pytest.fixture(scope="module")
 def lassos(tmp_path_factory):
-    return _module("why_prox_adam").main(
-        ["--output", str(tmp_path_factory.mktemp("lassos"))]
-    )
+    return rows_of("why_prox_adam", tmp_path_factory.mktemp("lassos"))
 
 
 @pytest.fixture(scope="module")
 def decays(tmp_path_factory):
-    options = ["--steps", "500", "--seeds", "1"]
-    return _module("weight_decay").main(
-        [*options, "--output", str(tmp_path_factory.mktemp("wd"))]
-    )
+    return rows_of("weight_decay", tmp_path_factory.mktemp("decays"))
 
 
+@of_digits
 def test_only_a_prox_makes_exact_zeros(digits):
     zeros = {name: row["zeros %"] for name, row in digits.items()}
     assert zeros["no regularization"] == 0
@@ -77,6 +94,7 @@ def test_only_a_prox_makes_exact_zeros(digits):
         assert digits[name]["unused px"] > 4, name
 
 
+@of_digits
 def test_no_regularizer_costs_accuracy(digits):
     plain = digits["no regularization"]["test acc"]
     assert plain > 0.95
@@ -84,6 +102,7 @@ def test_no_regularizer_costs_accuracy(digits):
         assert abs(row["test acc"] - plain) < 0.02, name
 
 
+@of_digits
 def test_prox_adam_solves_the_problem_of_l1_in_the_loss(digits):
     prox, loss = digits["L1, prox_adam"], digits["L1 in the loss"]
     assert prox["objective"] < 1.1 * loss["objective"]
@@ -91,12 +110,14 @@ def test_prox_adam_solves_the_problem_of_l1_in_the_loss(digits):
     assert digits["L1, naive prox"]["objective"] > 2 * loss["objective"]
 
 
+@of_digits
 def test_every_kind_of_decay_shrinks_the_weights(digits):
     plain = digits["no regularization"]["mean|w|"]
     for name in ("L2 decay", "decoupled decay", "L1 in the loss", "L1, prox_adam"):
         assert digits[name]["mean|w|"] < 0.8 * plain, name
 
 
+@of_lassos
 def test_only_the_right_metric_reaches_the_lasso(lassos):
     zeros = lassos["scikit-learn Lasso"]["zeros"]
     assert zeros > 0
@@ -111,6 +132,7 @@ def test_only_the_right_metric_reaches_the_lasso(lassos):
         assert lassos[name]["zeros"] < zeros, name
 
 
+@of_decays
 def test_decays_shrink_as_they_say(decays):
     norms = {name: row["|w| at end"] for name, row in decays.items()}
     taken = {name: row["decay"] for name, row in decays.items()}
@@ -121,6 +143,7 @@ def test_decays_shrink_as_they_say(decays):
     assert norms["constrained"] == pytest.approx(norms["no decay"], rel=0.02)
 
 
+@of_decays
 def test_bf16_loses_a_decay_and_compensated_gets_it_back(decays):
     norms = {name: row["|w| at end"] for name, row in decays.items()}
     assert norms["AdamW in bf16"] > 1.2 * norms["AdamW"]

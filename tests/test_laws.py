@@ -11,8 +11,8 @@ from hypothesis import assume, given, strategies as st
 
 import jaxreg
 from jaxreg import L1, L2, Entrywise, Penalty, static
-from jaxreg.penalties._fields import strength_fields
-from tests.strategies import PENALTIES, arrays, cases, penalties, shapes
+from jaxreg.penalties._fields import strength_fields, traced_fields
+from tests.strategies import PENALTIES, SHAPE, arrays, cases, penalties
 
 LAWS = []
 
@@ -78,6 +78,12 @@ def sample(cls, first=0.3):
     """An instance with the strengths 0.3, 0.4, ..."""
     names = strength_fields(cls)
     return cls(**{name: first + 0.1 * i for i, name in enumerate(names)})
+
+
+def bent(penalty):
+    """The same with other constants."""
+    constants = set(traced_fields(penalty)) - set(strength_fields(penalty))
+    return penalty.replace(**{name: 1.3 * getattr(penalty, name) for name in constants})
 
 
 def with_strengths(penalty, strength):
@@ -152,9 +158,18 @@ def reached_and_least(penalty, x, step):
 def test_prox_beats_a_dense_grid_in_every_regime(cls):
     x, step = np.meshgrid(np.linspace(-4.0, 4.0, 80), np.geomspace(1e-3, 50.0, 40))
     with jax.enable_x64(True):
-        for strength in (0.3, 1.0):
-            reached, least = reached_and_least(sample(cls, strength), x, step)
+        for penalty in (sample(cls), bent(sample(cls, 1.0))):
+            reached, least = reached_and_least(penalty, x, step)
             assert np.all(reached <= least + 1e-12)
+
+
+@law(entrywise, finite)
+def test_slope_at_zero_is_that_of_the_value(cls):
+    with jax.enable_x64(True):
+        penalty = bent(sample(cls))
+        found = value(penalty, np.float64(1e-200)) / 1e-200
+        slope = penalty.slope_at_zero()
+    assert found > 1e20 if np.isinf(slope) else abs(found - slope) < 1e-9
 
 
 @law(convex)
@@ -209,19 +224,21 @@ def test_infinite_strength_removes_everything_if_a_finite_one_does(cls):
         assert infinite(X) == np.inf
 
 
+@jax.jit
+@jax.grad
+def gradient_of_the_envelope(x, penalty, step):
+    z = penalty.prox(x, step)
+    return penalty(z) + jnp.sum(jnp.square(z - x)) / (2 * step)
+
+
 @law(convex)
-@pytest.mark.parametrize("step", [0.1, 1.0, 10.0])
-def test_the_gradient_of_the_envelope_is_the_way_to_the_prox(cls, step):
+def test_the_gradient_of_the_envelope_is_the_way_to_the_prox(cls):
     penalty = sample(cls)
-
-    def envelope(x):
-        z = penalty.prox(x, step)
-        return penalty(z) + jnp.sum(jnp.square(z - x)) / (2 * step)
-
     with jax.enable_x64(True):
         x = X + np.float64(Z) * np.pi / 100  # away from kinks
-        way = (x - penalty.prox(x, step)) / step
-        assert_close(jax.jit(jax.grad(envelope))(x), way, 1e-8)
+        for step in (0.1, 1.0, 10.0):
+            way = (x - prox(penalty, x, step)) / step
+            assert_close(gradient_of_the_envelope(x, penalty, step), way, 1e-8)
 
 
 @law()
@@ -340,7 +357,7 @@ def test_gradient_is_finite_and_zero_at_zero(cls, data):
 @given(data=st.data())
 def test_gradient_in_the_strengths_is_that_of_the_value(cls, data):
     penalty = data.draw(penalties(cls, st.floats(0.5, 4.0, width=32)))
-    x = data.draw(arrays(shapes(cls)[-1]))
+    x = data.draw(arrays(SHAPE))
     with jax.enable_x64(True):
         x = np.float64(x)
         slopes = strength_gradient(penalty, x)
@@ -359,9 +376,10 @@ def test_gradient_in_the_strengths_is_that_of_the_value(cls, data):
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
 def test_dtypes_are_kept(cls, dtype):
     penalty, x = jax.tree.map(jnp.float32, sample(cls)), jnp.asarray(X, dtype)
-    assert penalty(x).dtype == jnp.float32
-    assert penalty.prox(x, jnp.float32(0.5), jnp.float32(2.0)).dtype == dtype
-    assert jax.grad(penalty)(x).dtype == dtype
+    step, metric = jnp.float32(0.5), jnp.float32(2.0)
+    assert jax.eval_shape(penalty, x).dtype == jnp.float32
+    assert jax.eval_shape(cls.prox, penalty, x, step, metric).dtype == dtype
+    assert jax.eval_shape(jax.grad(penalty), x).dtype == dtype
 
 
 @law()
@@ -369,10 +387,11 @@ def test_float64_is_kept(cls):
     with jax.enable_x64(True):
         x = jnp.asarray(X, jnp.float64)
         for penalty in (sample(cls), jax.tree.map(jnp.float32, sample(cls))):
-            assert penalty(x).dtype == jnp.float64
-            assert penalty.prox(x, jnp.float32(0.5)).dtype == jnp.float64
-            assert jax.grad(penalty)(x).dtype == jnp.float64
-            assert penalty.prox(X).dtype == penalty(X).dtype == jnp.float32
+            assert jax.eval_shape(penalty, x).dtype == jnp.float64
+            moved = jax.eval_shape(penalty.prox, x, jnp.float32(0.5))
+            assert moved.dtype == jax.eval_shape(jax.grad(penalty), x).dtype == jnp.float64
+            assert jax.eval_shape(penalty.prox, X).dtype == jnp.float32
+            assert jax.eval_shape(penalty, X).dtype == jnp.float32
 
 
 @law()

@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.xdist_group("migration")
 PAGE = (pathlib.Path(__file__).parent.parent / "docs" / "migration.md").read_text()
 SECTIONS = re.split(r"^## ", PAGE, flags=re.MULTILINE)
 

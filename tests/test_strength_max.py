@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 import jaxreg as jr
 from jaxreg.penalties._fields import strength_fields
 from jaxreg.strength.critical import _held
-from tests.strategies import PENALTIES, shapes
+from tests.strategies import PENALTIES, SHAPE
 
 
 def scaled(load):
@@ -180,7 +180,7 @@ WITH_STRENGTHS = [cls for cls in PENALTIES if strength_fields(cls) and cls.has_p
 
 @pytest.mark.parametrize("cls", WITH_STRENGTHS, ids=lambda cls: cls.__name__)
 def test_every_penalty_is_seen_to_act_on_all_that_it_penalises(cls):
-    w = jnp.ones(shapes(cls)[-1])
+    w = jnp.ones(SHAPE)
     held = _held(cls(mask=jr.everything), lambda values: values[0], {0: w})
     assert np.all(held[0])
 
