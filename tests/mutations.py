@@ -208,7 +208,7 @@ FAULTS = [
         (S, "Smoothness.joint_prox", "2 * times", "times", "Smoothness"),
         (S, "FusedLasso.joint_prox", "threshold / metric", "threshold", "FusedLasso"),
         (S, "FusedLasso.joint_prox", "x + shift", "x - shift", "FusedLasso"),
-        (S, "SLOPE.ranked", "(2 * x.size)", "x.size", "tests/test_structured.py -k SLOPE"),
+        (S, "SLOPE.ranked", "(2 * x.size)", "x.size", "tests/test_structured.py -k rules"),
         (S, "_fused_scale", "place > 0", "place >= 0", "TotalVariation"),
         # Decay.
         (D, "add_l2_decay", "gradient + pull", "gradient - pull", "tests/test_decay.py"),
