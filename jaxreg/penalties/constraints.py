@@ -220,6 +220,9 @@ class MaxNorm(L2Ball):
     `MaxNorm` also multiplies short units, by ‖w‖/(ε + ‖w‖), and by default takes the norms
     of a convolution along the height of the kernel alone.
 
+    A projection does not depend on the step, so that it may follow any optimizer:
+    `optax.chain(optax.adamw(1e-3), proximal(MaxNorm(3.0), 1e-3))`.
+
     Args:
         radius: Non-negative number, array or pytree prefix, one number for each group.
         axis: The axis, or axes, that number the groups; see `GroupLasso`.
