@@ -79,7 +79,9 @@ def sweep(
     **Devices.** On a mesh, each device trains its part of every chunk, by itself: all its
     axes are used, `data` is copied to every device, and numbers that do not divide are
     padded. Under `jax.distributed` call it on all processes, with a mesh of the devices of
-    all; each gets all results.
+    all; each gets all results. On a CPU, make every core a device,
+    `XLA_FLAGS=--xla_force_host_platform_device_count=8` before JAX starts: a batch in one
+    device keeps only part of them busy.
 
     **Interruptions.** With a `directory`, each finished chunk is saved there, and the same
     call continues where a killed one stopped, with at most one chunk run again. A sweep
