@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 
 import jaxreg as jr
 
-PENALTY = jr.GroupLasso(1e-3, axis=-1, mask=jr.named("conv.*/kernel$"))
+PENALTY = jr.GroupLasso(1.5e-3, axis=-1, mask=jr.named("conv.*/kernel$"))
 BATCH = 128
 
 
@@ -53,7 +53,7 @@ def train_step(
 def main(argv: Sequence[str] | None = None) -> dict[str, tuple[int, int]]:
     """Train, print the table; return the channels in use, and all, for each layer."""
     parser = argparse.ArgumentParser(description="A group lasso in nnx.Optimizer.")
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=1000)
     steps = parser.parse_args(argv).steps
 
     images, digits = map(jnp.asarray, load_digits(return_X_y=True))

@@ -6,6 +6,8 @@ prints what that shows; one that defines `theirs` and `ours` makes them equal.
 
 import contextlib
 import functools
+import importlib.util
+import inspect
 import io
 import os
 import pathlib
@@ -15,6 +17,8 @@ import warnings
 import matplotlib
 import numpy as np
 import pytest
+
+import jaxreg
 
 DOCS = pathlib.Path(__file__).parent.parent / "docs"
 PAGES = {path.stem: path.read_text() for path in sorted(DOCS.glob("*.md"))}
@@ -73,6 +77,22 @@ def test_example_gives_what_the_page_says(page, place):
     if theirs is not None:
         assert np.any(np.asarray(ours) != 0)
         np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5)
+
+
+def test_every_public_name_has_an_entry_on_the_site():
+    spec = importlib.util.spec_from_file_location("build_site", DOCS / "build_site.py")
+    assert spec is not None
+    assert spec.loader is not None
+    site = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(site)
+    pages = site.pages()
+    names = {name for name in vars(jaxreg) if name[0] != "_"}
+    names |= {
+        f"plot.{name}" for name in vars(jaxreg.plot) if callable(vars(jaxreg.plot)[name])
+    }
+    for name in names:
+        if not inspect.ismodule(site.find(name)):
+            assert f"### {name} {{ #{name} }}" in pages[site.PAGE_OF[name]], name
 
 
 def test_every_library_of_the_migration_page_has_an_example():
