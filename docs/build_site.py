@@ -130,7 +130,7 @@ def example_page(script: pathlib.Path) -> str:
         for figure in sorted((ROOT / FIGURES).glob("*.png"))
         if f'"{figure.stem}' in code or figure.name in code
     )
-    title = script.stem.replace("_", " ").capitalize()
+    title = script.stem.replace("recipe_", "recipe: ").replace("_", " ").capitalize()
     run = f"```sh\npython examples/{script.name}\n```"
     return "\n\n".join(
         [f"# {title}", text, run, figures, f"```python\n{code.strip()}\n```"]
