@@ -194,7 +194,16 @@ def main() -> None:
     for title, paths in nav.items():
         settings += f"  - {title}:\n" + "".join(f"      - {path}\n" for path in paths)
     (BUILD / "site.yml").write_text(settings)
-    command = ["zensical", "build", "--strict", "--clean", "-f", "site.yml"]
+    command = [
+        sys.executable,
+        "-m",
+        "zensical",
+        "build",
+        "--strict",
+        "--clean",
+        "-f",
+        "site.yml",
+    ]
     sys.exit(subprocess.run(command, cwd=BUILD, check=False).returncode)
 
 
