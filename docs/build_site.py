@@ -33,7 +33,10 @@ def public(owner: Any) -> dict[str, Any]:
         name: value
         for name, value in vars(owner).items()
         if not name.startswith("_")
-        and (getattr(value, "__module__", "").startswith("jaxreg."))
+        and (
+            isinstance(value, property)
+            or getattr(value, "__module__", "").startswith("jaxreg.")
+        )
         and (isinstance(owner, ModuleType) or value.__doc__)
     }
 
