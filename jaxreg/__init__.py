@@ -22,7 +22,7 @@ from jaxreg.masks import (
     named as named,
     weights as weights,
 )
-from jaxreg.monitor import (
+from jaxreg.monitoring import (
     describe as describe,
     sparsity as sparsity,
     weight_stats as weight_stats,
