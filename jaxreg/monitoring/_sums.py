@@ -8,6 +8,15 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxreg._numbers import raise_precision
+from jaxreg._tree import Leaf
+
+# What numbers the units and the input features of a kernel.
+_AXES = {"units": -1, "features": -2}
+
+
+def has_statistic(statistic: str, leaf: Leaf) -> bool:
+    """Whether a parameter has a statistic: vectors have no units and no features."""
+    return leaf.value.ndim >= 2 or statistic.removeprefix("zero_") not in _AXES
 
 
 class Sums(NamedTuple):
@@ -36,8 +45,8 @@ class Sums(NamedTuple):
         }
         largest = {"absolute": _largest(magnitudes)}
         if x.ndim >= 2:
-            for name, axis in (("units", x.ndim - 1), ("features", x.ndim - 2)):
-                others = tuple(i for i in range(x.ndim) if i != axis)
+            for name, axis in _AXES.items():
+                others = tuple(i for i in range(x.ndim) if i != x.ndim + axis)
                 added[name] = x.shape[axis]
                 added[f"zero_{name}"] = _count(jnp.all(is_zero, axis=others))
         if update is not None:
@@ -69,7 +78,7 @@ class Sums(NamedTuple):
             "norm": norm,
             "zero_fraction": added["zeros"] / size,
         }
-        for name in ("units", "features"):
+        for name in _AXES:
             if name in added:
                 made[f"zero_{name}"] = added[f"zero_{name}"] / max(1, added[name])
         if "updates" in added:
