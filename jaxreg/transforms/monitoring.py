@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxreg._numbers import is_concrete
 from jaxreg._tree import Params
 from jaxreg.masks import MaskLike, as_mask, weights
 from jaxreg.monitoring.record import MonitorState
@@ -119,7 +120,10 @@ def monitor(
             )
 
         due = state.count % every == 0
-        record = jax.lax.cond(due, now, lambda: before)
+        if is_concrete(due):
+            record = now() if due else before
+        else:
+            record = jax.lax.cond(due, now, lambda: before)
         count = optax.safe_increment(state.count)
         return moved, MonitorState(count, *record, inner_state)
 
