@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax import Array
 
 from jaxreg._numbers import is_concrete
 from jaxreg._tree import Params
@@ -110,10 +111,12 @@ def monitor(
                 "monitor(..., loss=True) needs the mean loss: call "
                 "`update(updates, state, params, value=loss)`."
             )
-        moved, inner_state = inner.update(updates, state.inner, params, **extra_args)
         before = state.step, state.total, state.leaves
 
         def now() -> Any:
+            # Made again here: to keep all updates for a step that is due would cost every
+            # step a copy of them.
+            moved, _ = inner.update(updates, state.inner, params, **extra_args)
             fresh = taken(params, updates, moved, extra_args.get("value"))
             return jax.tree.map(
                 lambda new, old: new.astype(old.dtype), (state.count, *fresh), before
@@ -124,7 +127,24 @@ def monitor(
             record = now() if due else before
         else:
             record = jax.lax.cond(due, now, lambda: before)
+            updates = _after(record[0], updates)
+        moved, inner_state = inner.update(updates, state.inner, params, **extra_args)
         count = optax.safe_increment(state.count)
         return moved, MonitorState(count, *record, inner_state)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _after(step: Array, updates: Params) -> Params:
+    """The updates as they are, in a way that XLA must know the step to have them.
+
+    What overwrites parameters and moments in place then waits for the statistics, which
+    read them; otherwise XLA makes a copy of them in every step. It does not know that
+    steps are never less than −1.
+    """
+
+    def same(update: Any) -> Any:
+        is_array = isinstance(update, Array) and jnp.issubdtype(update.dtype, jnp.inexact)
+        return jnp.where(step < -1, jnp.zeros_like(update), update) if is_array else update
+
+    return jax.tree.map(same, updates)
