@@ -53,13 +53,13 @@ def residuals(
         if gradient is not None
     }
     stepped = rebuilt(tree, params, arrays)
-    reached = iter(jax.tree.leaves(penalty.unchecked_prox(stepped, 1.0, None)))
-    found: list[Any] = []
-    for place, leaf in enumerate(tree):
-        z = None if leaf.is_hole else next(reached)
-        is_known = place in arrays
-        found.append(raise_precision(leaf.value) - z if is_known else None)
-    return found
+    reached = jax.tree.leaves(penalty.unchecked_prox(stepped, 1.0, None))
+    present = (place for place, leaf in enumerate(tree) if not leaf.is_hole)
+    landed = dict(zip(present, reached, strict=True))
+    return [
+        raise_precision(leaf.value) - landed[place] if place in arrays else None
+        for place, leaf in enumerate(tree)
+    ]
 
 
 def strength_ratio(

@@ -182,14 +182,16 @@ def measure(
             ratio = strength_ratio(given.penalty, tree, params, gradients)
             apart["strength_ratio"] = ratio
     beside = updates, gradients, gaps
-    sums = {
-        place: Sums.of(tree[place].value, *(column and column[place] for column in beside))
-        for place, pick in enumerate(every if each else counted)
-        if pick
-    }
+
+    def sums_at(place: int) -> Sums:
+        own = [None if column is None else column[place] for column in beside]
+        return Sums.of(tree[place].value, *own)
+
+    shown = every if each else counted
+    sums = {place: sums_at(place) for place, pick in enumerate(shown) if pick}
     empty = jnp.zeros((0, 0))
     none = Sums.of(empty, *(None if column is None else empty for column in beside))
-    total = Sums.merged([none, *(part for i, part in sums.items() if counted[i])])
+    total = Sums.merged([none, *(part for place, part in sums.items() if counted[place])])
     columns: dict[str, dict[Names, Array]] = {name: {} for name in none.statistics()}
     for place, part in sums.items():
         for statistic, value in part.statistics().items():

@@ -130,7 +130,8 @@ def monitor(
             updates = _after(record[0], updates)
         moved, inner_state = inner.update(updates, state.inner, params, **extra_args)
         count = optax.safe_increment(state.count)
-        return moved, MonitorState(count, *record, inner_state)
+        step, total, leaves = record
+        return moved, MonitorState(count, step, total, leaves, inner_state)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
