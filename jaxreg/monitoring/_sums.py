@@ -8,15 +8,18 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxreg._numbers import raise_precision
-from jaxreg._tree import Leaf
 
 # What numbers the units and the input features of a kernel.
 _AXES = {"units": -1, "features": -2}
 
+OF_EACH = (
+    *("mean_abs", "max_abs", "norm", "zero_fraction"),
+    *("update_ratio", "gradient_norm", "kkt_residual"),
+)
+"""Statistics of every leaf; the last three need more than the parameters."""
 
-def has_statistic(statistic: str, leaf: Leaf) -> bool:
-    """Whether a parameter has a statistic: vectors have no units and no features."""
-    return leaf.value.ndim >= 2 or statistic.removeprefix("zero_") not in _AXES
+OF_MATRICES = tuple(f"zero_{name}" for name in _AXES)
+"""Statistics of leaves with two axes or more."""
 
 
 class Sums(NamedTuple):
@@ -78,9 +81,6 @@ class Sums(NamedTuple):
             "norm": norm,
             "zero_fraction": added["zeros"] / size,
         }
-        for name in _AXES:
-            if name in added:
-                made[f"zero_{name}"] = added[f"zero_{name}"] / max(1, added[name])
         if "updates" in added:
             steps = jnp.sqrt(added["updates"])
             made["update_ratio"] = jnp.where(steps == 0, 0.0, steps / norm)
@@ -88,6 +88,9 @@ class Sums(NamedTuple):
             made["gradient_norm"] = jnp.sqrt(added["gradients"])
         if "residual" in largest:
             made["kkt_residual"] = largest["residual"]
+        for name in _AXES:
+            if name in added:
+                made[f"zero_{name}"] = added[f"zero_{name}"] / max(1, added[name])
         return made
 
 

@@ -1,15 +1,35 @@
 """Statistics in the state of an optimizer, and out of it again."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax import Array
 
 from jaxreg._tree import Leaf, Names, Params, listing, walk
 from jaxreg.masks import MaskLike, as_mask, chosen, weights
-from jaxreg.monitoring._sums import has_statistic
-from jaxreg.monitoring.statistics import Measured, is_measurable
+from jaxreg.monitoring._sums import OF_EACH, OF_MATRICES
+from jaxreg.monitoring.statistics import Measured, is_matrix, is_measurable
+
+
+class Record(NamedTuple):
+    """Statistics in a few arrays: a model may have thousands of leaves.
+
+    Attributes:
+        each: A row for each of `OF_EACH`, the last maybe left out, with a number for each
+            parameter.
+        matrices: A row for each of `OF_MATRICES`, with a number for each parameter that
+            has two axes or more.
+        total: A number for each row of both, of all leaves of the mask together.
+        costs: What the loss and the penalty amount to, by name.
+    """
+
+    each: Any
+    matrices: Any
+    total: Any
+    costs: dict[str, Any]
 
 
 class MonitorState(NamedTuple):
@@ -19,18 +39,30 @@ class MonitorState(NamedTuple):
         count: Number of updates made.
         step: The update at which the statistics were taken, counted from 0; −1 if there
             are none yet.
-        total: Statistics of all leaves together, by name.
-        leaves: Statistics by name, each an array with a number for each leaf that has it,
-            in the order of the parameters. (One array for all leaves keeps the state
-            small: a model may have thousands of them.)
+        record: The statistics.
         inner: State of the optimizer.
     """
 
     count: Any  # pyright: ignore[reportIncompatibleMethodOverride]
     step: Any
-    total: dict[str, Any]
-    leaves: dict[str, Any]
+    record: Record
     inner: optax.OptState
+
+
+def packed(measured: Measured) -> Record:
+    """Statistics as they are kept; `leaves` must be of every parameter."""
+
+    def rows(statistics: Sequence[str]) -> Array:
+        made = [list(measured.leaves[name].values()) for name in statistics]
+        return jnp.stack([jnp.stack(row) if row else jnp.zeros(0) for row in made])
+
+    of_each = [name for name in OF_EACH if name in measured.leaves]
+    return Record(
+        each=rows(of_each),
+        matrices=rows(OF_MATRICES),
+        total=jnp.stack([measured.total[name] for name in (*of_each, *OF_MATRICES)]),
+        costs=dict(measured.costs),
+    )
 
 
 def latest_stats(state: Any, params: Params, mask: MaskLike = weights) -> dict[str, Array]:
@@ -74,17 +106,22 @@ def latest_stats(state: Any, params: Params, mask: MaskLike = weights) -> dict[s
         )
     tree = list(walk(params))
     picks = chosen(as_mask(mask), tree, params)
-    picked = {leaf.names for leaf, pick in zip(tree, picks, strict=True) if pick}
-    # Boxes around the arrays, as `nnx.Optimizer` has, come off.
-    step, total, leaves = (_unboxed(part) for part in found[0][1:4])
-    columns = {
-        statistic: _named(values, statistic, tree) for statistic, values in leaves.items()
+    state = found[0]
+    record = Record(*map(_unboxed, state.record))
+    of_each = OF_EACH[: record.each.shape[-2]]
+    every = {
+        **_named(record.each, of_each, [x for x in tree if is_measurable(x)]),
+        **_named(record.matrices, OF_MATRICES, [x for x in tree if is_matrix(x)]),
     }
-    chosen_columns = {
-        statistic: {name: x for name, x in column.items() if name in picked}
-        for statistic, column in columns.items()
+    names = {leaf.names for leaf, pick in zip(tree, picks, strict=True) if pick}
+    leaves = {
+        statistic: {name: value for name, value in column.items() if name in names}
+        for statistic, column in every.items()
     }
-    return {**Measured(chosen_columns, total).flat(), "step": step}
+    numbers = jnp.moveaxis(record.total, -1, 0)
+    total = dict(zip((*of_each, *OF_MATRICES), numbers, strict=True))
+    flat = Measured(leaves, total, record.costs).flat()
+    return {**flat, "step": _unboxed(state.step)}
 
 
 def _is_record(node: Any) -> bool:
@@ -99,15 +136,17 @@ def _unboxed(node: Any) -> Any:
     return array
 
 
-def _named(values: Array, statistic: str, tree: list[Leaf]) -> dict[Names, Array]:
-    """The numbers of a statistic by the names of their leaves."""
-    having = [
-        leaf for leaf in tree if is_measurable(leaf) and has_statistic(statistic, leaf)
-    ]
-    if values.shape[-1] != len(having):
+def _named(
+    rows: Array, statistics: Sequence[str], leaves: list[Leaf]
+) -> dict[str, dict[Names, Array]]:
+    """The numbers of statistics by the names of their leaves."""
+    if rows.shape[-1] != len(leaves):
         raise ValueError(
             "latest_stats needs the parameters that the monitored optimizer is for: it has "
-            f"seen {values.shape[-1]} arrays, but {len(having)} are given "
-            f"({listing(having)})."
+            f"statistics of {rows.shape[-1]} arrays, but {len(leaves)} are given "
+            f"({listing(leaves)})."
         )
-    return {leaf.names: values[..., place] for place, leaf in enumerate(having)}
+    return {
+        statistic: {leaf.names: rows[..., i, j] for j, leaf in enumerate(leaves)}
+        for i, statistic in enumerate(statistics)
+    }

@@ -133,11 +133,13 @@ class Measured(NamedTuple):
 
     Attributes:
         leaves: Scalars by statistic and by leaf.
-        total: Scalars by statistic.
+        total: Scalars by statistic, for those that leaves have too.
+        costs: Scalars by name: what the loss and the penalty amount to.
     """
 
     leaves: Mapping[str, Mapping[Names, Array]]
     total: Mapping[str, Array]
+    costs: Mapping[str, Array]
 
     def flat(self) -> dict[str, Array]:
         """All of them by `path/statistic`, leaf by leaf, the total last."""
@@ -150,7 +152,8 @@ class Measured(NamedTuple):
             for statistic, column in self.leaves.items()
             if leaf in column
         }
-        return each | {f"total/{name}": value for name, value in self.total.items()}
+        total = {**self.total, **self.costs}
+        return each | {f"total/{name}": value for name, value in total.items()}
 
 
 def measure(
@@ -172,7 +175,7 @@ def measure(
     every = [is_measurable(leaf) for leaf in tree]
     updates = _beside(tree, every, given.updates, "The updates")
     gradients = _beside(tree, every, given.gradients, "The gradients")
-    apart = _costs(params, given)
+    costs = _costs(params, given)
     gaps = None
     if given.penalty is not None and gradients is not None:
         if given.in_loss:
@@ -180,7 +183,7 @@ def measure(
         if has_prox(given.penalty, tree, params):
             gaps = residuals(given.penalty, tree, params, gradients)
             ratio = strength_ratio(given.penalty, tree, params, gradients)
-            apart["strength_ratio"] = ratio
+            costs["strength_ratio"] = ratio
     beside = updates, gradients, gaps
 
     def sums_at(place: int) -> Sums:
@@ -196,12 +199,17 @@ def measure(
     for place, part in sums.items():
         for statistic, value in part.statistics().items():
             columns[statistic][tree[place].names] = value
-    return Measured(columns, total.statistics() | apart)
+    return Measured(columns, total.statistics(), costs)
 
 
 def is_measurable(leaf: Leaf) -> bool:
     """Whether a leaf is a real parameter."""
     return leaf.is_parameter and jnp.issubdtype(leaf.value.dtype, jnp.floating)
+
+
+def is_matrix(leaf: Leaf) -> bool:
+    """Whether a leaf is a real parameter with units and features."""
+    return is_measurable(leaf) and len(leaf.value.shape) >= 2
 
 
 def _beside(

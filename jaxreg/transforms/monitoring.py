@@ -10,7 +10,7 @@ from jax import Array
 from jaxreg._numbers import is_concrete
 from jaxreg._tree import Params
 from jaxreg.masks import MaskLike, as_mask, weights
-from jaxreg.monitoring.record import MonitorState
+from jaxreg.monitoring.record import MonitorState, Record, packed
 from jaxreg.monitoring.statistics import Given, measure
 from jaxreg.penalties import Penalty
 from jaxreg.penalties._base import check_is_penalty
@@ -87,20 +87,15 @@ def monitor(
         raise ValueError("in_loss needs the penalty that is in the loss: penalty=...")
     inner = optax.with_extra_args_support(optimizer)
 
-    def taken(params: Params, gradients: Params, updates: Params, value: Any) -> Any:
+    def taken(params: Params, gradients: Params, updates: Params, value: Any) -> Record:
         given = Given(updates, gradients, penalty, value if loss else None, in_loss)
-        measured = measure(params, mask, given, each=True)
-        leaves = {
-            name: jnp.stack(list(column.values())) if column else jnp.zeros(0)
-            for name, column in measured.leaves.items()
-        }
-        return measured.total, leaves
+        return packed(measure(params, mask, given, each=True))
 
     def init(params: Params) -> MonitorState:
         shapes = jax.eval_shape(lambda: taken(params, params, params, 0.0))
-        total, leaves = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        record = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         count, step = jnp.zeros([], jnp.int32), jnp.full([], -1, jnp.int32)
-        return MonitorState(count, step, total, leaves, inner.init(params))
+        return MonitorState(count, step, record, inner.init(params))
 
     def update(
         updates: Params, state: Any, params: Params | None = None, **extra_args: Any
@@ -111,27 +106,26 @@ def monitor(
                 "monitor(..., loss=True) needs the mean loss: call "
                 "`update(updates, state, params, value=loss)`."
             )
-        before = state.step, state.total, state.leaves
+        before = state.step, state.record
 
-        def now() -> Any:
+        def now() -> tuple[Any, Record]:
             # Made again here: to keep all updates for a step that is due would cost every
             # step a copy of them.
             moved, _ = inner.update(updates, state.inner, params, **extra_args)
-            fresh = taken(params, updates, moved, extra_args.get("value"))
+            record = taken(params, updates, moved, extra_args.get("value"))
             return jax.tree.map(
-                lambda new, old: new.astype(old.dtype), (state.count, *fresh), before
+                lambda new, old: new.astype(old.dtype), (state.count, record), before
             )
 
         due = state.count % every == 0
         if is_concrete(due):
-            record = now() if due else before
+            step, record = now() if due else before
         else:
-            record = jax.lax.cond(due, now, lambda: before)
-            updates = _after(record[0], updates)
+            step, record = jax.lax.cond(due, now, lambda: before)
+            updates = _after(step, updates)
         moved, inner_state = inner.update(updates, state.inner, params, **extra_args)
         count = optax.safe_increment(state.count)
-        step, total, leaves = record
-        return moved, MonitorState(count, step, total, leaves, inner_state)
+        return moved, MonitorState(count, step, record, inner_state)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
