@@ -209,18 +209,21 @@ class Penalty(Record, abc.ABC):
             >>> L1().strength_max({"kernel": jnp.array([0.3, -0.7])})
             Array(0.7, dtype=float32)
         """
-        strengths = strength_fields(self)
-        only = [getattr(self, name) for name in strengths]
-        if len(only) == 1 and is_real(only[0]) and np.ndim(only[0]) == 0:
-            unit = self._with(**{strengths[0]: 1.0})
-        else:
-            unit = self
+        unit = self
+        if self.only_strength() is not None:
+            unit = self._with(**{strength_fields(self)[0]: 1.0})
         tree = list(walk(gradients))
         scales = [
             block.term.array_critical_scale(block.arrays(tree))
             for block in disjoint(unit.blocks(tree, gradients))
         ]
         return jnp.max(jnp.stack(scales)) if scales else jnp.zeros(())
+
+    def only_strength(self) -> Scalar | None:
+        """The strength, if there is only one and it is a number; otherwise `None`."""
+        strengths = [getattr(self, name) for name in strength_fields(self)]
+        is_one = len(strengths) == 1 and is_real(strengths[0])
+        return strengths[0] if is_one and np.ndim(strengths[0]) == 0 else None
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed: `penalty.replace(strength=0.1)`.
@@ -313,7 +316,7 @@ class Penalty(Record, abc.ABC):
             )
         if not isinstance(other, Penalty):
             return NotImplemented
-        return Sum((*_terms(self), *_terms(other)))
+        return Sum((*terms_of(self), *terms_of(other)))
 
     __radd__ = __add__
 
@@ -376,7 +379,8 @@ class Penalty(Record, abc.ABC):
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-def _terms(penalty: Penalty) -> tuple[Penalty, ...]:
+def terms_of(penalty: Penalty) -> tuple[Penalty, ...]:
+    """The terms of a sum, or the penalty alone."""
     return penalty.terms if isinstance(penalty, Sum) else (penalty,)
 
 
@@ -464,6 +468,9 @@ class Toward(Penalty):
 
     def strength_max(self, gradients: Params) -> Array:
         return self.penalty.strength_max(gradients)
+
+    def only_strength(self) -> Scalar | None:
+        return self.penalty.only_strength()
 
     def _scaled(self, factors: Params) -> Self:
         return self._with(penalty=self.penalty._scaled(factors))

@@ -32,7 +32,7 @@ from jaxreg.transforms._lift import (
     check_momentum,
     check_params,
     check_rate,
-    check_window,
+    check_steps,
     is_number,
     rate_at,
 )
@@ -125,7 +125,7 @@ def prox_preconditioned(
     check_rate("strength_schedule", strength_schedule)
     check_rate("weight_decay", weight_decay, scalar=False)
     check_number("warmup_steps", warmup_steps)
-    check_window(window)
+    check_steps("window", window)
     averages = not is_number(window, 1)
     decays = callable(weight_decay) or not is_number(weight_decay, 0)
     decay_mask = as_mask(weight_decay_mask)

@@ -1,0 +1,107 @@
+"""What statistics are made of: sums and maxima that can be added up over leaves."""
+
+import operator
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxreg._numbers import raise_precision
+
+# What numbers the units and the input features of a kernel.
+_AXES = {"units": -1, "features": -2}
+
+OF_EACH = (
+    *("mean_abs", "max_abs", "norm", "zero_fraction"),
+    *("update_ratio", "gradient_norm", "kkt_residual"),
+)
+"""Statistics of every leaf; the last three need more than the parameters."""
+
+OF_MATRICES = tuple(f"zero_{name}" for name in _AXES)
+"""Statistics of leaves with two axes or more."""
+
+
+class Sums(NamedTuple):
+    """Sums and maxima over an array, or over several of them.
+
+    Attributes:
+        added: What adds up: Python numbers for counts that shapes tell, and scalars.
+        largest: Of what the largest counts.
+    """
+
+    added: dict[str, Any]
+    largest: dict[str, Array]
+
+    @classmethod
+    def of(
+        cls, x: Array, update: Array | None, gradient: Array | None, residual: Array | None
+    ) -> "Sums":
+        """Those of one leaf, in at least float32."""
+        x = raise_precision(x)
+        magnitudes, is_zero = jnp.abs(x), x == 0
+        added = {
+            "size": x.size,
+            "absolute": jnp.sum(magnitudes),
+            "squares": jnp.sum(jnp.square(x)),
+            "zeros": _count(is_zero),
+        }
+        largest = {"absolute": _largest(magnitudes)}
+        if x.ndim >= 2:
+            for name, axis in _AXES.items():
+                others = tuple(i for i in range(x.ndim) if i != x.ndim + axis)
+                added[name] = x.shape[axis]
+                added[f"zero_{name}"] = _count(jnp.all(is_zero, axis=others))
+        if update is not None:
+            added["updates"] = jnp.sum(jnp.square(raise_precision(update)))
+        if gradient is not None:
+            added["gradients"] = jnp.sum(jnp.square(raise_precision(gradient)))
+        if residual is not None:
+            largest["residual"] = _largest(jnp.abs(residual))
+        return cls(added, largest)
+
+    @classmethod
+    def merged(cls, parts: "Iterable[Sums]") -> "Sums":
+        """Those of several leaves together."""
+        added: dict[str, Any] = {}
+        largest: dict[str, Array] = {}
+        for part in parts:
+            _merge(added, part.added, operator.add)
+            _merge(largest, part.largest, jnp.maximum)
+        return cls(added, largest)
+
+    def statistics(self) -> dict[str, Array]:
+        """The statistics that these tell, as `weight_stats` calls them."""
+        added, largest = self.added, self.largest
+        size = max(1, added["size"])
+        norm = jnp.sqrt(added["squares"])
+        made = {
+            "mean_abs": added["absolute"] / size,
+            "max_abs": largest["absolute"],
+            "norm": norm,
+            "zero_fraction": added["zeros"] / size,
+        }
+        if "updates" in added:
+            steps = jnp.sqrt(added["updates"])
+            made["update_ratio"] = jnp.where(steps == 0, 0.0, steps / norm)
+        if "gradients" in added:
+            made["gradient_norm"] = jnp.sqrt(added["gradients"])
+        if "residual" in largest:
+            made["kkt_residual"] = largest["residual"]
+        for name in _AXES:
+            if name in added:
+                made[f"zero_{name}"] = added[f"zero_{name}"] / max(1, added[name])
+        return made
+
+
+def _merge(into: dict[str, Any], values: dict[str, Any], combine: Any) -> None:
+    for name, value in values.items():
+        into[name] = combine(into[name], value) if name in into else value
+
+
+def _count(mask: Array) -> Array:
+    return jnp.sum(mask, dtype=jnp.float32)
+
+
+def _largest(magnitudes: Array) -> Array:
+    return jnp.max(magnitudes, initial=0.0)
