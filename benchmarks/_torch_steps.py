@@ -27,7 +27,8 @@ def torch_runs(params: Any, steps: int) -> dict[str, Callable[[], None]]:
         ]
         for weight in weights:
             weight.grad = torch.full_like(weight, 0.01)
-        optimizer: Any = torch.optim.AdamW(weights, LEARNING_RATE, **kind)
+        adamw: Any = torch.optim.AdamW
+        optimizer = adamw(weights, lr=LEARNING_RATE, **kind)
         kernels = [weight for weight in weights if weight.ndim > 1]
 
         def run() -> None:
