@@ -52,11 +52,11 @@ def onto_l2_ball(
         factor = radius / jnp.where(length == 0, 1.0, length)
         moved = jax.tree.map(jnp.multiply, unit, groups.spread(factor))
         return _settled(groups, x, moved, inside, removed)
-    pulls = jax.tree.map(
+    shares = jax.tree.map(
         lambda d, u, r: d * (u / r), metric, unit, groups.spread(radius / scale)
     )
     ones = jax.tree.map(jnp.ones_like, metric)
-    root = groups.spread(secular_root(groups, pulls, ones, metric, free))
+    root = groups.spread(secular_root(groups, shares, ones, metric, free))
     moved = jax.tree.map(lambda d, x, root: x * (d / (d + root)), metric, x, root)
     return _settled(groups, x, moved, inside, removed)
 

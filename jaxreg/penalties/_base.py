@@ -17,7 +17,14 @@ from jaxreg._numbers import (
 )
 from jaxreg._tree import Leaf, Params, product, values_at, walk
 from jaxreg.masks import MaskLike, as_mask, chosen, weights
-from jaxreg.penalties._blocks import Block, disjoint, joined, picked, refuse_overlap
+from jaxreg.penalties._blocks import (
+    Block,
+    disjoint,
+    joined,
+    moved_by,
+    picked,
+    refuse_overlap,
+)
 from jaxreg.penalties._fields import (
     Record,
     check_fields,
@@ -154,14 +161,7 @@ class Penalty(Record, abc.ABC):
     def unchecked_prox(self, params: Params, step: Scalar, metric: Params | None) -> Params:
         """`prox` without looking at the numbers: inside a transform NaN gives NaN."""
         tree = list(walk(params))
-        blocks = disjoint(self.blocks(tree, params))
-        moved = [leaf.value for leaf in tree]
-        picks = picked(blocks, tree)
-        metrics = values_at(1.0 if metric is None else metric, tree, picks, "The metric")
-        for block in blocks:
-            reached = block.prox(tree, step, metrics)
-            for place, z in zip(block.places, reached, strict=True):
-                moved[place] = z
+        moved = moved_by(self.blocks(tree, params), tree, step, metric)
         present = [z for leaf, z in zip(tree, moved, strict=True) if not leaf.is_hole]
         return jax.tree.unflatten(jax.tree.structure(params), present)
 

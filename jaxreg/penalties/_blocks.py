@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 
 from jaxreg._numbers import Scalar, raise_precision
-from jaxreg._tree import Leaf
+from jaxreg._tree import Leaf, Params, values_at
 
 if TYPE_CHECKING:
     from jaxreg.penalties._base import Penalty
@@ -37,6 +37,35 @@ class Block(NamedTuple):
         self.term.check_prox(in_metric=metric is not None)
         moved = jax.tree.leaves(self.term.array_prox(self.arrays(tree), step, metric))
         return [z.astype(value.dtype) for z, value in zip(moved, values, strict=True)]
+
+
+def moved_by(
+    blocks: "list[Block]", tree: list[Leaf], step: Scalar, metric: Params | None
+) -> list[Any]:
+    """The value of each leaf and hole of `tree` after the prox of the blocks.
+
+    Args:
+        blocks: What moves, as `Penalty.blocks` finds it.
+        tree: The leaves at the point x.
+        step: The proximal step.
+        metric: A scalar or a pytree with an array for every leaf in a block; `None` for
+            ones.
+
+    Returns:
+        For each of `tree` the prox, or the value as it is outside of all blocks.
+    """
+    metrics = values_at(
+        1.0 if metric is None else metric,
+        tree,
+        picked(disjoint(blocks), tree),
+        "The metric",
+    )
+    moved = [leaf.value for leaf in tree]
+    for block in blocks:
+        reached = block.prox(tree, step, metrics)
+        for place, z in zip(block.places, reached, strict=True):
+            moved[place] = z
+    return moved
 
 
 def joined(values: list[Any]) -> Any:

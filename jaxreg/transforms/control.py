@@ -18,7 +18,7 @@ from jaxreg.transforms._lift import (
     check_rate,
     rate_at,
 )
-from jaxreg.transforms._steps import terms_with_prox
+from jaxreg.transforms._steps import aim
 from jaxreg.transforms.adaptive import prox_adam
 
 # The strength stays within a factor of about a billion of where it started.
@@ -111,7 +111,7 @@ def target_sparsity(
         return optax.with_extra_args_support(tx)
 
     def init(params: Params) -> TargetSparsityState:
-        terms_with_prox(penalty, params)
+        aim(penalty, params).check_prox(in_metric=False)
         count, log_factor = jnp.zeros([], jnp.int32), jnp.zeros([], jnp.float32)
         return TargetSparsityState(count, log_factor, made(1.0).init(params))
 
