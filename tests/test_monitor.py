@@ -138,7 +138,10 @@ def test_in_multi_steps_it_sees_whole_batches():
 
 def test_in_a_partition_it_sees_its_own_leaves():
     labels = {"first": "watched", "last": "plain"}
-    parts = {"watched": monitor(OPTIMIZER, every=1), "plain": optax.sgd(0.1)}
+    parts: dict[Any, Any] = {
+        "watched": monitor(OPTIMIZER, every=1),
+        "plain": optax.sgd(0.1),
+    }
     optimizer = optax.chain(optax.clip(1.0), optax.partition(parts, labels))
     step = step_of(optimizer, lambda params: {"first": params["first"]})
     _, stats = jax.jit(step)((PARAMS, optimizer.init(PARAMS)), None)
@@ -155,7 +158,7 @@ class Model(nn.Module):
 
 
 def test_in_a_linen_train_state():
-    params = Model().init(jax.random.key(0), X)["params"]
+    params: Any = Model().init(jax.random.key(0), X)["params"]
     state = TrainState.create(apply_fn=Model().apply, params=params, tx=monitor(OPTIMIZER))
 
     @jax.jit
