@@ -9,17 +9,14 @@ from jax import Array
 
 from jaxreg._numbers import raise_precision
 
-# What numbers the units and the input features of a kernel.
-_AXES = {"units": -1, "features": -2}
-
 OF_EACH = (
     *("mean_abs", "max_abs", "norm", "zero_fraction"),
     *("update_ratio", "gradient_norm", "kkt_residual"),
 )
 """Statistics of every leaf; the last three need more than the parameters."""
 
-OF_MATRICES = tuple(f"zero_{name}" for name in _AXES)
-"""Statistics of leaves with two axes or more."""
+OF_MATRICES = ("zero_units", "zero_features")
+"""Statistics of leaves with two axes or more: of what their last two axes number."""
 
 
 class Sums(NamedTuple):
@@ -39,25 +36,27 @@ class Sums(NamedTuple):
     ) -> "Sums":
         """Those of one leaf, in at least float32."""
         x = raise_precision(x)
-        magnitudes, is_zero = jnp.abs(x), x == 0
-        added = {
+        magnitudes = jnp.abs(x)
+        added: dict[str, Any] = {
             "size": x.size,
-            "absolute": jnp.sum(magnitudes),
             "squares": jnp.sum(jnp.square(x)),
-            "zeros": _count(is_zero),
+            "zeros": _count(x == 0),
         }
-        largest = {"absolute": _largest(magnitudes)}
+        sums, tops = magnitudes, magnitudes
         if x.ndim >= 2:
-            for name, axis in _AXES.items():
-                others = tuple(i for i in range(x.ndim) if i != x.ndim + axis)
-                added[name] = x.shape[axis]
-                added[f"zero_{name}"] = _count(jnp.all(is_zero, axis=others))
+            # In two steps, of which the first also tells what is zero throughout.
+            sums = jnp.sum(magnitudes, axis=_all_but(-1, x.ndim))
+            tops = jnp.max(magnitudes, axis=_all_but(-2, x.ndim), initial=0.0)
+            added |= {"units": sums.size, "zero_units": _count(sums == 0)}
+            added |= {"features": tops.size, "zero_features": _count(tops == 0)}
+        added["absolute"] = jnp.sum(sums)
+        largest = {"absolute": jnp.max(tops, initial=0.0)}
         if update is not None:
             added["updates"] = jnp.sum(jnp.square(raise_precision(update)))
         if gradient is not None:
             added["gradients"] = jnp.sum(jnp.square(raise_precision(gradient)))
         if residual is not None:
-            largest["residual"] = _largest(jnp.abs(residual))
+            largest["residual"] = jnp.max(jnp.abs(residual), initial=0.0)
         return cls(added, largest)
 
     @classmethod
@@ -88,7 +87,7 @@ class Sums(NamedTuple):
             made["gradient_norm"] = jnp.sqrt(added["gradients"])
         if "residual" in largest:
             made["kkt_residual"] = largest["residual"]
-        for name in _AXES:
+        for name in ("units", "features"):
             if name in added:
                 made[f"zero_{name}"] = added[f"zero_{name}"] / max(1, added[name])
         return made
@@ -103,5 +102,5 @@ def _count(mask: Array) -> Array:
     return jnp.sum(mask, dtype=jnp.float32)
 
 
-def _largest(magnitudes: Array) -> Array:
-    return jnp.max(magnitudes, initial=0.0)
+def _all_but(axis: int, ndim: int) -> tuple[int, ...]:
+    return tuple(i for i in range(ndim) if i != ndim + axis)
