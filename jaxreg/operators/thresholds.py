@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxreg._groups import Axis, groups_of, norms, shrink_norms
+from jaxreg._groups import Axis, groups_of, norms
 from jaxreg._numbers import Scalar
+from jaxreg._roots import shrink_norms
 
 
 def soft_threshold(x: Array, threshold: Scalar) -> Array:
