@@ -159,7 +159,7 @@ def _newton_step(
     length = total * (jnp.sqrt(total) - 1) / slope
     share = jnp.abs(length) / root
     bend = jnp.maximum(1 - root * slope / total, 0.0)
-    is_exact = (share < 0.1) & (2 * bend * jnp.square(share) < jnp.finfo(total.dtype).eps)
+    is_exact = 2 * bend * jnp.square(share) < jnp.finfo(total.dtype).eps
     # What is NaN stays so: there is nothing to be found.
     return _Step(root + length, free | (is_exact & ~is_flat) | jnp.isnan(length))
 
