@@ -46,7 +46,7 @@ TREES: dict[str, Callable[[], Shapes]] = {
     "resnet": lambda: layers(300, 25_000_000),
     "gpt": gpt,
     "small leaves": lambda: layers(2000, 2000 * 256),
-    "tiny": lambda: gpt(width=16, depth=1, vocabulary=40),
+    "tiny": lambda: layers(4, 1024),
 }
 
 

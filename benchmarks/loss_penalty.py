@@ -80,6 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hidden", type=int, default=512)
     parser.add_argument("--steps", type=int, default=10, help="timed together")
+    parser.add_argument("--rows", nargs="+", default=list(ways()))
     parser.add_argument("--rounds", type=int, default=30)
     options = parser.parse_args()
     print_environment()
@@ -87,7 +88,11 @@ def main() -> None:
     sizes["head"] = (options.hidden, 10)
     shapes = {name: {"kernel": s, "bias": s[1:]} for name, s in sizes.items()}
     params = filled(shapes)
-    runs = {name: training(way, params, options.steps) for name, way in ways().items()}
+    runs = {
+        name: training(way, params, options.steps)
+        for name, way in ways().items()
+        if name in (BASELINE, *options.rows)
+    }
     seconds = interleaved(runs, options.rounds)
     title = f"training step, 784-{options.hidden}-{options.hidden}-10, batch {BATCH}"
     print_ratios(title, seconds, BASELINE, steps=options.steps)

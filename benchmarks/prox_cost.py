@@ -28,11 +28,13 @@ def proximal_step(
     return lambda: jax.block_until_ready(compiled(x, metric))
 
 
-def measure(title: str, x: jax.Array, metric: jax.Array | None, rounds: int) -> None:
+def measure(
+    title: str, names: list[str], x: jax.Array, metric: jax.Array | None, rounds: int
+) -> None:
     """The table for one metric."""
     runs: dict[str, Callable[[], object]] = {}
     for name, penalty in penalties(STRENGTH).items():
-        if metric is not None and not penalty.takes_metric:
+        if name not in names or (metric is not None and not penalty.takes_metric):
             continue
         try:
             runs[name] = proximal_step(
@@ -52,16 +54,17 @@ def measure(title: str, x: jax.Array, metric: jax.Array | None, rounds: int) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[512])
+    parser.add_argument("--penalties", nargs="+", default=list(penalties()))
     parser.add_argument("--rounds", type=int, default=10)
     options = parser.parse_args()
     print_environment()
     for size, is_diagonal in itertools.product(options.sizes, (False, True)):
         x = jax.random.normal(jax.random.key(0), (size, size))
         metric = jnp.exp(jax.random.normal(jax.random.key(1), x.shape))
-        title = (
-            f"prox, {size} × {size}, {'a diagonal metric' if is_diagonal else 'no metric'}"
-        )
-        measure(title, x, metric if is_diagonal else None, options.rounds)
+        kind = "a diagonal metric" if is_diagonal else "no metric"
+        title = f"prox, {size} × {size}, {kind}"
+        given = metric if is_diagonal else None
+        measure(title, options.penalties, x, given, options.rounds)
 
 
 if __name__ == "__main__":

@@ -65,9 +65,10 @@ def free_memory() -> float:
 def chunks(rows: Optimizers, size: int) -> Iterator[Optimizers]:
     """Rows that fit into memory together with the baselines that each table needs."""
     base = {name: make for name, make in optimizers().items() if name in BASELINES}
-    others = iter([(name, make) for name, make in rows.items() if name not in base])
-    while chunk := dict(itertools.islice(others, size - len(base))):
-        yield base | chunk
+    others = [(name, make) for name, make in rows.items() if name not in base]
+    count = size - len(base)
+    for start in range(0, max(1, len(others)), count):
+        yield base | dict(others[start : start + count])
 
 
 def prepared(rows: Optimizers, params: Any, options: Any) -> dict[str, Callable[[], None]]:
@@ -119,12 +120,15 @@ def main() -> None:
     parser.add_argument(
         "--in-one-program", action="store_true", help="a loop in XLA, not one in Python"
     )
+    parser.add_argument(
+        "--copied", type=int, help="numbers that are copied to find the bandwidth"
+    )
     parser.add_argument("--no-torch", dest="torch", action="store_false")
     parser.add_argument("--seconds", type=float, default=1e9, help="start no table after")
     options = parser.parse_args()
     begin = time.perf_counter()
     print_environment()
-    bandwidth = copy_bandwidth(2**26 if is_cpu() else 2**28)
+    bandwidth = copy_bandwidth(options.copied or (2**26 if is_cpu() else 2**28))
     print(f"copy bandwidth: {bandwidth / 1e9:,.0f} GB/s", flush=True)
     for tree, dtype, table in itertools.product(
         options.trees, options.dtypes, options.tables

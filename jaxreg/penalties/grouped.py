@@ -7,16 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxreg._groups import (
-    Entries,
-    Groups,
-    concave_root,
-    norms,
-    quotient,
-    scaled,
-    shrink_norms,
-)
+from jaxreg._groups import Entries, Groups, norms, quotient, scaled
 from jaxreg._numbers import Scalar, times
+from jaxreg._roots import concave_root, shrink_norms
 from jaxreg.operators import magnitude, soft_threshold
 from jaxreg.penalties._base import Strength
 from jaxreg.penalties._fields import constant, static

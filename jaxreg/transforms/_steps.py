@@ -1,5 +1,6 @@
 """One proximal step on a pytree of parameters and updates."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -55,10 +56,17 @@ class Aim(NamedTuple):
         moved = moved_by(self.blocks, tree, step, metric)
         return [z for leaf, z in zip(tree, moved, strict=True) if not leaf.is_hole]
 
-    def check_prox(self, *, in_metric: bool) -> None:
-        """Refuse a penalty without a prox, in a diagonal metric or in none."""
-        for block in self.blocks:
-            block.term.check_prox(in_metric=in_metric)
+    def check_prox(self, metric: Callable[[], Params] | None = None) -> None:
+        """Refuse a penalty whose prox is not known here, or not in a metric.
+
+        A prox is traced, and so says what is wrong without computing anything.
+        """
+        values = [leaf.value for leaf in self.tree if not leaf.is_hole]
+
+        def trial() -> None:
+            self.prox(values, 1.0, None if metric is None else metric())
+
+        jax.eval_shape(trial)
 
 
 def aim(penalty: Penalty, params: Params) -> Aim:

@@ -133,8 +133,7 @@ def prox_preconditioned(
     def init(params: Params) -> ProxState:
         count = jnp.zeros([], jnp.int32)
         target, inner = aim(penalty, params), scaling.init(params)
-        scales = jax.tree.leaves(jax.eval_shape(lambda: metric_of(inner, target.only)))
-        target.check_prox(in_metric=any(scale.ndim > 0 for scale in scales))
+        target.check_prox(lambda: metric_of(inner, target.only))
         if decays:
             decay_at(count, 1.0).init(params)
         return ProxState(count, inner, zero_dual(target) if averages else ())

@@ -119,7 +119,7 @@ def constrained_decay(
             grown = jnp.maximum(0.0, multipliers[i] + rate * (size - bound**2 * sizes[i]))
             multipliers[i] = jnp.where(is_warm, grown, 0.0).astype(size.dtype)
             pull = 2 * multipliers[i]
-            moved[i] = slot.finish((u - pull * w) / (1 + pull))
+            moved[i] = slot.finish((u - pull * w) * (1 / (1 + pull)))
         count = optax.safe_increment(state.count)
         return rebuilt(moved), ConstrainedState(count, rebuilt(sizes), rebuilt(multipliers))
 

@@ -111,7 +111,7 @@ def target_sparsity(
         return optax.with_extra_args_support(tx)
 
     def init(params: Params) -> TargetSparsityState:
-        aim(penalty, params).check_prox(in_metric=False)
+        aim(penalty, params).check_prox()
         count, log_factor = jnp.zeros([], jnp.int32), jnp.zeros([], jnp.float32)
         return TargetSparsityState(count, log_factor, made(1.0).init(params))
 

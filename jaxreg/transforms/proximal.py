@@ -67,7 +67,7 @@ def proximal(
         return prox_update(aim(penalty, params), updates, step)
 
     def check(params: Params) -> None:
-        aim(penalty, params).check_prox(in_metric=False)
+        aim(penalty, params).check_prox()
 
     return transformation(rule, check, learning_rate=learning_rate)
 
