@@ -13,6 +13,7 @@ from tests.strategies import PENALTIES
 
 ROOT = pathlib.Path(__file__).parent.parent
 SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
+RECIPES = [script for script in SCRIPTS if script.stem.startswith("recipe_")]
 SMALL = {"--steps": "40", "--seeds": "2"}
 
 # Scripts that tests look into, with a budget for which what they claim is true. Tests of
@@ -27,7 +28,7 @@ of_digits, of_lassos, of_decays = map(pytest.mark.xdist_group, ("a", "b", "c"))
 
 @pytest.mark.parametrize(
     "script",
-    [script for script in SCRIPTS if script.stem not in BUDGETS],
+    [script for script in SCRIPTS if script.stem not in BUDGETS and script not in RECIPES],
     ids=lambda script: script.stem,
 )
 def test_runs_from_the_command_line(script, tmp_path):
@@ -49,9 +50,24 @@ def test_runs_from_the_command_line(script, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr, done.stderr
-    rows = [line for line in done.stdout.splitlines() if len(_numbers(line)) >= 2]
-    assert len(rows) >= 3, done.stdout
+    check_table(done.stdout)
     check_figures(tmp_path)
+
+
+@pytest.mark.parametrize("script", RECIPES, ids=lambda script: script.stem)
+def test_a_recipe_is_short_and_prints_a_table(script, capsys):
+    assert len(script.read_text().splitlines()) < 100
+    options = [] if script.stem == "recipe_feature_selection" else ["--steps", "40"]
+    found = _module(script.stem).main(options)
+    check_table(capsys.readouterr().out)
+    if not options:
+        assert len(found["group lasso"]) > 10
+        assert found["adaptive group lasso"] == [0, 1, 2, 3, 4]
+
+
+def check_table(printed):
+    rows = [line for line in printed.splitlines() if len(_numbers(line)) >= 2]
+    assert len(rows) >= 2, printed
 
 
 def check_figures(folder):

@@ -1,0 +1,211 @@
+"""Build the site into build/site: `pip install -e ".[docs]" && python docs/build_site.py`.
+
+Its pages are the README, the files of this folder, the examples, and the API. The API is
+made from the package: a page for each part (`jaxreg.penalties`, `jaxreg.masks`, ...), on
+it an entry for each public name, under the file it comes from. What `jaxreg/__init__.py`
+exports is there by itself, and its name is a link wherever a text has it in backticks.
+"""
+
+import importlib
+import inspect
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from types import ModuleType
+from typing import Any
+
+import jaxreg
+from jaxreg import plot
+
+ROOT = pathlib.Path(__file__).parent.parent
+BUILD = ROOT / "build"
+FIGURES = "examples/figures"
+SECTIONS = "Args", "Attributes", "Returns", "Raises", "Example", "References"
+
+
+def public(owner: Any) -> dict[str, Any]:
+    """What a package exports, or the methods that a class itself documents, by name."""
+    return {
+        name: value
+        for name, value in vars(owner).items()
+        if not name.startswith("_")
+        and (getattr(value, "__module__", "").startswith("jaxreg."))
+        and (isinstance(owner, ModuleType) or value.__doc__)
+    }
+
+
+def topics() -> dict[str, dict[str, list[str]]]:
+    """For each part of the package: for each of its files, the public names."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for package in (jaxreg, plot):
+        for name, value in public(package).items():
+            part = value.__module__.split(".")[1]
+            names = found.setdefault(part, {}).setdefault(value.__module__, [])
+            names.append(name if package is jaxreg else f"plot.{name}")
+    return {part: dict(sorted(files.items())) for part, files in found.items()}
+
+
+TOPICS = topics()
+PAGE_OF = {
+    name: f"api/{part}.md"
+    for part, files in TOPICS.items()
+    for names in files.values()
+    for name in names
+}
+
+
+def find(name: str) -> Any:
+    """What a dotted name stands for."""
+    value: Any = jaxreg
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def doc_of(value: Any) -> str:
+    return inspect.getdoc(value) or ""
+
+
+def api_page(part: str) -> str:
+    """The Markdown of the page of one part: an overview, then the entries."""
+    overview, entries = list[str](), list[str]()
+    for file, names in TOPICS[part].items():
+        title = doc_of(importlib.import_module(file)).splitlines()[0].rstrip(".")
+        if len(TOPICS[part]) > 1:
+            overview.append(f"**{title}**")
+            entries.append(f"## {title}")
+        lines = [f"- `{name}`: {doc_of(find(name)).splitlines()[0]}" for name in names]
+        overview.append("\n".join(lines))
+        entries += [entry(name, find(name), "###") for name in names]
+    text = doc_of(importlib.import_module(f"jaxreg.{part}"))
+    return "\n\n".join([f"# {part.capitalize()}", text, *overview, *entries])
+
+
+def entry(name: str, value: Any, level: str) -> str:
+    """Heading, signature and docstring of one name, and of its methods."""
+    blocks = [f"{level} {name} {{ #{name} }}"]
+    if inspect.isroutine(value) or inspect.isclass(value):
+        blocks.append(f"```python\n{name}{signature(value)}\n```")
+    blocks.append(sections(doc_of(value)))
+    if inspect.isclass(value):
+        blocks += [
+            entry(f"{name}.{method}", getattr(value, method), f"{level}#")
+            for method in public(value)
+        ]
+    return "\n\n".join(blocks)
+
+
+def signature(function: Any) -> str:
+    """Arguments and their defaults; what they are is said in words."""
+    found = inspect.signature(function).parameters.values()
+    bare = [p.replace(annotation=p.empty) for p in found if p.name != "self"]
+    return str(inspect.Signature(bare))
+
+
+def sections(doc: str) -> str:
+    """A docstring as Markdown: arguments in a list, examples as code."""
+    text, *parts = re.split(rf"^({'|'.join(SECTIONS)}):\n", doc, flags=re.MULTILINE)
+    blocks = [text]
+    for title, body in zip(parts[::2], parts[1::2], strict=True):
+        body = textwrap.dedent(body)
+        if title in ("Args", "Attributes", "Raises"):
+            body = re.sub(r"^(\S+?): ", r"- `\1`: ", body, flags=re.MULTILINE)
+        if title == "Example":
+            session = re.compile(r"^>>> .*?(?=\n\n|\Z)", re.DOTALL | re.MULTILINE)
+            body = session.sub(lambda code: f"```pycon\n{code[0].rstrip()}\n```", body)
+        blocks.append(f"**{title}**\n\n{body}")
+    return "\n\n".join(blocks)
+
+
+def example_page(script: pathlib.Path) -> str:
+    """A script of the examples: what it says of itself, and its code."""
+    code = script.read_text()
+    text, code = code.removeprefix('"""').split('"""\n', maxsplit=1)
+    figures = "\n\n".join(
+        f"![{figure.stem}]({FIGURES}/{figure.name})"
+        for figure in sorted((ROOT / FIGURES).glob("*.png"))
+        if f'"{figure.stem}' in code or figure.name in code
+    )
+    title = script.stem.replace("recipe_", "recipe: ").replace("_", " ").capitalize()
+    run = f"```sh\npython examples/{script.name}\n```"
+    return "\n\n".join(
+        [f"# {title}", text, run, figures, f"```python\n{code.strip()}\n```"]
+    )
+
+
+def linked(markdown: str, page: str) -> str:
+    """The text of a page, with every public name a link to its entry."""
+    folder = pathlib.Path(page).parent
+
+    def link(found: re.Match[str]) -> str:
+        name = re.sub(r"^(jr|jaxreg)\.", "", found[1])
+        if name not in PAGE_OF:
+            return found[0]
+        return f"[{found[0]}]({os.path.relpath(PAGE_OF[name], folder)}#{name})"
+
+    def fix(text: str) -> str:
+        text = re.sub(
+            rf"(\.\./)?{FIGURES}/", f"{os.path.relpath('figures', folder)}/", text
+        )
+        text = re.sub(r"\]\((\.\./)?examples/(\w+)\.py\)", r"](examples/\2.md)", text)
+        return re.sub(r"(?<![\[`])`([\w.]+)(\([^`]*\))?`(?!`)", link, text)
+
+    parts = re.split(r"(^```.*?^```$)", markdown, flags=re.DOTALL | re.MULTILINE)
+    parts[::2] = map(fix, parts[::2])
+    return "".join(parts)
+
+
+def pages() -> dict[str, str]:
+    """All pages, by where they are on the site."""
+    return {
+        "index.md": (ROOT / "README.md").read_text().replace("](docs/", "]("),
+        **{path.name: path.read_text() for path in (ROOT / "docs").glob("*.md")},
+        **{
+            f"examples/{script.stem}.md": example_page(script)
+            for script in sorted((ROOT / "examples").glob("*.py"))
+        },
+        **{f"api/{part}.md": api_page(part) for part in TOPICS},
+    }
+
+
+def main() -> None:
+    """Gather the pages and build the site; a link that leads nowhere is an error."""
+    shutil.rmtree(BUILD / "docs", ignore_errors=True)
+    shutil.copytree(ROOT / FIGURES, BUILD / "docs" / "figures")
+    for picture in (ROOT / "docs").glob("*.svg"):
+        shutil.copy(picture, BUILD / "docs")
+    nav = {"Examples": list[str](), "API": list[str]()}
+    for path, text in pages().items():
+        target = BUILD / "docs" / path
+        target.parent.mkdir(exist_ok=True)
+        target.write_text(linked(text, path))
+        for picture in re.findall(r"!\[[^\]]*\]\((.+?)\)", target.read_text()):
+            if not (target.parent / picture).exists():
+                raise FileNotFoundError(
+                    f"{path} shows a picture that is not there: {picture}"
+                )
+        if "/" in path:
+            nav["API" if path.startswith("api/") else "Examples"].append(path)
+    settings = (ROOT / "docs" / "site.yml").read_text()
+    for title, paths in nav.items():
+        settings += f"  - {title}:\n" + "".join(f"      - {path}\n" for path in paths)
+    (BUILD / "site.yml").write_text(settings)
+    command = [
+        sys.executable,
+        "-m",
+        "zensical",
+        "build",
+        "--strict",
+        "--clean",
+        "-f",
+        "site.yml",
+    ]
+    sys.exit(subprocess.run(command, cwd=BUILD, check=False).returncode)
+
+
+if __name__ == "__main__":
+    main()
