@@ -14,6 +14,7 @@ import numpy as np
 from jax import Array
 
 from jaxreg._groups import Entries, Groups
+from jaxreg._sharding import parts_along, whole
 
 
 def keep_largest(groups: Groups, x: Entries, count: Any, metric: Entries | None) -> Entries:
@@ -171,4 +172,6 @@ def _blocks(x: Array, m: int, axis: int) -> Array:
     """`x` with the axis split in two: the blocks, and the m entries of each."""
     check_blocks(x.shape, m, axis)
     axis %= x.ndim
+    if x.shape[axis] // m % parts_along(x, axis):
+        x = whole(x, (axis,))
     return x.reshape(*x.shape[:axis], -1, m, *x.shape[axis + 1 :])

@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array
 
 from jaxreg._numbers import Scalar, compute_dtype
+from jaxreg._sharding import whole
 
 Axis = int | tuple[int, ...]
 """The axis, or the axes, that number the groups. `()`: the whole array is one group."""
@@ -87,21 +88,23 @@ class Groups(NamedTuple):
         numbers = jnp.squeeze(numbers, _others(axes, ndim))
         if self.labels is None or numbers.size == 1:
             return numbers
-        return jnp.take(numbers, np.unique(self.labels, return_index=True)[1], axis=0)
+        first = np.unique(self.labels, return_index=True)[1]
+        return jnp.take(whole(numbers, (0,)), first, axis=0)
 
     def _reduced(
         self, reduce: Any, x: Entries, combine: Callable[[Any], Any], segment: Any
     ) -> Array:
         parts = jax.tree.leaves(x)
-        whole = combine(
+        reduced = combine(
             [
                 reduce(part, axis=_others(axes, part.ndim))
                 for part, axes in zip(parts, self.axes, strict=True)
             ]
         )
         if self.labels is None:
-            return whole
-        return segment(whole, jnp.asarray(self.labels), num_segments=self.shape[0])
+            return reduced
+        labels = jnp.asarray(self.labels)
+        return segment(whole(reduced, (0,)), labels, num_segments=self.shape[0])
 
 
 def _pairwise_maximum(parts: Sequence[Array]) -> Array:

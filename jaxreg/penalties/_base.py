@@ -101,6 +101,13 @@ class Penalty(Record, abc.ABC):
     def array_critical_scale(self, gradient: Array) -> Array:
         """The smallest c ≥ 0 for which z = 0 minimises ⟨gradient, z⟩ + c·R(z)."""
 
+    def whole_axes(self, ndim: int) -> tuple[int, ...]:
+        """The axes of an array that a device must have whole, for the formulas to be right.
+
+        By default all. A sum over entries has none.
+        """
+        return tuple(range(ndim))
+
     def array_sizes(self, x: Array) -> dict[str, Any]:
         """What `adaptive` divides each strength by: |xᵢ|, or ‖x_g‖₂ of its group."""
         raise TypeError(
@@ -461,6 +468,9 @@ class Toward(Penalty):
 
     def check_prox(self, *, in_metric: bool) -> None:
         self.penalty.check_prox(in_metric=in_metric)
+
+    def whole_axes(self, ndim: int) -> tuple[int, ...]:
+        return self.penalty.whole_axes(ndim)
 
     def strength_max(self, gradients: Params) -> Array:
         return self.penalty.strength_max(gradients)

@@ -66,6 +66,9 @@ class Grouped(Penalty):
     def groups_critical_scale(self, gradient: Entries, groups: Groups) -> Array:
         """For each group, the smallest c for which 0 minimises ⟨gradient, z⟩ + c·R(z)."""
 
+    def whole_axes(self, ndim: int) -> tuple[int, ...]:
+        return ()
+
     def array_value(self, x: Entries) -> Array:
         return self.groups_value(x, self._groups(x))
 
