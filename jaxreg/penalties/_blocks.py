@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 
 from jaxreg._numbers import Scalar, raise_precision
-from jaxreg._sharding import like, whole
+from jaxreg._sharding import greatest, like, total, whole
 from jaxreg._tree import Leaf
 
 if TYPE_CHECKING:
@@ -26,6 +26,15 @@ class Block(NamedTuple):
         """The array, or the tuple of arrays, in at least float32."""
         values = [raise_precision(tree[place].value) for place in self.places]
         return joined([self._whole(x, x.ndim) for x in values])
+
+    def value(self, tree: list[Leaf]) -> Array:
+        """The value of `term`, on all devices together."""
+        return total(self.term.array_value(self.arrays(tree)), self.term.summed_over())
+
+    def critical_scale(self, tree: list[Leaf]) -> Array:
+        """That of `term`, on all devices together."""
+        scale = self.term.array_critical_scale(self.arrays(tree))
+        return greatest(scale, self.term.summed_over())
 
     def prox(self, tree: list[Leaf], step: Scalar, metrics: list[Any]) -> list[Array]:
         """The prox of `term`, in the dtypes of the leaves; `metrics` has one for each."""
