@@ -10,7 +10,7 @@ nothing else, `total` and `largest` join what the parts say.
 import dataclasses
 import functools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -190,3 +190,14 @@ def _is_tracked(x: Array) -> bool:
     kind: Any = jax.typeof(x)
     kind = getattr(kind, "manual_axis_type", kind)  # JAX 0.10.0 has it in `vma`.
     return bool(getattr(kind, "varying", getattr(kind, "vma", ())))
+
+
+def count_zeros(x: Array, names: MeshAxes) -> Array:
+    """How many entries are exactly zero, on all devices."""
+    return total(jnp.sum(x == 0, dtype=jnp.float32), names)
+
+
+def zero_share(parts: Collection[tuple[Array, MeshAxes]]) -> Array:
+    """The share of exact zeros in arrays, each with the mesh axes that split it."""
+    zeros = sum((count_zeros(x, names) for x, names in parts), start=jnp.zeros(()))
+    return zeros / max(1, sum(x.size * part_count(names) for x, names in parts))

@@ -10,13 +10,26 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxreg._sharding import (
+    MeshAxes,
+    along,
+    as_specs,
+    count_zeros,
+    greatest,
+    part_count,
+    splits_of,
+    total,
+    zero_share,
+)
 from jaxreg._text import table
-from jaxreg._tree import Params, walk
+from jaxreg._tree import Names, Params, walk
 from jaxreg.masks import MaskLike, as_mask, chosen, chosen_arrays, weights
 from jaxreg.penalties import Penalty
 
 
-def weight_stats(params: Params, mask: MaskLike = weights) -> dict[str, Array]:
+def weight_stats(
+    params: Params, mask: MaskLike = weights, *, specs: Any = None
+) -> dict[str, Array]:
     """Sizes and exact zeros of the weights: per leaf and in total.
 
     For each leaf, and under `total` for all of them together:
@@ -29,6 +42,7 @@ def weight_stats(params: Params, mask: MaskLike = weights) -> dict[str, Array]:
     Args:
         params: A pytree of parameters.
         mask: Which leaves to look at; by default `weights`.
+        specs: Inside `shard_map`, how leaves are split; see `Penalty`.
 
     Returns:
         A flat dict from `path/statistic` to a scalar of at least float32, ready for
@@ -43,26 +57,26 @@ def weight_stats(params: Params, mask: MaskLike = weights) -> dict[str, Array]:
         {'kernel/mean_abs': 1.75, 'kernel/max_abs': 4.0, 'kernel/norm': 5.0,
          'kernel/zero_fraction': 0.5}
     """
-    arrays = chosen_arrays(params, mask)
-    sums = {names: _Sums.of(x) for names, x in arrays.items()}
+    sums = {names: _Sums.of(*part) for names, part in _parts(params, mask, specs).items()}
     if not sums:
         return {}
     if ("total",) in sums:
         raise ValueError("A leaf must not be called 'total': that is for all of them.")
-    total = _Sums.merged(list(sums.values()))
+    everywhere = _Sums.merged(list(sums.values()))
     return {
         "/".join((*names, statistic)): value
-        for names, part in {**sums, ("total",): total}.items()
+        for names, part in {**sums, ("total",): everywhere}.items()
         for statistic, value in part.statistics().items()
     }
 
 
-def sparsity(params: Params, mask: MaskLike = weights) -> Array:
+def sparsity(params: Params, mask: MaskLike = weights, *, specs: Any = None) -> Array:
     """The share of weights that are exactly zero.
 
     Args:
         params: A pytree of parameters.
         mask: Which leaves to look at; by default `weights`.
+        specs: Inside `shard_map`, how leaves are split; see `Penalty`.
 
     Returns:
         A float32 scalar between 0 and 1. It may be computed inside `jit`.
@@ -75,13 +89,17 @@ def sparsity(params: Params, mask: MaskLike = weights) -> Array:
         >>> sparsity(params)
         Array(0.5, dtype=float32)
     """
-    arrays = chosen_arrays(params, mask).values()
-    zeros = sum((_count_zeros(x) for x in arrays), start=jnp.zeros(()))
-    return zeros / max(1, sum(x.size for x in arrays))
+    return zero_share(_parts(params, mask, specs).values())
 
 
-def _count_zeros(x: Array) -> Array:
-    return jnp.sum(x == 0, dtype=jnp.float32)
+def _parts(
+    params: Params, mask: MaskLike, specs: Any
+) -> dict[Names, tuple[Array, MeshAxes]]:
+    """The chosen leaves by name, and the mesh axes whose devices have a part of each."""
+    tree = list(walk(params))
+    splits = splits_of(as_specs(specs), tree)
+    split = {leaf.names: along(own) for leaf, own in zip(tree, splits, strict=True)}
+    return {names: (x, split[names]) for names, x in chosen_arrays(params, mask).items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,14 +113,14 @@ class _Sums:
     zeros: Array
 
     @classmethod
-    def of(cls, x: Array) -> "_Sums":
+    def of(cls, x: Array, names: MeshAxes) -> "_Sums":
         magnitudes = jnp.abs(x)
         return cls(
-            x.size,
-            jnp.sum(magnitudes),
-            jnp.max(magnitudes, initial=0.0),
-            jnp.sum(jnp.square(x)),
-            _count_zeros(x),
+            x.size * part_count(names),
+            total(jnp.sum(magnitudes), names),
+            greatest(jnp.max(magnitudes, initial=0.0), names),
+            total(jnp.sum(jnp.square(x)), names),
+            count_zeros(x, names),
         )
 
     @classmethod

@@ -15,7 +15,7 @@ from jaxreg._numbers import (
     check_numbers,
     is_real,
 )
-from jaxreg._sharding import MeshAxes, along, as_specs, splits_of
+from jaxreg._sharding import MeshAxes, Split, along, as_specs, splits_of
 from jaxreg._tree import Leaf, Params, product, values_at, walk
 from jaxreg.masks import MaskLike, as_mask, chosen, weights
 from jaxreg.penalties._blocks import Block, disjoint, joined, picked, refuse_overlap
@@ -115,9 +115,14 @@ class Penalty(Record, abc.ABC):
         """
         return tuple(range(ndim))
 
+    @property
+    def split(self) -> Split | None:
+        """How the leaf is split between devices, for the penalty of a leaf."""
+        return self.specs
+
     def summed_over(self) -> MeshAxes:
-        """Inside `shard_map`: the mesh axes over which values of `array_value` add up."""
-        return along(self.specs)
+        """The mesh axes over whose devices values of `array_value` add up."""
+        return along(self.split)
 
     def array_sizes(self, x: Array) -> dict[str, Any]:
         """What `adaptive` divides each strength by: |xᵢ|, or ‖x_g‖₂ of its group."""
@@ -418,7 +423,7 @@ def _terms(penalty: Penalty) -> tuple[Penalty, ...]:
 def _refuse_place(penalty: Penalty) -> None:
     if penalty.mask != weights or penalty.specs is not None:
         raise TypeError(
-            "A combined penalty has no mask and no specs of its own: give them to its terms."
+            "A combined penalty has no mask or specs of its own: give them to its terms."
         )
 
 
@@ -499,6 +504,10 @@ class Toward(Penalty):
 
     def whole_axes(self, ndim: int) -> tuple[int, ...]:
         return self.penalty.whole_axes(ndim)
+
+    @property
+    def split(self) -> Split | None:
+        return self.penalty.split
 
     def summed_over(self) -> MeshAxes:
         return self.penalty.summed_over()

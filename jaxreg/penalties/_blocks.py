@@ -56,7 +56,7 @@ class Block(NamedTuple):
         ]
 
     def _whole(self, x: Any, ndim: int) -> Any:
-        """What broadcasts to an array, whole along the axes that the formula needs whole."""
+        """What broadcasts to an array, whole along the axes that the formula needs."""
         if np.ndim(x) == 0:
             return x
         return whole(x, [axis - ndim for axis in self.term.whole_axes(ndim)])

@@ -95,7 +95,9 @@ class Grouped(Penalty):
 
     def summed_over(self) -> MeshAxes:
         is_joint = isinstance(self._axis, Joint)
-        axis, split = (self._axis[0], self.specs[0]) if is_joint else (self._axis, self.specs)
+        axis, split = (
+            (self._axis[0], self.specs[0]) if is_joint else (self._axis, self.specs)
+        )
         return along(split, kept_axes(axis, len(split))) if split else ()
 
     @property
