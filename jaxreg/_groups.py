@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array
 
 from jaxreg._numbers import Scalar, compute_dtype
+from jaxreg._sharding import Split, along, largest, part_count, total, whole
 
 Axis = int | tuple[int, ...]
 """The axis, or the axes, that number the groups. `()`: the whole array is one group."""
@@ -43,6 +44,7 @@ class Groups(NamedTuple):
         dtype: That of the arrays.
         labels: For each index of the one numbering axis, the number of its group; `None`
             if every index is a group.
+        splits: For each array, how it is split between devices.
     """
 
     axes: tuple[tuple[int, ...], ...]
@@ -51,16 +53,26 @@ class Groups(NamedTuple):
     sizes: Any
     dtype: Any
     labels: np.ndarray | None
+    splits: tuple[Split | None, ...]
 
     def total(self, x: Entries) -> Array:
         """The sum over each group."""
-        return self._reduced(jnp.sum, x, sum, jax.ops.segment_sum)
+
+        def add(array: Array, axis: tuple[int, ...], split: Split | None) -> Array:
+            return total(jnp.sum(array, axis=axis), along(split, axis))
+
+        return self._reduced(add, x, sum, jax.ops.segment_sum)
 
     def largest(self, x: Entries, least: float = 0.0) -> Array:
         """The largest entry of each group, where all are at least `least`."""
 
-        def most(array: Array, axis: tuple[int, ...]) -> Array:
-            return jnp.max(array, axis=axis, initial=least)
+        def most(array: Array, axis: tuple[int, ...], split: Split | None) -> Array:
+            top = jnp.max(array, axis=axis, initial=least)
+            names = along(split, axis)
+            if not names:
+                return top
+            ties = jnp.sum(array == jnp.expand_dims(top, axis), axis=axis)
+            return largest(top, ties, names)
 
         return self._reduced(most, x, _pairwise_maximum, jax.ops.segment_max)
 
@@ -87,21 +99,23 @@ class Groups(NamedTuple):
         numbers = jnp.squeeze(numbers, _others(axes, ndim))
         if self.labels is None or numbers.size == 1:
             return numbers
-        return jnp.take(numbers, np.unique(self.labels, return_index=True)[1], axis=0)
+        first = np.unique(self.labels, return_index=True)[1]
+        return jnp.take(whole(numbers, (0,)), first, axis=0)
 
     def _reduced(
         self, reduce: Any, x: Entries, combine: Callable[[Any], Any], segment: Any
     ) -> Array:
         parts = jax.tree.leaves(x)
-        whole = combine(
+        reduced = combine(
             [
-                reduce(part, axis=_others(axes, part.ndim))
-                for part, axes in zip(parts, self.axes, strict=True)
+                reduce(part, _others(axes, part.ndim), split)
+                for part, axes, split in zip(parts, self.axes, self.splits, strict=True)
             ]
         )
         if self.labels is None:
-            return whole
-        return segment(whole, jnp.asarray(self.labels), num_segments=self.shape[0])
+            return reduced
+        labels = jnp.asarray(self.labels)
+        return segment(whole(reduced, (0,)), labels, num_segments=self.shape[0])
 
 
 def _pairwise_maximum(parts: Sequence[Array]) -> Array:
@@ -132,7 +146,12 @@ def kept_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
     return tuple(kept)
 
 
-def groups_of(x: Entries, axis: Axis | Joint, labels: Sequence[int] | None) -> Groups:
+def groups_of(
+    x: Entries,
+    axis: Axis | Joint,
+    labels: Sequence[int] | None,
+    splits: tuple[Split | None, ...] | None = None,
+) -> Groups:
     """The groups of an array, or of a tuple of arrays.
 
     Args:
@@ -140,6 +159,7 @@ def groups_of(x: Entries, axis: Axis | Joint, labels: Sequence[int] | None) -> G
         axis: What numbers the groups; `Joint` for a tuple of arrays.
         labels: An integer for each index of the one numbering axis: equal ones belong
             to the same group.
+        splits: For each array, how it is split between devices; `None` if none is.
 
     Returns:
         The groups.
@@ -149,6 +169,7 @@ def groups_of(x: Entries, axis: Axis | Joint, labels: Sequence[int] | None) -> G
             the same groups.
     """
     parts = jax.tree.leaves(x)
+    splits = splits or (None,) * len(parts)
     axes = tuple(
         kept_axes(one, part.ndim)
         for one, part in zip(
@@ -165,8 +186,8 @@ def groups_of(x: Entries, axis: Axis | Joint, labels: Sequence[int] | None) -> G
         )
     shape = shapes[0]
     size: Any = sum(
-        math.prod(part.shape[i] for i in _others(kept, part.ndim))
-        for part, kept in zip(parts, axes, strict=True)
+        _size(part, _others(kept, part.ndim), split)
+        for part, kept, split in zip(parts, axes, splits, strict=True)
     )
     numbers = None
     if labels is not None:
@@ -178,7 +199,11 @@ def groups_of(x: Entries, axis: Axis | Joint, labels: Sequence[int] | None) -> G
         _, numbers, counts = np.unique(labels, return_inverse=True, return_counts=True)
         size, shape = counts * size, (len(counts),)
     ndims, dtype = tuple(part.ndim for part in parts), compute_dtype(*parts)
-    return Groups(axes, ndims, shape, size, dtype, numbers)
+    return Groups(axes, ndims, shape, size, dtype, numbers, splits)
+
+
+def _size(x: Array, axes: tuple[int, ...], split: Split | None) -> int:
+    return math.prod(x.shape[i] for i in axes) * part_count(along(split, axes))
 
 
 def norms(groups: Groups, x: Entries) -> Array:

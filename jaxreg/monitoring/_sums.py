@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxreg._numbers import raise_precision
+from jaxreg._sharding import Split, along, count_zeros, greatest, part_count, total
 
 OF_EACH = (
     *("mean_abs", "max_abs", "norm", "zero_fraction"),
@@ -32,31 +33,48 @@ class Sums(NamedTuple):
 
     @classmethod
     def of(
-        cls, x: Array, update: Array | None, gradient: Array | None, residual: Array | None
+        cls,
+        x: Array,
+        update: Array | None,
+        gradient: Array | None,
+        residual: Array | None,
+        split: Split | None = None,
     ) -> "Sums":
-        """Those of one leaf, in at least float32."""
+        """Those of one leaf, in at least float32, also where devices have parts of it."""
         x = raise_precision(x)
-        magnitudes = jnp.abs(x)
+        magnitudes, names = jnp.abs(x), along(split)
+
+        def squares(x: Array) -> Array:
+            return total(jnp.sum(jnp.square(raise_precision(x))), names)
+
         added: dict[str, Any] = {
-            "size": x.size,
-            "squares": jnp.sum(jnp.square(x)),
-            "zeros": _count(x == 0),
+            "size": x.size * part_count(names),
+            "squares": squares(x),
+            "zeros": count_zeros(x, names),
         }
-        sums, tops = magnitudes, magnitudes
+        sums, tops, of_sums, of_tops = magnitudes, magnitudes, names, names
         if x.ndim >= 2:
             # In two steps, of which the first also tells what is zero throughout.
-            sums = jnp.sum(magnitudes, axis=_all_but(-1, x.ndim))
-            tops = jnp.max(magnitudes, axis=_all_but(-2, x.ndim), initial=0.0)
-            added |= {"units": sums.size, "zero_units": _count(sums == 0)}
-            added |= {"features": tops.size, "zero_features": _count(tops == 0)}
-        added["absolute"] = jnp.sum(sums)
-        largest = {"absolute": jnp.max(tops, initial=0.0)}
+            units, features = _all_but(-1, x.ndim), _all_but(-2, x.ndim)
+            sums = total(jnp.sum(magnitudes, axis=units), along(split, units))
+            tops = jnp.max(magnitudes, axis=features, initial=0.0)
+            tops = greatest(tops, along(split, features))
+            of_sums, of_tops = along(split, (x.ndim - 1,)), along(split, (x.ndim - 2,))
+            added |= {
+                "units": sums.size * part_count(of_sums),
+                "zero_units": count_zeros(sums, of_sums),
+                "features": tops.size * part_count(of_tops),
+                "zero_features": count_zeros(tops, of_tops),
+            }
+        added["absolute"] = total(jnp.sum(sums), of_sums)
+        largest = {"absolute": greatest(jnp.max(tops, initial=0.0), of_tops)}
         if update is not None:
-            added["updates"] = jnp.sum(jnp.square(raise_precision(update)))
+            added["updates"] = squares(update)
         if gradient is not None:
-            added["gradients"] = jnp.sum(jnp.square(raise_precision(gradient)))
+            added["gradients"] = squares(gradient)
         if residual is not None:
-            largest["residual"] = jnp.max(jnp.abs(residual), initial=0.0)
+            gap = jnp.max(jnp.abs(residual), initial=0.0)
+            largest["residual"] = greatest(gap, names)
         return cls(added, largest)
 
     @classmethod
@@ -96,10 +114,6 @@ class Sums(NamedTuple):
 def _merge(into: dict[str, Any], values: dict[str, Any], combine: Any) -> None:
     for name, value in values.items():
         into[name] = combine(into[name], value) if name in into else value
-
-
-def _count(mask: Array) -> Array:
-    return jnp.sum(mask, dtype=jnp.float32)
 
 
 def _all_but(axis: int, ndim: int) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxreg._numbers import Scalar, raise_precision
+from jaxreg._sharding import along, as_specs, splits_of, zero_share
 from jaxreg._tree import Leaf, Names, Params, broadcast, walk
 from jaxreg.masks import MaskLike, as_mask, chosen, chosen_arrays, weights
 from jaxreg.monitoring._sums import Sums
@@ -29,6 +30,7 @@ def weight_stats(
     penalty: Penalty | None = None,
     loss: Scalar | None = None,
     in_loss: bool = False,
+    specs: Any = None,
 ) -> dict[str, Array]:
     """Statistics of the weights, per leaf and in total: sizes, zeros, steps, optimality.
 
@@ -68,6 +70,7 @@ def weight_stats(
         loss: The mean loss at the parameters, for `loss` and `penalty_share`.
         in_loss: Whether `gradients` and `loss` are those of `loss + penalty`: the
             penalty's part is then taken out of them first.
+        specs: Inside `shard_map`, how leaves are split; see `Penalty`.
 
     Returns:
         A flat dict from `path/statistic` to a scalar of at least float32, ready for
@@ -92,15 +95,16 @@ def weight_stats(
         [0.0, 1.0]
     """
     given = Given(updates, gradients, penalty, loss, in_loss)
-    return measure(params, mask, given).flat()
+    return measure(params, mask, given, specs).flat()
 
 
-def sparsity(params: Params, mask: MaskLike = weights) -> Array:
+def sparsity(params: Params, mask: MaskLike = weights, *, specs: Any = None) -> Array:
     """The share of weights that are exactly zero.
 
     Args:
         params: A pytree of parameters.
         mask: Which leaves to look at; by default `weights`.
+        specs: Inside `shard_map`, how leaves are split; see `Penalty`.
 
     Returns:
         A float32 scalar between 0 and 1. It may be computed inside `jit`.
@@ -113,9 +117,11 @@ def sparsity(params: Params, mask: MaskLike = weights) -> Array:
         >>> sparsity(params)
         Array(0.5, dtype=float32)
     """
-    arrays = chosen_arrays(params, mask).values()
-    zeros = sum((jnp.sum(x == 0, dtype=jnp.float32) for x in arrays), start=jnp.zeros(()))
-    return zeros / max(1, sum(x.size for x in arrays))
+    tree = list(walk(params))
+    splits = splits_of(as_specs(specs), tree)
+    split = {leaf.names: along(own) for leaf, own in zip(tree, splits, strict=True)}
+    arrays = chosen_arrays(params, mask)
+    return zero_share([(x, split[names]) for names, x in arrays.items()])
 
 
 class Given(NamedTuple):
@@ -157,7 +163,12 @@ class Measured(NamedTuple):
 
 
 def measure(
-    params: Params, mask: MaskLike, given: Given, *, each: bool = False
+    params: Params,
+    mask: MaskLike,
+    given: Given,
+    specs: Any = None,
+    *,
+    each: bool = False,
 ) -> Measured:
     """The statistics of `weight_stats`, by leaf and by name.
 
@@ -165,6 +176,7 @@ def measure(
         params: A pytree of parameters.
         mask: Which leaves the total is of.
         given: What statistics can be made of.
+        specs: Inside `shard_map`, how leaves are split.
         each: Whether to look at every real parameter, not only at those of the mask.
 
     Returns:
@@ -173,6 +185,7 @@ def measure(
     tree = list(walk(params))
     counted = chosen(as_mask(mask), tree, params)
     every = [is_measurable(leaf) for leaf in tree]
+    splits = splits_of(as_specs(specs), tree)
     updates = _beside(tree, every, given.updates, "The updates")
     gradients = _beside(tree, every, given.gradients, "The gradients")
     costs = _costs(params, given)
@@ -188,7 +201,7 @@ def measure(
 
     def sums_at(place: int) -> Sums:
         own = [None if column is None else column[place] for column in beside]
-        return Sums.of(tree[place].value, *own)
+        return Sums.of(tree[place].value, *own, splits[place])
 
     shown = every if each else counted
     sums = {place: sums_at(place) for place, pick in enumerate(shown) if pick}

@@ -47,6 +47,9 @@ class Entrywise(Penalty):
     def slope_at_zero(self) -> Scalar:
         """r′(0⁺), for an even r: how strongly an entry is held at zero."""
 
+    def whole_axes(self, ndim: int) -> tuple[int, ...]:
+        return ()
+
     def array_value(self, x: Array) -> Array:
         return jnp.sum(self.entry_value(x))
 

@@ -9,6 +9,7 @@ import optax
 from jax import Array
 
 from jaxreg._numbers import check_number, is_concrete
+from jaxreg._sharding import along, zero_share
 from jaxreg._tree import Params, walk
 from jaxreg.penalties import Penalty
 from jaxreg.penalties._base import check_is_penalty
@@ -145,10 +146,10 @@ def _target_at(target: Rate, count: Any) -> Any:
 def _zero_share(penalty: Penalty, params: Params) -> Array:
     """The share of exact zeros among the penalised parameters."""
     tree = list(walk(params))
-    picked = [
-        leaf.value
-        for leaf, term in zip(tree, penalty.at_leaves(tree, params), strict=True)
-        if term is not None
-    ]
-    zeros = sum((jnp.sum(x == 0, dtype=jnp.float32) for x in picked), start=jnp.zeros(()))
-    return zeros / max(1, sum(x.size for x in picked))
+    return zero_share(
+        [
+            (leaf.value, along(term.split))
+            for leaf, term in zip(tree, penalty.at_leaves(tree, params), strict=True)
+            if term is not None
+        ]
+    )

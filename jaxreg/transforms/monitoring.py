@@ -8,6 +8,7 @@ import optax
 from jax import Array
 
 from jaxreg._numbers import is_concrete
+from jaxreg._sharding import as_specs
 from jaxreg._tree import Params
 from jaxreg.masks import MaskLike, as_mask, weights
 from jaxreg.monitoring.record import MonitorState, Record, packed
@@ -30,6 +31,7 @@ def monitor(
     mask: MaskLike = weights,
     loss: bool = False,
     in_loss: bool = False,
+    specs: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Keep statistics of the weights in the optimizer's state, every so many steps.
 
@@ -55,6 +57,8 @@ def monitor(
             optimizers of Optax that need it; for `loss` and `penalty_share`.
         in_loss: Whether gradients and loss are those of `loss + penalty`, as they are not
             with `prox_adam` and its like.
+        specs: Inside `shard_map`, how leaves are split; see `Penalty`. `init` is then to be
+            called inside as well.
 
     Returns:
         An optimizer. `update` needs `params`.
@@ -80,7 +84,7 @@ def monitor(
     """
     check_is_optimizer(optimizer)
     check_steps("every", every)
-    mask = as_mask(mask)
+    mask, specs = as_mask(mask), as_specs(specs)
     if penalty is not None:
         check_is_penalty(penalty)
     elif in_loss:
@@ -89,7 +93,7 @@ def monitor(
 
     def taken(params: Params, gradients: Params, updates: Params, value: Any) -> Record:
         given = Given(updates, gradients, penalty, value if loss else None, in_loss)
-        return packed(measure(params, mask, given, each=True))
+        return packed(measure(params, mask, given, specs, each=True))
 
     def init(params: Params) -> MonitorState:
         shapes = jax.eval_shape(lambda: taken(params, params, params, 0.0))
