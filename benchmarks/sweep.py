@@ -4,7 +4,8 @@ And 1/4.4 of 32 loops over minibatches with a jitted step, and 1/15 of the same 
 PyTorch (of which one is timed; left out if it is not installed). One network on
 scikit-learn's digits, 64-64-10, Adam with L1: `python benchmarks/sweep.py`. All are warm;
 compilations are timed apart. On a CPU every core is a device of a mesh for the sweep: a
-batch in one device keeps only part of them busy. The cores must be idle otherwise.
+batch in one device keeps only part of them busy. The cores must be idle otherwise. On
+accelerators the mesh is of all of them, and PyTorch computes on CUDA.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from _measure import interleaved, print_ratios
+from _measure import interleaved, is_cpu, print_environment, print_ratios
 from sklearn.datasets import load_digits
 
 import jaxreg as jr
@@ -96,15 +97,16 @@ def in_torch(strengths: np.ndarray, data: Any) -> Callable[[], Any] | None:
         import torch
     except ImportError:
         return None
+    device = "cpu" if is_cpu() else "cuda"
     params, *arrays = jax.tree.map(lambda x: np.array(x), data)
-    pixels, digits, batches = map(torch.from_numpy, arrays)
+    pixels, digits, batches = (torch.from_numpy(array).to(device) for array in arrays)
     digits, batches = digits.long(), batches.long()
     hidden = params["first"]["bias"].size
 
     def run() -> None:
         model = torch.nn.Sequential(
             torch.nn.Linear(64, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, 10)
-        )
+        ).to(device)
         optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE)
         kernels = [weight for weight in model.parameters() if weight.ndim == 2]
         for batch in batches:
@@ -116,6 +118,8 @@ def in_torch(strengths: np.ndarray, data: Any) -> Callable[[], Any] | None:
                 objective = objective + float(strengths[0]) * kernel.abs().sum()
             objective.backward()
             optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
 
     return run
 
@@ -131,6 +135,7 @@ def main() -> None:
     # Read when JAX first looks for devices.
     cores = f"--xla_force_host_platform_device_count={os.cpu_count()}"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {cores}"
+    print_environment()
     mesh = jax.make_mesh((len(jax.devices()),), ("runs",))
 
     pixels, digits = load()

@@ -22,8 +22,9 @@ from jaxreg.masks import (
     named as named,
     weights as weights,
 )
-from jaxreg.monitor import (
+from jaxreg.monitoring import (
     describe as describe,
+    latest_stats as latest_stats,
     sparsity as sparsity,
     weight_stats as weight_stats,
 )
@@ -125,6 +126,7 @@ from jaxreg.transforms import (
     decoupled_l1 as decoupled_l1,
     decoupled_weight_decay as decoupled_weight_decay,
     dual_averaging_adam as dual_averaging_adam,
+    monitor as monitor,
     orthant_wise as orthant_wise,
     prox_adam as prox_adam,
     prox_preconditioned as prox_preconditioned,

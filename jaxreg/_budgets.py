@@ -14,6 +14,7 @@ import numpy as np
 from jax import Array
 
 from jaxreg._groups import Entries, Groups
+from jaxreg._sharding import Split, along, part_count, part_index, parts_along, whole
 
 
 def keep_largest(groups: Groups, x: Entries, count: Any, metric: Entries | None) -> Entries:
@@ -42,8 +43,7 @@ def keep_largest(groups: Groups, x: Entries, count: Any, metric: Entries | None)
     ties = jax.tree.map(jnp.equal, bits, groups.spread(limit))
     missing = count - number(jnp.greater, limit, bits)
     excess = number(jnp.equal, limit, bits) > missing
-    places = _places(x)
-    size = sum(part.size for part in jax.tree.leaves(x))
+    places, size = _places(groups, x)
 
     def too_many(last: Array) -> Array:
         return number(is_tie_up_to, last, ties, places) > missing
@@ -82,18 +82,26 @@ def _bits(x: Array) -> Array:
     return jax.lax.bitcast_convert_type(jnp.where(jnp.isnan(x), np.inf, x), kind)
 
 
-def _places(x: Entries) -> Entries:
-    """A different integer for every entry of all arrays."""
-    parts, structure = jax.tree.flatten(x)
-    starts = np.cumsum([0, *(part.size for part in parts[:-1])])
-    return jax.tree.unflatten(structure, map(_numbered, parts, starts.tolist()))
+def _places(groups: Groups, x: Entries) -> tuple[Entries, int]:
+    """A different integer for every entry of all arrays, and how many entries there are."""
+    arrays, structure = jax.tree.flatten(x)
+    sizes = [
+        part.size * part_count(along(split))
+        for part, split in zip(arrays, groups.splits, strict=True)
+    ]
+    starts = np.cumsum([0, *sizes[:-1]]).tolist()
+    numbered = map(_numbered, arrays, starts, groups.splits)
+    return jax.tree.unflatten(structure, numbered), sum(sizes)
 
 
-def _numbered(x: Array, start: int) -> Array:
+def _numbered(x: Array, start: int, split: Split | None) -> Array:
+    names = [along(split, (i,)) for i in range(x.ndim)]
+    lengths = [n * part_count(own) for n, own in zip(x.shape, names, strict=True)]
     place = jnp.full(x.shape, start, jnp.int32)
     for i in range(x.ndim):
-        stride = math.prod(x.shape[i + 1 :])
-        place += stride * jax.lax.broadcasted_iota(jnp.int32, x.shape, i)
+        index = jax.lax.broadcasted_iota(jnp.int32, x.shape, i)
+        index += x.shape[i] * part_index(names[i])
+        place += math.prod(lengths[i + 1 :]) * index
     return place
 
 
@@ -171,4 +179,6 @@ def _blocks(x: Array, m: int, axis: int) -> Array:
     """`x` with the axis split in two: the blocks, and the m entries of each."""
     check_blocks(x.shape, m, axis)
     axis %= x.ndim
+    if x.shape[axis] // m % parts_along(x, axis):
+        x = whole(x, (axis,))
     return x.reshape(*x.shape[:axis], -1, m, *x.shape[axis + 1 :])

@@ -1,4 +1,4 @@
-"""Groups of entries: sums over them, and the equations that their proxes solve.
+"""Groups of entries, and sums over them.
 
 Groups are numbered by axes of an array, so a sum over a group is a reduction over the
 other axes: nothing is reshaped, and sharded arrays stay as they are. A group can reach
@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array
 
 from jaxreg._numbers import Scalar, compute_dtype
+from jaxreg._sharding import Split, along, largest, part_count, total, whole
 
 Axis = int | tuple[int, ...]
 """The axis, or the axes, that number the groups. `()`: the whole array is one group."""
@@ -43,6 +44,7 @@ class Groups(NamedTuple):
         dtype: That of the arrays.
         labels: For each index of the one numbering axis, the number of its group; `None`
             if every index is a group.
+        splits: For each array, how it is split between devices.
     """
 
     axes: tuple[tuple[int, ...], ...]
@@ -51,16 +53,26 @@ class Groups(NamedTuple):
     sizes: Any
     dtype: Any
     labels: np.ndarray | None
+    splits: tuple[Split | None, ...]
 
     def total(self, x: Entries) -> Array:
         """The sum over each group."""
-        return self._reduced(jnp.sum, x, sum, jax.ops.segment_sum)
+
+        def add(array: Array, axis: tuple[int, ...], split: Split | None) -> Array:
+            return total(jnp.sum(array, axis=axis), along(split, axis))
+
+        return self._reduced(add, x, sum, jax.ops.segment_sum)
 
     def largest(self, x: Entries, least: float = 0.0) -> Array:
         """The largest entry of each group, where all are at least `least`."""
 
-        def most(array: Array, axis: tuple[int, ...]) -> Array:
-            return jnp.max(array, axis=axis, initial=least)
+        def most(array: Array, axis: tuple[int, ...], split: Split | None) -> Array:
+            top = jnp.max(array, axis=axis, initial=least)
+            names = along(split, axis)
+            if not names:
+                return top
+            ties = jnp.sum(array == jnp.expand_dims(top, axis), axis=axis)
+            return largest(top, ties, names)
 
         return self._reduced(most, x, _pairwise_maximum, jax.ops.segment_max)
 
@@ -87,21 +99,23 @@ class Groups(NamedTuple):
         numbers = jnp.squeeze(numbers, _others(axes, ndim))
         if self.labels is None or numbers.size == 1:
             return numbers
-        return jnp.take(numbers, np.unique(self.labels, return_index=True)[1], axis=0)
+        first = np.unique(self.labels, return_index=True)[1]
+        return jnp.take(whole(numbers, (0,)), first, axis=0)
 
     def _reduced(
         self, reduce: Any, x: Entries, combine: Callable[[Any], Any], segment: Any
     ) -> Array:
         parts = jax.tree.leaves(x)
-        whole = combine(
+        reduced = combine(
             [
-                reduce(part, axis=_others(axes, part.ndim))
-                for part, axes in zip(parts, self.axes, strict=True)
+                reduce(part, _others(axes, part.ndim), split)
+                for part, axes, split in zip(parts, self.axes, self.splits, strict=True)
             ]
         )
         if self.labels is None:
-            return whole
-        return segment(whole, jnp.asarray(self.labels), num_segments=self.shape[0])
+            return reduced
+        labels = jnp.asarray(self.labels)
+        return segment(whole(reduced, (0,)), labels, num_segments=self.shape[0])
 
 
 def _pairwise_maximum(parts: Sequence[Array]) -> Array:
@@ -132,7 +146,12 @@ def kept_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
     return tuple(kept)
 
 
-def groups_of(x: Entries, axis: Axis | Joint, labels: Sequence[int] | None) -> Groups:
+def groups_of(
+    x: Entries,
+    axis: Axis | Joint,
+    labels: Sequence[int] | None,
+    splits: tuple[Split | None, ...] | None = None,
+) -> Groups:
     """The groups of an array, or of a tuple of arrays.
 
     Args:
@@ -140,6 +159,7 @@ def groups_of(x: Entries, axis: Axis | Joint, labels: Sequence[int] | None) -> G
         axis: What numbers the groups; `Joint` for a tuple of arrays.
         labels: An integer for each index of the one numbering axis: equal ones belong
             to the same group.
+        splits: For each array, how it is split between devices; `None` if none is.
 
     Returns:
         The groups.
@@ -149,6 +169,7 @@ def groups_of(x: Entries, axis: Axis | Joint, labels: Sequence[int] | None) -> G
             the same groups.
     """
     parts = jax.tree.leaves(x)
+    splits = splits or (None,) * len(parts)
     axes = tuple(
         kept_axes(one, part.ndim)
         for one, part in zip(
@@ -165,8 +186,8 @@ def groups_of(x: Entries, axis: Axis | Joint, labels: Sequence[int] | None) -> G
         )
     shape = shapes[0]
     size: Any = sum(
-        math.prod(part.shape[i] for i in _others(kept, part.ndim))
-        for part, kept in zip(parts, axes, strict=True)
+        _size(part, _others(kept, part.ndim), split)
+        for part, kept, split in zip(parts, axes, splits, strict=True)
     )
     numbers = None
     if labels is not None:
@@ -178,7 +199,11 @@ def groups_of(x: Entries, axis: Axis | Joint, labels: Sequence[int] | None) -> G
         _, numbers, counts = np.unique(labels, return_inverse=True, return_counts=True)
         size, shape = counts * size, (len(counts),)
     ndims, dtype = tuple(part.ndim for part in parts), compute_dtype(*parts)
-    return Groups(axes, ndims, shape, size, dtype, numbers)
+    return Groups(axes, ndims, shape, size, dtype, numbers, splits)
+
+
+def _size(x: Array, axes: tuple[int, ...], split: Split | None) -> int:
+    return math.prod(x.shape[i] for i in axes) * part_count(along(split, axes))
 
 
 def norms(groups: Groups, x: Entries) -> Array:
@@ -186,27 +211,6 @@ def norms(groups: Groups, x: Entries) -> Array:
     squares = groups.total(jax.tree.map(jnp.square, x))
     is_zero = squares == 0
     return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, squares)))
-
-
-def shrink_norms(
-    groups: Groups, x: Entries, threshold: Any, metric: Entries | None
-) -> Entries:
-    """argmin_z  Σ_g t_g·‖z_g‖₂ + ½·Σ dᵢ(zᵢ − xᵢ)², for thresholds t per group."""
-    if metric is None:
-        sizes = norms(groups, x)
-        removed, threshold = _removed(sizes, threshold)
-        return scaled(groups, x, 1 - threshold / jnp.where(sizes == 0, 1.0, sizes), removed)
-    removed, threshold = _removed(
-        norms(groups, jax.tree.map(jnp.multiply, metric, x)), threshold
-    )
-    return _shrink_in_metric(groups, x, threshold, removed, metric)
-
-
-def _removed(sizes: Array, threshold: Any) -> tuple[Array, Array]:
-    """Which groups become zero, and the thresholds of the others."""
-    threshold = jnp.broadcast_to(jnp.asarray(threshold, sizes.dtype), sizes.shape)
-    removed = (sizes <= threshold) & (threshold > 0)
-    return removed, jnp.where(removed, 0.0, threshold)
 
 
 def scaled(groups: Groups, x: Entries, factor: Array, removed: Array) -> Entries:
@@ -217,118 +221,6 @@ def scaled(groups: Groups, x: Entries, factor: Array, removed: Array) -> Entries
         groups.spread(factor),
         groups.spread(removed),
     )
-
-
-def _shrink_in_metric(
-    groups: Groups, x: Entries, threshold: Array, removed: Array, metric: Entries
-) -> Entries:
-    """zᵢ = dᵢxᵢθ/(dᵢθ + t), where θ = ‖z‖ is the root of  Σ (dᵢxᵢ/(dᵢθ + t))² = 1."""
-    free = removed | (threshold == 0)
-    t = jnp.where(free, 1.0, threshold)
-    pulls = jax.tree.map(jnp.multiply, metric, x)
-    root = secular_root(groups, pulls, metric, groups.spread(t), free)
-
-    def entry(
-        x: Array, d: Array, root: Array, t: Array, removed: Array, free: Array
-    ) -> Any:
-        kept = jnp.where(free, x, x * (d * root / (d * root + t)))
-        return jnp.where(removed, 0.0, kept)
-
-    spreads = map(groups.spread, (root, t, removed, free))
-    return jax.tree.map(entry, x, metric, *spreads)
-
-
-# Newton steps. From the bounds below 5 are enough for almost all groups; 12 also for
-# metrics and weights of many sizes between 1e-10 and 1e8 in one group (in float32 and
-# in float64, where they leave 1e-9 at worst).
-_NEWTON_STEPS = 12
-
-
-def secular_root(
-    groups: Groups, pulls: Entries, slopes: Entries, offsets: Entries, free: Array
-) -> Array:
-    """The root θ of  Σ (pullᵢ/(slopeᵢ·θ + offsetᵢ))² = 1, for each group.
-
-    1/√Σ(...)² is a concave function of θ, so Newton's method on it never passes the root
-    and, from any point below it, converges without safeguards (as for a trust region).
-    The loop works on constants; the one step after it carries the derivatives.
-
-    Args:
-        groups: The groups.
-        pulls: Entries such that the sum is at least 1 at θ = 0.
-        slopes: Positive entries.
-        offsets: Positive entries, or numbers spread over the groups.
-        free: Groups without an equation; their root is 1.
-
-    Returns:
-        A number for each group.
-    """
-    # Where there is nothing to solve: a group whose root is 1, whatever else is.
-    share = jax.tree.map(
-        lambda u, free: jnp.where(free, 0.0, u), pulls, groups.spread(free)
-    )
-
-    def newton(root: Array, share: Entries, slopes: Entries, offsets: Entries) -> Array:
-        scales = jax.tree.map(
-            lambda d, r, t: d * r + t, slopes, groups.spread(root), offsets
-        )
-        squares = jax.tree.map(lambda u, s: jnp.square(u / s), share, scales)
-        total = groups.total(squares)
-        slope = groups.total(
-            jax.tree.map(lambda q, d, s: q * (d / s), squares, slopes, scales)
-        )
-        nothing = free | (slope == 0)
-        total = jnp.where(nothing, 1.0, total)
-        slope = jnp.where(nothing, 1.0, slope)
-        return root + total * (jnp.sqrt(total) - 1) / slope
-
-    constants = jax.lax.stop_gradient((share, slopes, offsets))
-    highest = groups.largest(
-        jax.tree.map(lambda u, d, t: jnp.maximum((jnp.abs(u) - t) / d, 0.0), *constants)
-    )
-    excess = norms(groups, constants[0]) - groups.largest(constants[2])
-    widest = groups.largest(constants[1])
-    low = jnp.maximum(
-        highest, jnp.where(free, 1.0, excess / jnp.where(widest == 0, 1.0, widest))
-    )
-    root = jax.lax.fori_loop(
-        0, _NEWTON_STEPS, lambda _, root: newton(root, *constants), low
-    )
-    return newton(jax.lax.stop_gradient(root), share, slopes, offsets)
-
-
-def concave_root(
-    newton: Callable[[Array], Array], low: Array, high: Array, steps: int = 24
-) -> Array:
-    """The root of increasing concave functions, one for each group.
-
-    The tangent of a concave function lies above it, so the root of any tangent is a
-    lower bound, and tells on which side of the root its point is. Each step takes the
-    tangents at the lower bound and in the (geometric) middle of the bracket: it halves
-    the bracket at least, and finishes at once on a straight piece.
-
-    Args:
-        newton: The root of the tangent at given points.
-        low: Lower bounds of the roots, without derivatives; `newton` raises them.
-        high: Upper bounds.
-        steps: How many.
-
-    Returns:
-        The roots, from a last Newton step: derivatives go through it alone.
-    """
-    constants = jax.lax.stop_gradient
-
-    def step(_: Any, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = bracket
-        middle = jnp.where(low > 0, jnp.sqrt(low) * jnp.sqrt(high), high / 2)
-        tangent = constants(newton(middle))
-        is_below = tangent > middle
-        better = jnp.where(is_below, tangent, low)
-        low = jnp.maximum(jnp.maximum(low, better), constants(newton(low)))
-        return jnp.minimum(low, high), jnp.where(is_below, high, middle)
-
-    low, _ = jax.lax.fori_loop(0, steps, step, constants((low, high)))
-    return newton(constants(low))
 
 
 def quotient(pull: Array, slope: Scalar) -> Array:

@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxreg._groups import Entries, Groups, concave_root, norms, secular_root
+from jaxreg._groups import Entries, Groups, norms
 from jaxreg._numbers import compute_dtype
+from jaxreg._roots import concave_root, secular_root
 
 
 def rounding(*values: Any) -> float:
@@ -52,11 +53,12 @@ def onto_l2_ball(
         factor = radius / jnp.where(length == 0, 1.0, length)
         moved = jax.tree.map(jnp.multiply, unit, groups.spread(factor))
         return _settled(groups, x, moved, inside, removed)
-    pulls = jax.tree.map(
+    shares = jax.tree.map(
         lambda d, u, r: d * (u / r), metric, unit, groups.spread(radius / scale)
     )
     ones = jax.tree.map(jnp.ones_like, metric)
-    root = groups.spread(secular_root(groups, pulls, ones, metric, free))
+    pulls = norms(groups, jax.tree.map(jnp.divide, shares, metric))
+    root = groups.spread(secular_root(groups, shares, ones, metric, pulls, free))
     moved = jax.tree.map(lambda d, x, root: x * (d / (d + root)), metric, x, root)
     return _settled(groups, x, moved, inside, removed)
 

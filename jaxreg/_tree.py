@@ -263,6 +263,6 @@ def _listing(paths: Any, most: int = 8) -> str:
     return ", ".join(texts[:most]) + more if texts else "nothing"
 
 
-def listing(tree: Sequence[Leaf]) -> str:
-    """The first few paths, for an error message."""
-    return _listing([leaf.names for leaf in tree])
+def listing(tree: Sequence[Leaf], most: int = 8) -> str:
+    """The first few paths, for a message."""
+    return _listing([leaf.names for leaf in tree], most)

@@ -32,6 +32,7 @@ from jax import Array
 from jax.core import Tracer
 
 from jaxreg._numbers import raise_precision
+from jaxreg._roles import role_of
 from jaxreg._tree import Leaf, Names, Params, broadcast, listing, walk
 
 
@@ -99,6 +100,10 @@ class Mask(abc.ABC):
 
 MaskLike = Any
 """A `Mask`, a pytree (prefix) of bools, or a function of the parameters giving one."""
+
+
+class NothingChosenError(ValueError):
+    """A mask chooses none of the leaves that it could choose."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,27 +201,8 @@ class _Not(Mask):
         return f"~{self.part!r}"
 
 
-# `b`, `b1` and `b_out` are biases; `lora_b`, `B` and `embedding` are weights.
-_BIAS = re.compile(
-    r"(?i:(?:^|_)(?:bias|biases|intercept|offset|scales?)\d*(?:_|$))|^b\d*(?:_|$)"
-)
-_NORM = re.compile(
-    r"norm(?!al)|normali[sz]|(?:^|_)(?:bn|ln|gn|rms)[a-z]?\d*(?:_|$)", re.IGNORECASE
-)
-_NORM_PARAMETERS = frozenset({"beta", "g", "gain", "gamma", "w", "weight"})
-
-
 def _is_weight(leaf: Leaf) -> bool:
-    names = leaf.names
-    if leaf.owner == "SplitRealAndImaginaryArrays":
-        names = names[:-1]
-    if not names:
-        return True
-    if _BIAS.search(names[-1]):
-        return False
-    layer = next((x for x in reversed(names[:-1]) if not x.isdigit()), "")
-    of_norm = _NORM.search(layer) or _NORM.search(leaf.owner)
-    return not (names[-1] in _NORM_PARAMETERS and of_norm)
+    return role_of(leaf) in ("weight", "embedding")
 
 
 weights: Mask = _Rule("weights", _is_weight)
@@ -377,7 +363,7 @@ def chosen(mask: Mask, tree: Sequence[Leaf], params: Params) -> list[bool]:
                 f"{listing(present)}. (Under `optax.inject_hyperparams`, name a penalty "
                 "in `static_args`: it is callable, and would be called as a schedule.)"
             )
-        raise ValueError(
+        raise NothingChosenError(
             f"The mask {mask!r} must choose at least one floating-point leaf, but it "
             f"chooses none of {listing(floats)}. Nothing would be regularized: name the "
             "leaves with jaxreg.named(...), or pass mask=jaxreg.everything. (Under "

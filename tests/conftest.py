@@ -1,4 +1,4 @@
-"""One Hypothesis profile for all tests, and programs that are compiled once for all."""
+"""One Hypothesis profile and one precision for all tests; each program compiled once."""
 
 import os
 import pathlib
@@ -16,6 +16,10 @@ settings.register_profile(
     report_multiple_bugs=False,
 )
 settings.load_profile("jaxreg")
+
+# Accelerators multiply float32 matrices in fewer digits unless told otherwise. What the
+# tests judge by must be exact.
+jax.config.update("jax_default_matmul_precision", "highest")
 
 # Compiling takes most of the time. What one worker, script or run has compiled, the
 # others read from here.

@@ -79,6 +79,7 @@ def _span(source: str, scope: str) -> tuple[int, int]:
 
 T, E, N = "operators/thresholds", "penalties/entrywise", "penalties/nonconvex"
 C, G, R = "penalties/concave", "penalties/grouped", "_groups"
+ROOTS = "_roots"
 K, B, P = "penalties/constraints", "_budgets", "_projections"
 M, H, S = "operators/matrices", "operators/chains", "penalties/structured"
 Z, D, Q = "penalties/spectral", "transforms/decay", "strength/select"
@@ -89,7 +90,7 @@ FAULTS = [
         # Thresholds.
         (T, "soft_threshold", "return x - ", "return x + ", "L1"),
         (T, "soft_threshold", "x, -threshold, threshold", "x, 0.0, threshold", "L1"),
-        (T, "magnitude", "x * jax.lax.stop_gradient(jnp.sign(x))", "jnp.abs(x)", "L1"),
+        (T, "magnitude", "jnp.where(x == 0, 0.0, jnp.abs(x))", "jnp.abs(x)", "L1"),
         (T, "hard_threshold", "jnp.abs(x) <= threshold", "jnp.abs(x) < threshold",
          "tests/test_special_cases.py -k threshold"),
         (T, "firm_threshold", "keep / jnp.where", "1.0 / jnp.where", "MCP"),
@@ -145,13 +146,20 @@ FAULTS = [
         # Groups.
         (R, "norms", "squares == 0", "squares < 0", "GroupLasso"),
         (R, "Groups.spread", "_others(axes, ndim)", "axes", "GroupLasso"),
-        (R, "_removed", "sizes <= threshold", "sizes <= 0", "GroupLasso"),
-        (R, "shrink_norms", "1 - threshold", "1 - 2 * threshold", "GroupLasso"),
-        (R, "shrink_norms", "jnp.multiply, metric, x", "jnp.multiply, x, x", "GroupLasso"),
-        (R, "secular_root", "d * r + t", "r + t", "GroupLasso"),
-        (R, "secular_root", "(jnp.sqrt(total) - 1)", "(total - 1)",
+        (ROOTS, "_removed", "sizes <= threshold", "sizes <= 0", "GroupLasso"),
+        (ROOTS, "shrink_norms", "1 - threshold", "1 - 2 * threshold", "GroupLasso"),
+        (ROOTS, "shrink_norms", "jnp.multiply, metric, x", "jnp.multiply, x, x",
+         "GroupLasso"),
+        (ROOTS, "_newton_step", "(d * r + t)", "(r + t)", "GroupLasso"),
+        (ROOTS, "_newton_step", "(jnp.sqrt(total) - 1)", "(total - 1)",
          "tests/test_grouped.py -k derivatives or clarabel"),
-        (R, "concave_root", "tangent > middle", "tangent < middle", "ExclusiveLasso"),
+        (ROOTS, "_newton_step", "2 * bend", "1e-4 * bend",
+         "tests/test_grouped.py -k alone_takes"),
+        (ROOTS, "_secular_root_jvp", "step, (x,", "lambda *_: root, (x,",
+         "tests/test_grouped.py -k derivatives"),
+        (ROOTS, "concave_root", "tangent > middle", "tangent < middle", "ExclusiveLasso"),
+        (ROOTS, "concave_root", "jnp.any(state[3])", "jnp.all(state[3])",
+         "tests/test_grouped.py -k size"),
         (R, "_pairwise_maximum", "jnp.maximum(first, other)", "first",
          "tests/test_grouped.py -k layer or leaves or tree"),
         (G, "GroupLasso.groups_prox", "step *", "", "GroupLasso"),

@@ -80,13 +80,21 @@ def killed(directory):
 
 
 def one_of_two(rank, port):
-    """Half of the devices of a sweep over two processes."""
+    """Half of the devices of a sweep, and of training with every transform."""
+    # Not at the top: the other processes do without it.
+    from tests.sharding import in_two_processes
+    from tests.transforms import CONSTANT, SCHEDULED
+
     jax.distributed.initialize(f"localhost:{port}", 2, rank)
     assert jax.device_count() == 8
     assert jax.local_device_count() == 4
     expected = swept()
     for mesh in meshes(8):
         assert_same(swept(mesh=mesh, chunk=24), expected)
+    for kind, checked in in_two_processes().items():
+        assert len(checked) >= len(CONSTANT + SCHEDULED)
+        wrong = {name: what for name, what in checked.items() if what}
+        assert not wrong, f"{kind}: {wrong}"
 
 
 def main(what, *arguments):

@@ -1,5 +1,6 @@
 """Group penalties: against other solvers, and where they reduce to something known."""
 
+import functools
 import itertools
 import warnings
 from typing import Any
@@ -143,6 +144,28 @@ def test_group_norms_are_shortened_right_in_metrics_of_any_ratio(size):
     expected = shortened_by_bisection(np.float64(x), np.float64(metric), threshold)
     # Relative to the weight, beside the rounding of a norm close to its threshold.
     assert np.all(np.abs(reached - expected) <= 2e-5 * np.abs(x))
+
+
+@jax.jit
+@functools.partial(jax.vmap, in_axes=(1, 1, 0), out_axes=1)
+def shortened_alone(x, metric, threshold):
+    """As one group of its own, which takes no steps for the sake of others."""
+    return GroupLasso(threshold, axis=(), scale="none").prox(x, 1.0, metric)
+
+
+@pytest.mark.parametrize("decades", [0.3, 1.5, 6])
+def test_a_group_that_is_alone_takes_as_many_steps_as_it_needs(decades):
+    rng = np.random.default_rng(1)
+    metric = np.float32(10 ** rng.uniform(-decades, decades, (6, 3000)))
+    x = np.float32(rng.normal(size=metric.shape))
+    lengths = np.linalg.norm(np.float64(metric) * x, axis=0)
+    threshold = np.float32(lengths * 10 ** rng.uniform(-5, 0.1, 3000))
+    expected = shortened_by_bisection(np.float64(x), np.float64(metric), threshold)
+    reached = shortened_alone(x, metric, threshold)
+    # The rounding of a norm close to its threshold is not the steps' fault.
+    far = np.abs(lengths / threshold - 1) > 0.01
+    error = np.abs(reached - expected) / (np.abs(expected) + 1e-12 * np.abs(x))
+    assert np.max(error[:, far]) <= 2e-5
 
 
 @given(data=st.data(), threshold=log_uniform(1e-3, 50.0))

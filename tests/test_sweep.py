@@ -185,11 +185,13 @@ def finished(*processes):
         assert out.endswith("done\n"), out
 
 
+@pytest.mark.processes
 def test_the_same_on_a_mesh_of_eight_devices():
     finished(script("mesh", devices=8))
 
 
-def test_the_same_from_two_processes():
+@pytest.mark.processes
+def test_sweeps_and_every_transform_are_the_same_from_two_processes():
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = str(free.getsockname()[1])
@@ -199,6 +201,7 @@ def test_the_same_from_two_processes():
 # Interrupted.
 
 
+@pytest.mark.processes
 def test_a_killed_sweep_goes_on_where_it_was(tmp_path, expected, monkeypatch):
     process = script("killed", str(tmp_path))
     process.communicate(timeout=240)

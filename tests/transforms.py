@@ -30,6 +30,7 @@ ARGUMENTS: dict[str, Any] = {
 OPTIONS: dict[str, dict[str, Any]] = {
     "compensated": {"optimizer": jaxreg.prox_sgd(0.05, jaxreg.L1(0.3))},
     "constrained_decay": {"bound": 0.5},
+    "monitor": {"optimizer": jaxreg.prox_sgd(0.05, jaxreg.L1(0.3)), "every": 2},
     "with_decay": {"coupling": "independent", "peak": 0.1, "implicit": True},
 }
 
@@ -94,13 +95,13 @@ class Recipe:
     ) -> optax.GradientTransformationExtraArgs:
         """The transform that regularizes the leaves of `mask` that strongly."""
         takes = inspect.signature(self.factory).parameters
-        if "mask" not in takes:
-            penalty = jaxreg.L1(strength, mask=mask)
-            if "penalty" in takes:
-                return self(penalty=penalty)
-            return self(optimizer=jaxreg.prox_sgd(0.05, penalty))
-        name = next(name for name in ("strength", "weight_decay", "rate") if name in takes)
-        return self(**{name: strength, "mask": mask})
+        for name in ("strength", "weight_decay", "rate"):
+            if name in takes:
+                return self(**{name: strength, "mask": mask})
+        penalty = jaxreg.L1(strength, mask=mask)
+        if "penalty" in self._required():
+            return self(penalty=penalty)
+        return self(optimizer=jaxreg.prox_sgd(0.05, penalty))
 
     def finish(
         self, tx: optax.GradientTransformation

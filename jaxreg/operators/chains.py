@@ -21,6 +21,7 @@ import numpy as np
 from jax import Array, lax
 
 from jaxreg._numbers import Scalar, raise_precision
+from jaxreg._sharding import like, whole
 
 
 def taut_string(
@@ -61,9 +62,9 @@ def taut_string(
         Chambolle and Darbon, *On total variation minimization and surface evolution
         using parametric maximum flows* (2009), section 4, for dividing by levels.
     """
-    x, radius, weight = _chains(x, axis, radius, metric)
-    fused = _fuse(x, weight, drop=radius, rise=radius)
-    return jnp.moveaxis(fused, -1, axis)
+    chains, radius, weight = _chains(x, axis, radius, metric)
+    fused = _fuse(chains, weight, drop=radius, rise=radius)
+    return like(jnp.moveaxis(fused, -1, axis), x)
 
 
 def isotonic_regression(
@@ -89,10 +90,10 @@ def isotonic_regression(
     References:
         Best and Chakravarti, *Active set algorithms for isotonic regression* (1990).
     """
-    x, never, weight = _chains(x, axis, jnp.inf, metric)
+    chains, never, weight = _chains(x, axis, jnp.inf, metric)
     free = jnp.zeros_like(never)
     costs = (never, free) if increasing else (free, never)
-    return jnp.moveaxis(_fuse(x, weight, *costs), -1, axis)
+    return like(jnp.moveaxis(_fuse(chains, weight, *costs), -1, axis), x)
 
 
 def sorted_soft_threshold(x: Array, thresholds: Array) -> Array:
@@ -119,15 +120,15 @@ def sorted_soft_threshold(x: Array, thresholds: Array) -> Array:
         Bogdan, van den Berg, Sabatti, Su and Candès, *SLOPE: adaptive variable selection
         via convex optimization* (2015), section 2.
     """
-    x = raise_precision(x)
-    sizes = jnp.abs(jnp.ravel(x))
+    entries = whole(raise_precision(x), range(np.ndim(x)))
+    sizes = jnp.abs(jnp.ravel(entries))
     order = jnp.argsort(-sizes)
     # Any larger ones remove everything as well; infinite ones would not be numbers.
     thresholds = jnp.minimum(thresholds, 2 * jnp.sum(sizes))
     levels = isotonic_regression(sizes[order] - thresholds, increasing=False)
     kept = jnp.zeros_like(sizes).at[order].set(jnp.maximum(levels, 0.0))
-    kept = jnp.reshape(kept, x.shape)
-    return jnp.where(kept == 0, 0.0, jnp.sign(x) * kept)
+    kept = jnp.reshape(kept, entries.shape)
+    return like(jnp.where(kept == 0, 0.0, jnp.sign(entries) * kept), x)
 
 
 def smooth_chain(
@@ -159,10 +160,10 @@ def smooth_chain(
         Rauch, Tung and Striebel, *Maximum likelihood estimates of linear dynamic
         systems* (1965), for a random walk observed with noise.
     """
-    x, coupling, weight = _chains(x, axis, coupling, metric)
-    if x.size == 0:
-        return jnp.moveaxis(x, -1, axis)
-    coupling = jnp.minimum(coupling[..., 0], huge(x))
+    chains, coupling, weight = _chains(x, axis, coupling, metric)
+    if chains.size == 0:
+        return jnp.moveaxis(chains, -1, axis)
+    coupling = jnp.minimum(coupling[..., 0], huge(chains))
 
     def forward(before: Any, entry: Any) -> Any:
         held, mean = before
@@ -177,11 +178,11 @@ def smooth_chain(
         z = mean + (after - mean) * share
         return z, z
 
-    rows = jnp.moveaxis(x, -1, 0), jnp.moveaxis(weight, -1, 0)
+    rows = jnp.moveaxis(chains, -1, 0), jnp.moveaxis(weight, -1, 0)
     nothing = jnp.zeros_like(rows[0][0])
     (_, mean), means = lax.scan(forward, (nothing, nothing), rows)
     smooth = lax.scan(backward, mean, means, reverse=True)[1]
-    return jnp.moveaxis(jnp.moveaxis(smooth, 0, -1), -1, axis)
+    return like(jnp.moveaxis(smooth, 0, axis), x)
 
 
 def _chains(
@@ -190,9 +191,10 @@ def _chains(
     """The array, a number for each chain, and the metric, all with `axis` last."""
     x = raise_precision(x)
     weight = jnp.broadcast_to(1.0 if metric is None else metric, x.shape)
+    weight = like(weight.astype(x.dtype), x)
     number = jnp.asarray(number, x.dtype)
     number = jnp.expand_dims(number, tuple(range(x.ndim - number.ndim)))
-    turned = [jnp.moveaxis(a, axis, -1) for a in (x, number, weight.astype(x.dtype))]
+    turned = [jnp.moveaxis(whole(a, (axis,)), axis, -1) for a in (x, number, weight)]
     return turned[0], turned[1], turned[2]
 
 

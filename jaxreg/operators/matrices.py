@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxreg._numbers import Scalar, check_numbers, raise_precision
+from jaxreg._sharding import like, whole
 
 
 def singular_value_threshold(x: Array, threshold: Scalar) -> Array:
@@ -49,9 +50,10 @@ def singular_value_threshold(x: Array, threshold: Scalar) -> Array:
         Cai, Candès and Shen, *A singular value thresholding algorithm for matrix
         completion* (2010), section 2.1.
     """
-    x = _real(x)
-    threshold = jnp.broadcast_to(jnp.asarray(threshold, x.dtype), (*x.shape[:-2], 1, 1))
-    return _thresholded(x, threshold[..., 0])
+    matrices = _real(x)
+    threshold = jnp.asarray(threshold, matrices.dtype)
+    threshold = jnp.broadcast_to(threshold, (*matrices.shape[:-2], 1, 1))
+    return like(_thresholded(matrices, threshold[..., 0]), x)
 
 
 def nuclear_norm(x: Array) -> Array:
@@ -113,7 +115,7 @@ def project_rank(x: Array, rank: Scalar) -> Array:
         (1936).
     """
     check_numbers("rank", rank)
-    return truncated(_real(x), jnp.asarray(rank)[..., None], 0.0)
+    return like(truncated(_real(x), jnp.asarray(rank)[..., None], 0.0), x)
 
 
 def singular_values(x: Array) -> Array:
@@ -126,7 +128,7 @@ def _real(x: Array) -> Array:
         raise TypeError(
             f"Singular values are for real arrays here, got dtype {jnp.result_type(x)}."
         )
-    return raise_precision(x)
+    return whole(raise_precision(x), (-2, -1))
 
 
 def _factors(x: Array) -> tuple[Array, Array, Array]:

@@ -15,9 +15,17 @@ from jaxreg._numbers import (
     check_numbers,
     is_real,
 )
+from jaxreg._sharding import MeshAxes, Split, along, as_specs, splits_of
 from jaxreg._tree import Leaf, Params, product, values_at, walk
 from jaxreg.masks import MaskLike, as_mask, chosen, weights
-from jaxreg.penalties._blocks import Block, disjoint, joined, picked, refuse_overlap
+from jaxreg.penalties._blocks import (
+    Block,
+    disjoint,
+    joined,
+    moved_by,
+    picked,
+    refuse_overlap,
+)
 from jaxreg.penalties._fields import (
     Record,
     check_fields,
@@ -51,9 +59,14 @@ class Penalty(Record, abc.ABC):
     Args:
         mask: Which leaves are regularized; `jaxreg.weights` unless given. The others
             count for nothing, and `prox` returns them as they are.
+        specs: Only inside `shard_map` or `pmap`, where each device sees its own part of a
+            leaf: how leaves are split, a pytree prefix of `jax.sharding.PartitionSpec` as
+            in `in_specs`. Values, proxes and gradients are then those of the parameters as
+            a whole. A leaf without a spec is the same on all devices.
 
     Raises:
-        TypeError: If a strength is not a real number, or the mask cannot choose leaves.
+        TypeError: If a strength is not a real number, the mask cannot choose leaves, or a
+            spec is none.
         ValueError: If a concrete strength is negative or NaN.
 
     Example:
@@ -85,6 +98,7 @@ class Penalty(Record, abc.ABC):
     """The fewest axes of an array that it is for."""
 
     mask: MaskLike = static(default=weights, kw_only=True)
+    specs: Any = static(default=None, kw_only=True)
 
     # What the author of a penalty writes, about one array in at least float32. Strengths
     # in `self` are already those of the leaf: scalars, or arrays that broadcast to it.
@@ -100,6 +114,22 @@ class Penalty(Record, abc.ABC):
     @abc.abstractmethod
     def array_critical_scale(self, gradient: Array) -> Array:
         """The smallest c ≥ 0 for which z = 0 minimises ⟨gradient, z⟩ + c·R(z)."""
+
+    def whole_axes(self, ndim: int) -> tuple[int, ...]:
+        """The axes of an array that a device must have whole, for the formulas to be right.
+
+        By default all. A sum over entries has none.
+        """
+        return tuple(range(ndim))
+
+    @property
+    def split(self) -> Split | None:
+        """How the leaf is split between devices, for the penalty of a leaf."""
+        return self.specs
+
+    def summed_over(self) -> MeshAxes:
+        """The mesh axes over whose devices values of `array_value` add up."""
+        return along(self.split)
 
     def array_sizes(self, x: Array) -> dict[str, Any]:
         """What `adaptive` divides each strength by: |xᵢ|, or ‖x_g‖₂ of its group."""
@@ -121,7 +151,7 @@ class Penalty(Record, abc.ABC):
         """
         tree = list(walk(params))
         blocks = self.blocks(tree, params)
-        terms = [block.term.array_value(block.arrays(tree)) for block in blocks]
+        terms = [block.value(tree) for block in blocks]
         return sum(terms[1:], start=terms[0]) if terms else jnp.zeros(())
 
     def prox(
@@ -154,14 +184,7 @@ class Penalty(Record, abc.ABC):
     def unchecked_prox(self, params: Params, step: Scalar, metric: Params | None) -> Params:
         """`prox` without looking at the numbers: inside a transform NaN gives NaN."""
         tree = list(walk(params))
-        blocks = disjoint(self.blocks(tree, params))
-        moved = [leaf.value for leaf in tree]
-        picks = picked(blocks, tree)
-        metrics = values_at(1.0 if metric is None else metric, tree, picks, "The metric")
-        for block in blocks:
-            reached = block.prox(tree, step, metrics)
-            for place, z in zip(block.places, reached, strict=True):
-                moved[place] = z
+        moved = moved_by(self.blocks(tree, params), tree, step, metric)
         present = [z for leaf, z in zip(tree, moved, strict=True) if not leaf.is_hole]
         return jax.tree.unflatten(jax.tree.structure(params), present)
 
@@ -209,18 +232,19 @@ class Penalty(Record, abc.ABC):
             >>> L1().strength_max({"kernel": jnp.array([0.3, -0.7])})
             Array(0.7, dtype=float32)
         """
-        strengths = strength_fields(self)
-        only = [getattr(self, name) for name in strengths]
-        if len(only) == 1 and is_real(only[0]) and np.ndim(only[0]) == 0:
-            unit = self._with(**{strengths[0]: 1.0})
-        else:
-            unit = self
+        unit = self
+        if self.only_strength() is not None:
+            unit = self._with(**{strength_fields(self)[0]: 1.0})
         tree = list(walk(gradients))
-        scales = [
-            block.term.array_critical_scale(block.arrays(tree))
-            for block in disjoint(unit.blocks(tree, gradients))
-        ]
+        blocks = disjoint(unit.blocks(tree, gradients))
+        scales = [block.critical_scale(tree) for block in blocks]
         return jnp.max(jnp.stack(scales)) if scales else jnp.zeros(())
+
+    def only_strength(self) -> Scalar | None:
+        """The strength, if there is only one and it is a number; otherwise `None`."""
+        strengths = [getattr(self, name) for name in strength_fields(self)]
+        is_one = len(strengths) == 1 and is_real(strengths[0])
+        return strengths[0] if is_one and np.ndim(strengths[0]) == 0 else None
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed: `penalty.replace(strength=0.1)`.
@@ -313,7 +337,7 @@ class Penalty(Record, abc.ABC):
             )
         if not isinstance(other, Penalty):
             return NotImplemented
-        return Sum((*_terms(self), *_terms(other)))
+        return Sum((*terms_of(self), *terms_of(other)))
 
     __radd__ = __add__
 
@@ -340,10 +364,17 @@ class Penalty(Record, abc.ABC):
             )
             for name in names
         ]
-        return [
-            self._with(mask=weights, **dict(zip(names, row, strict=True))) if pick else None
-            for pick, *row in zip(picks, *columns, strict=True)
+        splits = splits_of(self.specs, tree)
+        terms = [
+            self._with(mask=weights, specs=split, **dict(zip(names, row, strict=True)))
+            if pick
+            else None
+            for pick, split, *row in zip(picks, splits, *columns, strict=True)
         ]
+        for leaf, term in zip(tree, terms, strict=True):
+            if term is not None:
+                term._check_split(leaf)
+        return terms
 
     def blocks(self, tree: list[Leaf], params: Params) -> list[Block]:
         """What the formulas are applied to: each chosen leaf by itself.
@@ -357,12 +388,24 @@ class Penalty(Record, abc.ABC):
             if term is not None
         ]
 
+    def _check_split(self, leaf: Leaf) -> None:
+        """Refuse a part of a leaf whose whole the formulas need."""
+        needed = self.whole_axes(np.ndim(leaf.value))
+        if self.specs and (names := along(self.specs, needed)):
+            raise ValueError(
+                f"{type(self).__name__} needs the axes {needed} of the leaf {leaf.path!r} "
+                f"whole, but by its specs the devices along {', '.join(names)} have a part "
+                "each. Gather it first (jax.lax.all_gather), choose other leaves by the "
+                "mask, or use a jitted function in place of shard_map: JAX then gathers."
+            )
+
     def _with(self, **changes: Any) -> Self:
         """`replace` without checks, for values that come from the library itself."""
         return rebuild(type(self), {**vars(self), **changes})
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mask", as_mask(self.mask))
+        object.__setattr__(self, "specs", as_specs(self.specs))
         check_fields(self)
 
     def __repr__(self) -> str:
@@ -376,14 +419,15 @@ class Penalty(Record, abc.ABC):
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-def _terms(penalty: Penalty) -> tuple[Penalty, ...]:
+def terms_of(penalty: Penalty) -> tuple[Penalty, ...]:
+    """The terms of a sum, or the penalty alone."""
     return penalty.terms if isinstance(penalty, Sum) else (penalty,)
 
 
-def _refuse_mask(penalty: Penalty) -> None:
-    if penalty.mask != weights:
+def _refuse_place(penalty: Penalty) -> None:
+    if penalty.mask != weights or penalty.specs is not None:
         raise TypeError(
-            "A combined penalty has no mask of its own: give masks to its terms."
+            "A combined penalty has no mask or specs of its own: give them to its terms."
         )
 
 
@@ -406,7 +450,7 @@ class Sum(Penalty):
         return self._with(terms=tuple(term._scaled(factors) for term in self.terms))
 
     def __post_init__(self) -> None:
-        _refuse_mask(self)
+        _refuse_place(self)
 
     def __repr__(self) -> str:
         return " + ".join(map(repr, self.terms))
@@ -462,14 +506,27 @@ class Toward(Penalty):
     def check_prox(self, *, in_metric: bool) -> None:
         self.penalty.check_prox(in_metric=in_metric)
 
+    def whole_axes(self, ndim: int) -> tuple[int, ...]:
+        return self.penalty.whole_axes(ndim)
+
+    @property
+    def split(self) -> Split | None:
+        return self.penalty.split
+
+    def summed_over(self) -> MeshAxes:
+        return self.penalty.summed_over()
+
     def strength_max(self, gradients: Params) -> Array:
         return self.penalty.strength_max(gradients)
+
+    def only_strength(self) -> Scalar | None:
+        return self.penalty.only_strength()
 
     def _scaled(self, factors: Params) -> Self:
         return self._with(penalty=self.penalty._scaled(factors))
 
     def __post_init__(self) -> None:
-        _refuse_mask(self)
+        _refuse_place(self)
         for leaf in walk(self.reference):
             if not (leaf.is_hole or hasattr(leaf.value, "dtype")):
                 raise TypeError(

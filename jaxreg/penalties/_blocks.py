@@ -9,7 +9,8 @@ import numpy as np
 from jax import Array
 
 from jaxreg._numbers import Scalar, raise_precision
-from jaxreg._tree import Leaf
+from jaxreg._sharding import greatest, like, total, whole
+from jaxreg._tree import Leaf, Params, values_at
 
 if TYPE_CHECKING:
     from jaxreg.penalties._base import Penalty
@@ -23,20 +24,71 @@ class Block(NamedTuple):
 
     def arrays(self, tree: list[Leaf]) -> Any:
         """The array, or the tuple of arrays, in at least float32."""
-        return joined([raise_precision(tree[place].value) for place in self.places])
+        values = [raise_precision(tree[place].value) for place in self.places]
+        return joined([self._whole(x, x.ndim) for x in values])
+
+    def value(self, tree: list[Leaf]) -> Array:
+        """The value of `term`, on all devices together."""
+        return total(self.term.array_value(self.arrays(tree)), self.term.summed_over())
+
+    def critical_scale(self, tree: list[Leaf]) -> Array:
+        """That of `term`, on all devices together."""
+        scale = self.term.array_critical_scale(self.arrays(tree))
+        return greatest(scale, self.term.summed_over())
 
     def prox(self, tree: list[Leaf], step: Scalar, metrics: list[Any]) -> list[Array]:
         """The prox of `term`, in the dtypes of the leaves; `metrics` has one for each."""
         values = [jnp.asarray(tree[place].value) for place in self.places]
         if not isinstance(step, float | int):
             step = jnp.asarray(step, raise_precision(values[0]).dtype)
-        own = [metrics[place] for place in self.places]
+        own = [
+            self._whole(metrics[place], value.ndim)
+            for place, value in zip(self.places, values, strict=True)
+        ]
         first, metric = own[0], joined(own)
         if np.ndim(first) == 0 and all(other is first for other in own):
             step, metric = step / first, None  # A uniform metric is a shorter step.
         self.term.check_prox(in_metric=metric is not None)
         moved = jax.tree.leaves(self.term.array_prox(self.arrays(tree), step, metric))
-        return [z.astype(value.dtype) for z, value in zip(moved, values, strict=True)]
+        return [
+            like(z.astype(value.dtype), value)
+            for z, value in zip(moved, values, strict=True)
+        ]
+
+    def _whole(self, x: Any, ndim: int) -> Any:
+        """What broadcasts to an array, whole along the axes that the formula needs."""
+        if np.ndim(x) == 0:
+            return x
+        return whole(x, [axis - ndim for axis in self.term.whole_axes(ndim)])
+
+
+def moved_by(
+    blocks: "list[Block]", tree: list[Leaf], step: Scalar, metric: Params | None
+) -> list[Any]:
+    """The value of each leaf and hole of `tree` after the prox of the blocks.
+
+    Args:
+        blocks: What moves, as `Penalty.blocks` finds it.
+        tree: The leaves at the point x.
+        step: The proximal step.
+        metric: A scalar or a pytree with an array for every leaf in a block; `None` for
+            ones.
+
+    Returns:
+        For each of `tree` the prox, or the value as it is outside of all blocks.
+    """
+    metrics = values_at(
+        1.0 if metric is None else metric,
+        tree,
+        picked(disjoint(blocks), tree),
+        "The metric",
+    )
+    moved = [leaf.value for leaf in tree]
+    for block in blocks:
+        reached = block.prox(tree, step, metrics)
+        for place, z in zip(block.places, reached, strict=True):
+            moved[place] = z
+    return moved
 
 
 def joined(values: list[Any]) -> Any:

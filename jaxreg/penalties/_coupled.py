@@ -38,6 +38,9 @@ class Coupled(Penalty):
     def joint_critical_scale(self, gradient: Array) -> Array:
         """For each problem, the smallest c for which 0 minimises ⟨gradient, z⟩ + c·R(z)."""
 
+    def whole_axes(self, ndim: int) -> tuple[int, ...]:
+        return tuple(axis for axis in range(ndim) if axis not in self.beside(ndim))
+
     def array_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:
         return _compiled_prox(self, x, step, metric)
 

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxreg._groups import Axis, Entries, Groups, Joint, groups_of
+from jaxreg._groups import Axis, Entries, Groups, Joint, groups_of, kept_axes
 from jaxreg._numbers import Scalar, is_concrete
+from jaxreg._sharding import MeshAxes, along
 from jaxreg._tree import Leaf, Params, broadcast, entries_of
 from jaxreg.penalties._base import Block, Penalty
 from jaxreg.penalties._fields import static, traced_fields
@@ -66,6 +67,9 @@ class Grouped(Penalty):
     def groups_critical_scale(self, gradient: Entries, groups: Groups) -> Array:
         """For each group, the smallest c for which 0 minimises ⟨gradient, z⟩ + c·R(z)."""
 
+    def whole_axes(self, ndim: int) -> tuple[int, ...]:
+        return ()
+
     def array_value(self, x: Entries) -> Array:
         return self.groups_value(x, self._groups(x))
 
@@ -86,7 +90,15 @@ class Grouped(Penalty):
         return groups.numbers(strength) * scale
 
     def _groups(self, x: Entries) -> Groups:
-        return groups_of(x, self._axis, self._labels)
+        splits = self.specs if isinstance(self._axis, Joint) else (self.specs,)
+        return groups_of(x, self._axis, self._labels, splits)
+
+    def summed_over(self) -> MeshAxes:
+        is_joint = isinstance(self._axis, Joint)
+        axis, split = (
+            (self._axis[0], self.specs[0]) if is_joint else (self._axis, self.specs)
+        )
+        return along(split, kept_axes(axis, len(split))) if split else ()
 
     @property
     def _axis(self) -> Any:
@@ -160,6 +172,8 @@ class Grouped(Penalty):
             _check_scale(self.scale, groups)
             for name in shared:
                 _check_shared(name, getattr(self, name), places, tree)
+            if len({block.term.summed_over() for block in family}) > 1:
+                raise ValueError("their groups must be split between devices alike")
         except ValueError as error:
             raise ValueError(
                 f"{type(self).__name__}(together={self.together!r}) does not fit the "
@@ -169,7 +183,10 @@ class Grouped(Penalty):
         first: Any = family[0].term
         if len(family) == 1:
             return Block(places, first)
-        own = {name: tuple(term[name] for term in terms) for name in self._entrywise}
+        own = {
+            name: tuple(term[name] for term in terms)
+            for name in {"specs", *self._entrywise}
+        }
         return Block(places, first._with(axis=axes, **own))
 
     def __post_init__(self) -> None:

@@ -122,6 +122,9 @@ class NOfM(Constraint):
     m: int = static(default=4)
     axis: int = static(default=-2)
 
+    def whole_axes(self, ndim: int) -> tuple[int, ...]:
+        return ()
+
     def array_value(self, x: Array) -> Array:
         return zero_if(jnp.all(inside_n_of_m(x, self.n, self.m, self.axis)), x.dtype)
 
@@ -187,6 +190,9 @@ class Rank(RoundedConstraint):
     min_ndim: ClassVar[int] = 2
 
     rank: Strength = constant(default=1)
+
+    def whole_axes(self, ndim: int) -> tuple[int, ...]:
+        return ndim - 2, ndim - 1
 
     def array_value(self, x: Array) -> Array:
         return zero_if(jnp.all(has_rank(x, self.rank, self.slack)), x.dtype)

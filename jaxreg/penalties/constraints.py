@@ -51,6 +51,9 @@ class NonNegative(Constraint):
         Parikh and Boyd, *Proximal Algorithms* (2014), section 6.2.4.
     """
 
+    def whole_axes(self, ndim: int) -> tuple[int, ...]:
+        return ()
+
     def array_value(self, x: Array) -> Array:
         return zero_if(jnp.all(x >= 0), x.dtype)
 
@@ -64,6 +67,9 @@ class _Interval(RoundedConstraint):
     @abc.abstractmethod
     def bounds(self) -> tuple[Strength, Strength]:
         """The least and the greatest value."""
+
+    def whole_axes(self, ndim: int) -> tuple[int, ...]:
+        return ()
 
     def array_value(self, x: Array) -> Array:
         low, high = self.bounds()

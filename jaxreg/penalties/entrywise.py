@@ -47,6 +47,9 @@ class Entrywise(Penalty):
     def slope_at_zero(self) -> Scalar:
         """r′(0⁺), for an even r: how strongly an entry is held at zero."""
 
+    def whole_axes(self, ndim: int) -> tuple[int, ...]:
+        return ()
+
     def array_value(self, x: Array) -> Array:
         return jnp.sum(self.entry_value(x))
 
@@ -173,7 +176,7 @@ class L2(Entrywise):
         return times(self.strength, jnp.square(x))
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
-        return x / (1 + 2 * times(self.strength, step))
+        return x / (1 + times(2 * self.strength, step))
 
     def slope_at_zero(self) -> Scalar:
         return 0.0
@@ -215,7 +218,8 @@ class ElasticNet(Entrywise):
         return L1(self.l1).entry_value(x) + L2(self.l2).entry_value(x)
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
-        return L2(self.l2).entry_prox(L1(self.l1).entry_prox(x, step), step)
+        kept = soft_threshold(x, times(self.l1, step))
+        return kept / (1 + times(2 * self.l2, step))
 
     def slope_at_zero(self) -> Scalar:
         return self.l1

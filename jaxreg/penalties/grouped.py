@@ -7,16 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxreg._groups import (
-    Entries,
-    Groups,
-    concave_root,
-    norms,
-    quotient,
-    scaled,
-    shrink_norms,
-)
+from jaxreg._groups import Entries, Groups, norms, quotient, scaled
 from jaxreg._numbers import Scalar, times
+from jaxreg._roots import concave_root, shrink_norms
 from jaxreg.operators import magnitude, soft_threshold
 from jaxreg.penalties._base import Strength
 from jaxreg.penalties._fields import constant, static
@@ -140,9 +133,9 @@ class SparseGroupLasso(Grouped):
     axis: Axes = static(default=-1)
 
     def groups_value(self, x: Entries, groups: Groups) -> Array:
-        sizes = jax.tree.map(lambda x, l1: jnp.sum(times(l1, magnitude(x))), x, self.l1)
+        sizes = jax.tree.map(lambda x, l1: times(l1, magnitude(x)), x, self.l1)
         lengths = times(self.per_group(groups, self.group), norms(groups, x))
-        return sum(jax.tree.leaves(sizes), start=jnp.sum(lengths))
+        return jnp.sum(groups.total(sizes) + lengths)
 
     def groups_prox(
         self, x: Entries, groups: Groups, step: Scalar, metric: Entries | None

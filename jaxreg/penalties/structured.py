@@ -10,6 +10,7 @@ from jax import Array, lax
 
 from jaxreg._groups import quotient
 from jaxreg._numbers import Scalar, check_number, check_numbers, is_concrete, times
+from jaxreg._sharding import whole
 from jaxreg.operators import (
     magnitude,
     smooth_chain,
@@ -179,6 +180,7 @@ def _fused_scale(gradient: Array, l1: Scalar, tv: Scalar, axis: int) -> Array:
     def turned(number: Any) -> Array:
         number = jnp.asarray(number, gradient.dtype)
         number = jnp.expand_dims(number, tuple(range(size - number.ndim)))
+        number = whole(number, (axis,))
         return jnp.moveaxis(number, axis, -1)
 
     def running(x: Array) -> Array:

@@ -13,6 +13,7 @@
 | `target_sparsity` | the same, at the strength that makes so many zeros | an optimizer |
 | `with_decay` | decoupled weight decay | around any optimizer |
 | `orthant_wise` | exact L1 | around any optimizer |
+| `monitor` | leaves them as they are, and keeps statistics of them | around any optimizer |
 | `compensated` | makes small steps count in bf16 and f16 | around all of these |
 
 All of them need `params` in `update`, choose leaves by a mask of the parameters, and work
@@ -34,6 +35,7 @@ from jaxreg.transforms.decay import (
     with_decay as with_decay,
 )
 from jaxreg.transforms.low_precision import compensated as compensated
+from jaxreg.transforms.monitoring import monitor as monitor
 from jaxreg.transforms.orthant import orthant_wise as orthant_wise
 from jaxreg.transforms.proximal import (
     decoupled_l1 as decoupled_l1,

@@ -198,11 +198,11 @@ def zeros_at(params: Params, tree: Sequence[Leaf], picks: Sequence[Any]) -> Para
     return jax.tree.unflatten(jax.tree.structure(params), present)
 
 
-def check_window(window: Any) -> None:
-    """Refuse a window of less than one step."""
-    check_number("window", window)
-    if is_concrete(window) and window < 1:
-        raise ValueError(f"window must be at least 1 step, got {window:g}.")
+def check_steps(name: str, steps: Any) -> None:
+    """Refuse a number of steps that is less than one."""
+    check_number(name, steps)
+    if is_concrete(steps) and steps < 1:
+        raise ValueError(f"{name} must be at least 1 step, got {steps:g}.")
 
 
 def check_is_optimizer(optimizer: Any) -> None:

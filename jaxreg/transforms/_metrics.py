@@ -8,18 +8,23 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax import Array
 
 from jaxreg._numbers import Scalar
 from jaxreg._tree import Params
+from jaxreg.transforms._lift import is_number
 
 Metric = Callable[[Any], Params]
 """From an optimizer's new state to the scales d of its step, a pytree or a scalar."""
 
+Chosen = Callable[[Params], Params]
+"""Takes the leaves that nobody asks for out of a pytree like the parameters."""
+
 
 def with_metric(
     scaler: Any, metric: Metric | None
-) -> tuple[optax.GradientTransformationExtraArgs, Metric]:
-    """A scaling and the function from its state to its metric."""
+) -> tuple[optax.GradientTransformationExtraArgs, Callable[[Any, Chosen], Params]]:
+    """A scaling and the function from its state to its metric at chosen leaves."""
     if isinstance(scaler, optax.GradientTransformation):
         if metric is None:
             raise ValueError(
@@ -28,7 +33,7 @@ def with_metric(
                 "functools.partial(optax.scale_by_rms, decay=0.9). For an optimizer whose "
                 "step is not of that form (Lion, Muon, ...) use orthant_wise."
             )
-        return optax.with_extra_args_support(scaler), metric
+        return optax.with_extra_args_support(scaler), lambda state, _: metric(state)
     call = scaler if isinstance(scaler, partial) else partial(scaler)
     if metric is None and call.func not in _METRICS:
         known = ", ".join(sorted(function.__name__ for function in _METRICS))
@@ -40,14 +45,24 @@ def with_metric(
         )
     scaling = optax.with_extra_args_support(scaler())
     if metric is not None:
-        return scaling, metric
+        return scaling, lambda state, _: metric(state)
     bound = inspect.signature(call.func).bind(*call.args, **call.keywords)
     bound.apply_defaults()
-    return scaling, lambda state: _METRICS[call.func](state, **bound.arguments)
+
+    def of_known(state: Any, chosen: Chosen) -> Params:
+        moments = {
+            name: chosen(x) for name, x in state._asdict().items() if name != "count"
+        }
+        return _METRICS[call.func](state._replace(**moments), **bound.arguments)
+
+    return scaling, of_known
 
 
 def _rooted(squares: Params, eps: Scalar, eps_root: Scalar = 0.0) -> Params:
-    return jax.tree.map(lambda v: jnp.sqrt(v + eps_root) + eps, squares)
+    def rooted(v: Array) -> Array:
+        return jnp.sqrt(v if is_number(eps_root, 0) else v + eps_root) + eps
+
+    return jax.tree.map(rooted, squares)
 
 
 def _adam(state: Any, *, b2: Scalar, eps: Scalar, eps_root: Scalar, **_: Any) -> Params:

@@ -1,59 +1,104 @@
 """One proximal step on a pytree of parameters and updates."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax import Array
 
 from jaxreg._numbers import Scalar, compute_dtype, raise_precision
-from jaxreg._tree import Params, values_at, walk
+from jaxreg._tree import Leaf, Params, values_at, walk
 from jaxreg.penalties import Penalty
-from jaxreg.transforms._lift import Slot, is_number, slots_of, zeros_at
+from jaxreg.penalties._blocks import Block, disjoint, moved_by, picked
+from jaxreg.transforms._lift import Slot, slots_of, zeros_at
 
 # This many roundings leave a quotient about two digits.
 _VISIBLE = 256 * float(jnp.finfo(jnp.float32).eps)
 
 
-def terms_with_prox(penalty: Penalty, params: Params) -> list[Penalty | None]:
-    """The penalty of each leaf and hole of `params`; refuses one without a prox."""
-    terms = penalty.at_leaves(list(walk(params)), params)
-    for term in terms:
-        if term is not None:
-            term.check_prox(in_metric=False)
-    return terms
+class Aim(NamedTuple):
+    """What a penalty moves among some parameters, found out once for a step.
+
+    Attributes:
+        params: The parameters.
+        tree: `list(walk(params))`.
+        blocks: What the penalty's formulas are applied to.
+        picks: For each of `tree`, whether it is in a block.
+    """
+
+    params: Params
+    tree: list[Leaf]
+    blocks: list[Block]
+    picks: list[bool]
+
+    def only(self, values: Params) -> Params:
+        """A pytree like the parameters, without the leaves that are in no block."""
+        structure = jax.tree.structure(self.params)
+        picks = [
+            pick
+            for leaf, pick in zip(self.tree, self.picks, strict=True)
+            if not leaf.is_hole
+        ]
+        leaves = zip(structure.flatten_up_to(values), picks, strict=True)
+        return structure.unflatten(
+            [value if pick else optax.MaskedNode() for value, pick in leaves]
+        )
+
+    def prox(self, values: list[Any], step: Scalar, metric: Params | None) -> list[Any]:
+        """The prox of other values at the leaves that are no holes."""
+        present = iter(values)
+        tree = [
+            leaf if leaf.is_hole else leaf._replace(value=next(present))
+            for leaf in self.tree
+        ]
+        moved = moved_by(self.blocks, tree, step, metric)
+        return [z for leaf, z in zip(tree, moved, strict=True) if not leaf.is_hole]
+
+    def check_prox(self, metric: Callable[[], Params] | None = None) -> None:
+        """Refuse a penalty whose prox is not known here, or not in a metric.
+
+        A prox is traced, and so says what is wrong without computing anything.
+        """
+        values = [leaf.value for leaf in self.tree if not leaf.is_hole]
+
+        def trial() -> None:
+            self.prox(values, 1.0, None if metric is None else metric())
+
+        jax.eval_shape(trial)
+
+
+def aim(penalty: Penalty, params: Params) -> Aim:
+    """Where a penalty applies; refuses a sum whose terms meet on a leaf."""
+    tree = list(walk(params))
+    blocks = disjoint(penalty.blocks(tree, params))
+    return Aim(params, tree, blocks, picked(blocks, tree))
 
 
 def prox_update(
-    penalty: Penalty,
-    updates: Params,
-    params: Params,
-    step: Scalar,
-    metric: Params | None = None,
+    target: Aim, updates: Params, step: Scalar, metric: Params | None = None
 ) -> Params:
-    """The update that takes `params` to prox(params + updates).
+    """The update that takes the parameters to prox(params + updates).
 
     Args:
-        penalty: What to step on.
+        target: The penalty's, at the parameters.
         updates: The updates so far.
-        params: The parameters.
         step: The proximal step.
-        metric: A pytree with an array for every chosen leaf of `params`, or `None`.
+        metric: A pytree with an array for every chosen leaf of the parameters, or `None`.
 
     Returns:
         prox(params + updates) − params where the penalty applies, `updates` elsewhere.
     """
-    tree = list(walk(params))
-    picks = penalty.at_leaves(tree, params)
-    slots, rebuilt = slots_of(updates, params, tree, picks)
+    picks = [pick or None for pick in target.picks]
+    slots, rebuilt = slots_of(updates, target.params, target.tree, picks)
     reached = [
         slot.leaf.value
         if slot.pick is None
         else raise_precision(slot.leaf.value) + raise_precision(slot.update)
         for slot in slots
     ]
-    kept = jax.tree.leaves(penalty.unchecked_prox(rebuilt(reached), step, metric))
+    kept = target.prox(reached, step, metric)
     return rebuilt(
         [
             slot.update
@@ -77,10 +122,10 @@ class Dual(NamedTuple):
 
 
 def averaged_prox_update(
+    target: Aim,
     penalty: Penalty,
     factor: Scalar,
     updates: Params,
-    params: Params,
     dual: Dual,
     window: Scalar,
     learning_rate: Scalar,
@@ -93,21 +138,20 @@ def averaged_prox_update(
         q ← d · (z − w)/(n · learning_rate · factor)  ∈ ∂R(w)
 
     Args:
-        penalty: What to step on.
+        target: That of factor·R, at the parameters w.
+        penalty: R.
         factor: What its strengths are multiplied by in this step.
         updates: The updates u so far.
-        params: The parameters w.
         dual: The state, as `zero_dual` starts it.
         window: The largest n; at first, n counts the steps with a penalty.
         learning_rate: The length of one step.
         metric: The scales d of the step.
 
     Returns:
-        The updates that take `params` to the new w, and the new state.
+        The updates that take the parameters to the new w, and the new state.
     """
-    tree = list(walk(params))
-    terms = penalty.at_leaves(tree, params)
-    metrics = values_at(metric, tree, [term is not None for term in terms], "The metric")
+    params, tree = target.params, target.tree
+    metrics = values_at(metric, tree, target.picks, "The metric")
     slots, rebuilt = slots_of(updates, params, tree, metrics)
     subgradients = jax.tree.structure(params).flatten_up_to(dual.subgradients)
     length = jnp.minimum(dual.length + 1, window).astype(jnp.float32)
@@ -124,10 +168,7 @@ def averaged_prox_update(
         + reach_of(slot, length - 1) * q
         for slot, q in zip(slots, subgradients, strict=True)
     ]
-    scaled = penalty if is_number(factor, 1) else penalty * factor
-    landed = jax.tree.leaves(
-        scaled.unchecked_prox(rebuilt(start), length * learning_rate, metric)
-    )
+    landed = target.prox(start, length * learning_rate, metric)
     chosen = [i for i, slot in enumerate(slots) if slot.pick is not None]
 
     def value(arrays: list[Array]) -> Array:
@@ -145,9 +186,10 @@ def averaged_prox_update(
     return rebuilt(moved), Dual(steps, rebuilt(subgradients))
 
 
-def zero_dual(params: Params, terms: Sequence[Penalty | None]) -> Dual:
+def zero_dual(target: Aim) -> Dual:
     """The state of `averaged_prox_update` before the first step."""
-    return Dual(jnp.zeros([], jnp.int32), zeros_at(params, list(walk(params)), terms))
+    picks = [pick or None for pick in target.picks]
+    return Dual(jnp.zeros([], jnp.int32), zeros_at(target.params, target.tree, picks))
 
 
 def _subgradient(

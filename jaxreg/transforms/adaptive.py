@@ -11,13 +11,14 @@ threshold for all coordinates, Adam converges to the unregularized solution for 
 below 1 and to zero above it, whatever the data.
 """
 
-import functools
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax import Array
 from jax.typing import DTypeLike
 
 from jaxreg._numbers import Scalar, check_number
@@ -32,17 +33,12 @@ from jaxreg.transforms._lift import (
     check_momentum,
     check_params,
     check_rate,
-    check_window,
+    check_steps,
     is_number,
     rate_at,
 )
 from jaxreg.transforms._metrics import Metric, with_metric
-from jaxreg.transforms._steps import (
-    averaged_prox_update,
-    prox_update,
-    terms_with_prox,
-    zero_dual,
-)
+from jaxreg.transforms._steps import aim, averaged_prox_update, prox_update, zero_dual
 from jaxreg.transforms.decay import decoupled_weight_decay
 
 
@@ -125,7 +121,7 @@ def prox_preconditioned(
     check_rate("strength_schedule", strength_schedule)
     check_rate("weight_decay", weight_decay, scalar=False)
     check_number("warmup_steps", warmup_steps)
-    check_window(window)
+    check_steps("window", window)
     averages = not is_number(window, 1)
     decays = callable(weight_decay) or not is_number(weight_decay, 0)
     decay_mask = as_mask(weight_decay_mask)
@@ -136,11 +132,11 @@ def prox_preconditioned(
 
     def init(params: Params) -> ProxState:
         count = jnp.zeros([], jnp.int32)
-        terms = terms_with_prox(penalty, params)
+        target, inner = aim(penalty, params), scaling.init(params)
+        target.check_prox(lambda: metric_of(inner, target.only))
         if decays:
             decay_at(count, 1.0).init(params)
-        dual = zero_dual(params, terms) if averages else ()
-        return ProxState(count, scaling.init(params), dual)
+        return ProxState(count, inner, zero_dual(target) if averages else ())
 
     def update(
         updates: Params, state: Any, params: Params | None = None, **extra_args: Any
@@ -151,21 +147,30 @@ def prox_preconditioned(
         if not is_number(warmup_steps, 0):
             factor = jnp.where(state.count < warmup_steps, 0.0, factor)
         directions, inner = scaling.update(updates, state.inner, params, **extra_args)
-        updates = jax.tree.map(lambda u: -jnp.asarray(rate, u.dtype) * u, directions)
+        updates = jax.tree.map(partial(_against, rate), directions)
         if decays:
             decay = decay_at(state.count, rate)
             updates, _ = decay.update(updates, optax.EmptyState(), params)
-        count, dual, metric = optax.safe_increment(state.count), (), metric_of(inner)
+        scaled = penalty if is_number(factor, 1) else penalty * factor
+        target, dual = aim(scaled, params), ()
+        metric = metric_of(inner, target.only)
         if averages:
             updates, dual = averaged_prox_update(
-                penalty, factor, updates, params, state.dual, window, rate, metric
+                target, penalty, factor, updates, state.dual, window, rate, metric
             )
         else:
-            scaled = penalty if is_number(factor, 1) else penalty * factor
-            updates = prox_update(scaled, updates, params, rate, metric)
+            updates = prox_update(target, updates, rate, metric)
+        count = optax.safe_increment(state.count)
         return updates, ProxState(count, inner, dual)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _against(rate: Scalar, direction: Array) -> Array:
+    """A step of the length of a rate against a direction, in its dtype."""
+    if isinstance(rate, float | int):
+        return -rate * direction
+    return -jnp.asarray(rate, direction.dtype) * direction
 
 
 def prox_sgd(
@@ -225,7 +230,7 @@ def prox_sgd(
     scaler = (
         optax.identity
         if is_number(momentum, 0)
-        else functools.partial(optax.trace, momentum, nesterov)
+        else partial(optax.trace, momentum, nesterov)
     )
     return prox_preconditioned(
         scaler,
@@ -313,7 +318,7 @@ def prox_adam(
     """
     for name, value in {"b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root}.items():
         check_number(name, value)
-    scaler = functools.partial(
+    scaler = partial(
         optax.scale_by_adam, b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov
     )
     return prox_preconditioned(

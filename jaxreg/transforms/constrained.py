@@ -1,5 +1,6 @@
 """Decay that is only as strong as it takes to keep the weights within a bound."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +9,8 @@ import optax
 from jax import Array
 
 from jaxreg._numbers import Scalar, check_number, raise_precision
-from jaxreg._tree import Params, walk
+from jaxreg._sharding import MeshAxes, along, as_specs, part_count, splits_of, total
+from jaxreg._tree import Leaf, Params, walk
 from jaxreg.masks import MaskLike, as_mask, chosen, weights
 from jaxreg.transforms._lift import Count, check_params, slots_of
 
@@ -33,6 +35,7 @@ def constrained_decay(
     *,
     bound: Scalar = 1.0,
     rate: Scalar = 1.0,
+    specs: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Keep each matrix at the size it has after a warm-up: constrained regularization.
 
@@ -58,6 +61,8 @@ def constrained_decay(
         mask: Which leaves; by default `weights`.
         bound: The root mean square that a leaf may have, over that after the warm-up.
         rate: How fast a multiplier follows the excess of the mean square.
+        specs: Inside `shard_map`, how leaves are split; see `Penalty`. `init` is then to be
+            called inside as well.
 
     Returns:
         A transformation. `update` needs `params`. Its state holds two numbers per leaf.
@@ -82,16 +87,22 @@ def constrained_decay(
         through constrained parameter regularization* (2024), algorithm 1 with a warm
         start; the division, in the place of w − 2λw, cannot overshoot.
     """
-    mask = as_mask(mask)
+    mask, specs = as_mask(mask), as_specs(specs)
     for name, value in {"warmup_steps": warmup_steps, "bound": bound, "rate": rate}.items():
         check_number(name, value)
 
+    def picks_of(tree: Sequence[Leaf], params: Params) -> list[MeshAxes | None]:
+        """For each chosen leaf, the mesh axes whose devices have a part of it each."""
+        picks = zip(chosen(mask, tree, params), splits_of(specs, tree), strict=True)
+        return [along(split) if pick else None for pick, split in picks]
+
     def init(params: Params) -> ConstrainedState:
         tree = list(walk(params))
-        picks = chosen(mask, tree, params)
         starts = [
-            _mean_square(raise_precision(leaf.value)) if pick else optax.MaskedNode()
-            for leaf, pick in zip(tree, picks, strict=True)
+            optax.MaskedNode()
+            if pick is None
+            else _mean_square(raise_precision(leaf.value), pick)
+            for leaf, pick in zip(tree, picks_of(tree, params), strict=True)
             if not leaf.is_hole
         ]
         sizes = jax.tree.unflatten(jax.tree.structure(params), starts)
@@ -104,8 +115,7 @@ def constrained_decay(
         del extra_args
         params = check_params(params)
         tree, structure = list(walk(params)), jax.tree.structure(params)
-        picks = [pick or None for pick in chosen(mask, tree, params)]
-        slots, rebuilt = slots_of(updates, params, tree, picks)
+        slots, rebuilt = slots_of(updates, params, tree, picks_of(tree, params))
         is_warm = state.count >= warmup_steps
         moved: list[Any] = [slot.update for slot in slots]
         sizes = structure.flatten_up_to(state.sizes)
@@ -114,17 +124,17 @@ def constrained_decay(
             if slot.pick is None:
                 continue
             w, u = raise_precision(slot.leaf.value), raise_precision(slot.update)
-            size = _mean_square(w + u)
+            size = _mean_square(w + u, slot.pick)
             sizes[i] = jnp.where(is_warm, sizes[i], size)
             grown = jnp.maximum(0.0, multipliers[i] + rate * (size - bound**2 * sizes[i]))
             multipliers[i] = jnp.where(is_warm, grown, 0.0).astype(size.dtype)
             pull = 2 * multipliers[i]
-            moved[i] = slot.finish((u - pull * w) / (1 + pull))
+            moved[i] = slot.finish((u - pull * w) * (1 / (1 + pull)))
         count = optax.safe_increment(state.count)
         return rebuilt(moved), ConstrainedState(count, rebuilt(sizes), rebuilt(multipliers))
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _mean_square(w: Array) -> Array:
-    return jnp.mean(jnp.square(w), keepdims=True)
+def _mean_square(w: Array, names: MeshAxes) -> Array:
+    return total(jnp.mean(jnp.square(w), keepdims=True), names) / part_count(names)

@@ -9,6 +9,7 @@ import optax
 from jax import Array
 
 from jaxreg._numbers import check_number, is_concrete
+from jaxreg._sharding import along, zero_share
 from jaxreg._tree import Params, walk
 from jaxreg.penalties import Penalty
 from jaxreg.penalties._base import check_is_penalty
@@ -18,7 +19,7 @@ from jaxreg.transforms._lift import (
     check_rate,
     rate_at,
 )
-from jaxreg.transforms._steps import terms_with_prox
+from jaxreg.transforms._steps import aim
 from jaxreg.transforms.adaptive import prox_adam
 
 # The strength stays within a factor of about a billion of where it started.
@@ -111,7 +112,7 @@ def target_sparsity(
         return optax.with_extra_args_support(tx)
 
     def init(params: Params) -> TargetSparsityState:
-        terms_with_prox(penalty, params)
+        aim(penalty, params).check_prox()
         count, log_factor = jnp.zeros([], jnp.int32), jnp.zeros([], jnp.float32)
         return TargetSparsityState(count, log_factor, made(1.0).init(params))
 
@@ -145,10 +146,10 @@ def _target_at(target: Rate, count: Any) -> Any:
 def _zero_share(penalty: Penalty, params: Params) -> Array:
     """The share of exact zeros among the penalised parameters."""
     tree = list(walk(params))
-    picked = [
-        leaf.value
-        for leaf, term in zip(tree, penalty.at_leaves(tree, params), strict=True)
-        if term is not None
-    ]
-    zeros = sum((jnp.sum(x == 0, dtype=jnp.float32) for x in picked), start=jnp.zeros(()))
-    return zeros / max(1, sum(x.size for x in picked))
+    return zero_share(
+        [
+            (leaf.value, along(term.split))
+            for leaf, term in zip(tree, penalty.at_leaves(tree, params), strict=True)
+            if term is not None
+        ]
+    )

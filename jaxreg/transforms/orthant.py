@@ -19,7 +19,7 @@ from jaxreg.transforms._lift import (
     check_is_optimizer,
     check_params,
     check_rate,
-    check_window,
+    check_steps,
     is_number,
     rate_at,
     slots_of,
@@ -110,7 +110,7 @@ def orthant_wise(
     check_is_optimizer(optimizer)
     mask = as_mask(mask)
     check_rate("strength", strength, scalar=False)
-    check_window(window)
+    check_steps("window", window)
     averages = not is_number(window, 1)
     inner = optax.with_extra_args_support(optimizer)
 

@@ -10,7 +10,7 @@ from jaxreg.masks import MaskLike, weights
 from jaxreg.penalties import L1, Penalty
 from jaxreg.penalties._base import Strength, check_is_penalty
 from jaxreg.transforms._lift import Rate, check_momentum, transformation
-from jaxreg.transforms._steps import prox_update, terms_with_prox
+from jaxreg.transforms._steps import aim, prox_update
 
 
 def proximal(
@@ -63,10 +63,11 @@ def proximal(
     check_momentum(momentum)
 
     def rule(updates: Params, params: Params, learning_rate: Any) -> Params:
-        return prox_update(penalty, updates, params, learning_rate / (1 - momentum))
+        step = learning_rate / (1 - momentum)
+        return prox_update(aim(penalty, params), updates, step)
 
     def check(params: Params) -> None:
-        terms_with_prox(penalty, params)
+        aim(penalty, params).check_prox()
 
     return transformation(rule, check, learning_rate=learning_rate)
 

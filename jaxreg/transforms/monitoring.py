@@ -1,0 +1,149 @@
+"""Statistics of training, kept in the optimizer's state."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from jaxreg._numbers import is_concrete
+from jaxreg._sharding import as_specs
+from jaxreg._tree import Params
+from jaxreg.masks import MaskLike, as_mask, weights
+from jaxreg.monitoring.record import MonitorState, Record, packed
+from jaxreg.monitoring.statistics import Given, measure
+from jaxreg.penalties import Penalty
+from jaxreg.penalties._base import check_is_penalty
+from jaxreg.transforms._lift import (
+    Count,
+    check_is_optimizer,
+    check_params,
+    check_steps,
+)
+
+
+def monitor(
+    optimizer: optax.GradientTransformation,
+    penalty: Penalty | None = None,
+    *,
+    every: Count = 100,
+    mask: MaskLike = weights,
+    loss: bool = False,
+    in_loss: bool = False,
+    specs: Any = None,
+) -> optax.GradientTransformationExtraArgs:
+    """Keep statistics of the weights in the optimizer's state, every so many steps.
+
+    Around an optimizer it sees all that `weight_stats` can use: the parameters, their
+    gradients and the updates. The updates pass through it as they are. At the updates
+    0, `every`, 2·`every`, ... it takes the statistics of the parameters *before* the
+    update; in between it costs next to nothing. Read them with `latest_stats`, inside
+    `jit` and `scan` or outside:
+
+        stats = latest_stats(state, params)     of optimizer.init and optimizer.update
+        stats = latest_stats(state, state.params)                 of a linen TrainState
+        stats = latest_stats(optimizer, nnx.state(model, nnx.Param))  of an nnx.Optimizer
+
+    `optax.MultiSteps` goes around it, since within one batch of several there is no
+    update.
+
+    Args:
+        optimizer: Any finished optimizer.
+        penalty: For the penalty's own statistics and for the distance to a solution.
+        every: Number of steps from one taking to the next.
+        mask: Which leaves the total is of; each leaf has its own statistics anyhow.
+        loss: Whether `update` is given the mean loss, as `value=loss` like those
+            optimizers of Optax that need it; for `loss` and `penalty_share`.
+        in_loss: Whether gradients and loss are those of `loss + penalty`, as they are not
+            with `prox_adam` and its like.
+        specs: Inside `shard_map`, how leaves are split; see `Penalty`. `init` is then to be
+            called inside as well.
+
+    Returns:
+        An optimizer. `update` needs `params`.
+
+    Raises:
+        TypeError: If `optimizer` is no finished optimizer, or `penalty` no penalty.
+        ValueError: If `every` is less than 1, or `in_loss` has no penalty; when used, if
+            `params` is missing, or the loss is where it is wanted.
+
+    Example:
+        The distance to the solution of a lasso, after 0, 20 and 40 steps:
+
+        >>> penalty = L1(1.0)
+        >>> optimizer = monitor(prox_sgd(0.5, penalty), penalty, every=20)
+        >>> w = jnp.array([3.0, 0.5])
+        >>> def step(carry, _):
+        ...     w, state = carry
+        ...     updates, state = optimizer.update(w - jnp.array([3.0, 0.5]), state, w)
+        ...     return (w + updates, state), latest_stats(state, w)["total/kkt_residual"]
+        >>> _, residuals = jax.lax.scan(step, (w, optimizer.init(w)), length=41)
+        >>> [f"{x:.0e}" for x in residuals[::20]]
+        ['1e+00', '1e-06', '0e+00']
+    """
+    check_is_optimizer(optimizer)
+    check_steps("every", every)
+    mask, specs = as_mask(mask), as_specs(specs)
+    if penalty is not None:
+        check_is_penalty(penalty)
+    elif in_loss:
+        raise ValueError("in_loss needs the penalty that is in the loss: penalty=...")
+    inner = optax.with_extra_args_support(optimizer)
+
+    def taken(params: Params, gradients: Params, updates: Params, value: Any) -> Record:
+        given = Given(updates, gradients, penalty, value if loss else None, in_loss)
+        return packed(measure(params, mask, given, specs, each=True))
+
+    def init(params: Params) -> MonitorState:
+        shapes = jax.eval_shape(lambda: taken(params, params, params, 0.0))
+        record = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        count, step = jnp.zeros([], jnp.int32), jnp.full([], -1, jnp.int32)
+        return MonitorState(count, step, record, inner.init(params))
+
+    def update(
+        updates: Params, state: Any, params: Params | None = None, **extra_args: Any
+    ) -> tuple[Params, MonitorState]:
+        params = check_params(params)
+        if loss and extra_args.get("value") is None:
+            raise ValueError(
+                "monitor(..., loss=True) needs the mean loss: call "
+                "`update(updates, state, params, value=loss)`."
+            )
+        before = state.step, state.record
+
+        def now() -> tuple[Any, Record]:
+            # Made again here: to keep all updates for a step that is due would cost every
+            # step a copy of them.
+            moved, _ = inner.update(updates, state.inner, params, **extra_args)
+            record = taken(params, updates, moved, extra_args.get("value"))
+            return jax.tree.map(
+                lambda new, old: new.astype(old.dtype), (state.count, record), before
+            )
+
+        due = state.count % every == 0
+        if is_concrete(due):
+            step, record = now() if due else before
+        else:
+            step, record = jax.lax.cond(due, now, lambda: before)
+            updates = _after(step, updates)
+        moved, inner_state = inner.update(updates, state.inner, params, **extra_args)
+        count = optax.safe_increment(state.count)
+        return moved, MonitorState(count, step, record, inner_state)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _after(step: Array, updates: Params) -> Params:
+    """The updates as they are, in a way that XLA must know the step to have them.
+
+    What overwrites parameters and moments in place then waits for the statistics, which
+    read them; otherwise XLA makes a copy of them in every step. It does not know that
+    steps are never less than −1.
+    """
+
+    def same(update: Any) -> Any:
+        is_array = isinstance(update, Array) and jnp.issubdtype(update.dtype, jnp.inexact)
+        return jnp.where(step < -1, jnp.zeros_like(update), update) if is_array else update
+
+    return jax.tree.map(same, updates)
