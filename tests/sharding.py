@@ -202,7 +202,7 @@ def gathers(compiled):
     return [re.findall(r'op_name="([^"]*)"', line) for line in lines]
 
 
-class Report(dict):
+class Report(dict[str, dict[str, str]]):
     """Of each section, what was checked, with what was wrong."""
 
     def check(self, section, found, expected):
