@@ -3,9 +3,11 @@
 `python -m tests.sharding` prints, as JSON, what it checked and what was wrong with it.
 """
 
+import contextlib
 import functools
 import inspect
 import json
+import pathlib
 import re
 import sys
 
@@ -72,6 +74,7 @@ def penalties_of(**where):
         "GroupLasso of inputs": jr.GroupLasso(0.2, axis=-2, **where),
         "GroupLasso of layers": jr.GroupLasso(0.2, axis=(), **where),
         "GroupLasso of units over layers": jr.GroupLasso(0.2, together="", **where),
+        "NOfM of parts": jr.NOfM(1, 2, mask=DENSE, **where),
         "Cardinality of units": jr.Cardinality(3, axis=-1, mask=DENSE, **where),
         "L1 toward": jr.L1(0.2, mask=DENSE, **where).toward(jnp.full((8, 4), 0.5)),
     }
@@ -83,8 +86,9 @@ def penalties_of(**where):
 
 
 def is_gathering(penalty):
-    """Whether it needs axes whole that are split here."""
-    return bool(set(penalty.whole_axes(4)) & {2, 3}) or isinstance(penalty, jr.NOfM)
+    """Whether it needs an axis whole that is split here, or blocks larger than a part."""
+    is_across = isinstance(penalty, jr.NOfM) and penalty.m > 2
+    return is_across or bool(set(penalty.whole_axes(4)) & {2, 3})
 
 
 def outcomes(penalties, params, metric):
@@ -368,6 +372,14 @@ def cheaply():
     jax.config.update("jax_disable_most_optimizations", True)
 
 
+def run_the_page():
+    """The examples of the page on sharding, one after the other."""
+    page = pathlib.Path(__file__).parent.parent / "docs" / "sharding.md"
+    names = {}
+    for block in re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.M | re.S):
+        exec(block, names)
+
+
 def main():
     assert jax.device_count() == 8
     cheaply()
@@ -377,6 +389,9 @@ def main():
         on_a_mesh(kind, expected, report)
     for checked in (True, False):
         in_shard_map(checked, expected, report)
+    with contextlib.redirect_stdout(sys.stderr):
+        run_the_page()
+    report.note("documentation", "sharding.md", "")
     json.dump(report, sys.stdout)
 
 
