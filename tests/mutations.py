@@ -257,6 +257,15 @@ FAULTS = [
          "tests/test_laws.py -k infinite"),
         ("_numbers", "compute_dtype", "jnp.float32", "jnp.bfloat16",
          "tests/test_laws.py -k precision or dtypes or many"),
+        # Parts of arrays.
+        ("_sharding", "_total", "jax.lax.psum(x, names)", "x",
+         "tests/test_sharding.py -k vmap"),
+        ("_sharding", "_", "tangents[0]", "jax.lax.psum(tangents[0], names)",
+         "tests/test_sharding.py -k vmap"),
+        ("_sharding", "part_count", "jax.lax.axis_size(names) if names else 1", "1",
+         "tests/test_sharding.py -k vmap"),
+        (R, "Groups.largest", "jnp.sum(array ==", "1 + jnp.sum(array ==",
+         "tests/test_sharding.py -k vmap"),
         ("_tree", "product", "times(left[x], right[y])", "left[x]",
          "tests/test_adaptive_strengths.py"),
     ]

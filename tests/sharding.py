@@ -3,9 +3,11 @@
 `python -m tests.sharding` prints, as JSON, what it checked and what was wrong with it.
 """
 
+import contextlib
 import functools
 import inspect
 import json
+import pathlib
 import re
 import sys
 
@@ -72,6 +74,7 @@ def penalties_of(**where):
         "GroupLasso of inputs": jr.GroupLasso(0.2, axis=-2, **where),
         "GroupLasso of layers": jr.GroupLasso(0.2, axis=(), **where),
         "GroupLasso of units over layers": jr.GroupLasso(0.2, together="", **where),
+        "NOfM of parts": jr.NOfM(1, 2, mask=DENSE, **where),
         "Cardinality of units": jr.Cardinality(3, axis=-1, mask=DENSE, **where),
         "L1 toward": jr.L1(0.2, mask=DENSE, **where).toward(jnp.full((8, 4), 0.5)),
     }
@@ -83,8 +86,9 @@ def penalties_of(**where):
 
 
 def is_gathering(penalty):
-    """Whether it needs axes whole that are split here."""
-    return bool(set(penalty.whole_axes(4)) & {2, 3}) or isinstance(penalty, jr.NOfM)
+    """Whether it needs an axis whole that is split here, or blocks larger than a part."""
+    is_across = isinstance(penalty, jr.NOfM) and penalty.m > 2
+    return is_across or bool(set(penalty.whole_axes(4)) & {2, 3})
 
 
 def outcomes(penalties, params, metric):
@@ -202,7 +206,7 @@ def gathers(compiled):
     return [re.findall(r'op_name="([^"]*)"', line) for line in lines]
 
 
-class Report(dict):
+class Report(dict[str, dict[str, str]]):
     """Of each section, what was checked, with what was wrong."""
 
     def check(self, section, found, expected):
@@ -307,11 +311,12 @@ def in_shard_map(checked, expected, report):
     """As in a mesh, but each device computes with its part alone."""
     section = f"shard_map, check_vma={checked}"
     mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
-    # What is not tracked differs in derivatives alone.
-    compute = outcomes if checked else slopes
+    compute = outcomes if checked else slopes  # What is not tracked differs in these alone.
     penalties = {n: p for n, p in penalties_of(specs=SPECS).items() if not is_gathering(p)}
     del penalties["L1 toward"]  # Its reference would have to be split as well.
     transforms = transforms_of(SPECS)
+    if not checked:
+        transforms = {name: transforms[name] for name in ["dual_averaging_adam"]}
 
     def part(params, metric):
         states = {name: tx.init(params) for name, tx in transforms.items()}
@@ -346,6 +351,7 @@ def in_shard_map(checked, expected, report):
 
 def in_two_processes():
     """Trains with every transform on the devices of both, and says what differs."""
+    cheaply()
     transforms, params, report = transforms_of(), params_of(), Report()
 
     def run(params, gradients):
@@ -353,24 +359,39 @@ def in_two_processes():
         return jax.jit(functools.partial(trained, transforms))(params, gradients, states)
 
     expected = run(params, metric_of(params))
-    for kind in ("Auto", "Explicit"):
-        mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType[kind],) * 2)
-        with jax.set_mesh(mesh):
-            shardings = jax.tree.map(functools.partial(NamedSharding, mesh), SPECS)
-            given = jax.device_put((params, metric_of(params)), (shardings, shardings))
-            report.check(kind, run(*given), expected)
-    return report
+    mesh = jax.make_mesh((4, 2), ("data", "model"))
+    with jax.set_mesh(mesh):
+        shardings = jax.tree.map(functools.partial(NamedSharding, mesh), SPECS)
+        given = jax.device_put((params, metric_of(params)), (shardings, shardings))
+        report.check("two processes", run(*given), expected)
+    return report["two processes"]
+
+
+def cheaply():
+    """Compile without what makes programs fast."""
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
+def run_the_page():
+    """The examples of the page on sharding, one after the other."""
+    page = pathlib.Path(__file__).parent.parent / "docs" / "sharding.md"
+    names = {}
+    for block in re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.M | re.S):
+        exec(block, names)
 
 
 def main():
     assert jax.device_count() == 8
-    jax.config.update("jax_disable_most_optimizations", True)
+    cheaply()
     report = Report()
     expected = on_one_device()
     for kind in ("Auto", "Explicit"):
         on_a_mesh(kind, expected, report)
     for checked in (True, False):
         in_shard_map(checked, expected, report)
+    with contextlib.redirect_stdout(sys.stderr):
+        run_the_page()
+    report.note("documentation", "sharding.md", "")
     json.dump(report, sys.stdout)
 
 

@@ -3,6 +3,7 @@
 Transforms do in `test_contract.py`.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 import pytest
@@ -43,10 +44,5 @@ def test_what_is_exported_computes_the_same():
     params = {"kernel": jnp.sin(jnp.arange(32.0)).reshape(8, 4), "bias": jnp.ones(4)}
     compute = everything_of(jr.SparseGroupLasso(0.2, 0.3))
     exported = jax.export.export(jax.jit(compute), platforms=PLATFORMS)(params, params)
-    again = exported.call(params, params)
-    for ours, theirs in zip(
-        jax.tree.leaves(again),
-        jax.tree.leaves(jax.jit(compute)(params, params)),
-        strict=True,
-    ):
-        assert jnp.array_equal(ours, theirs)
+    found, expected = exported.call(params, params), jax.jit(compute)(params, params)
+    chex.assert_trees_all_equal(found, expected)

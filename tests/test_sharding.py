@@ -21,7 +21,7 @@ SECTIONS = {
     "Auto": 300,
     "Explicit": 300,
     "shard_map, check_vma=True": 150,
-    "shard_map, check_vma=False": 100,
+    "shard_map, check_vma=False": 60,
 }
 
 
@@ -68,19 +68,15 @@ def test_every_penalty_and_transform_is_there(section, report):
 X = {"kernel": jnp.ones((8, 4)), "bias": jnp.ones(4)}
 
 
-@pytest.mark.parametrize(
-    "cls",
-    [cls for cls in PENALTIES if cls().whole_axes(2)],
-)
+@pytest.mark.parametrize("cls", [cls for cls in PENALTIES if cls().whole_axes(2)])
 def test_what_needs_an_axis_whole_says_so_inside_shard_map(cls):
-    penalty = cls(specs=P("data", "model"))
     with pytest.raises(ValueError, match=f"{cls.__name__} needs the axes.*'kernel' whole"):
-        penalty(X)
-    unsplit = tuple(None if i in penalty.whole_axes(2) else "data" for i in range(2))
-    penalty = cls(specs={"kernel": P(*unsplit), "bias": None})
-    assert jax.vmap(penalty, axis_name="data", axis_size=1)(
-        jax.tree.map(lambda x: x[None], X)
-    ).shape == (1,)
+        cls(specs={"kernel": P("data", "model")})(X)
+    inside = cls().whole_axes(2)
+    beside = P(*(None if axis in inside else "data" for axis in range(2)))
+    penalty = cls(specs={"kernel": beside, "bias": None})
+    parts = jax.tree.map(lambda x: x[None], X)
+    assert jnp.allclose(jax.vmap(penalty, axis_name="data")(parts), cls()(X))
 
 
 @pytest.mark.parametrize(
@@ -123,12 +119,10 @@ def test_specs_are_part_of_what_a_penalty_is():
     penalty = jr.L1(0.5, specs={"kernel": P("data")})
     assert hash(penalty) == hash(jr.L1(0.5, specs={"kernel": P("data")}))
     assert penalty != jr.L1(0.5)
-    assert repr(
-        penalty
-    ) == "L1(strength=0.5, specs={'kernel': P('data',)})" or "P(" in repr(penalty)
+    assert repr(penalty) == "L1(strength=0.5, specs={'kernel': P('data',)})"
 
 
-def test_in_pmap_as_in_shard_map():
+def test_under_vmap_with_a_name_as_in_shard_map():
     """The largest weights of a group are equal, on one device or on two."""
     x = jnp.array([[3.0, 3.0, 1.0], [3.0, -2.0, 0.0]])
     for penalty in (jr.L1Linf(0.5, axis=()), jr.GroupLasso(0.5, axis=()), jr.L1(0.5)):

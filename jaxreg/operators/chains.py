@@ -39,6 +39,8 @@ def taut_string(
     the dtype cannot weigh them together, the objective is least all the same, to
     rounding.)
 
+    An array that is sharded along the axis is gathered on every device.
+
     Args:
         x: Array with at least one axis.
         radius: Non-negative scalar, or array that broadcasts against `x`, of length 1
@@ -74,6 +76,8 @@ def isotonic_regression(
 
         argmin_z  ½·Σ dᵢ(zᵢ − xᵢ)²   subject to   zᵢ ≤ zᵢ₊₁
 
+    An array that is sharded along the axis is gathered on every device.
+
     Args:
         x: Array with at least one axis.
         axis: The axis along which it must not fall.
@@ -104,6 +108,8 @@ def sorted_soft_threshold(x: Array, thresholds: Array) -> Array:
         argmin_z  Σ tᵢ·|z|₍ᵢ₎ + ½·Σ (zᵢ − xᵢ)²
 
     where |z|₍ᵢ₎ is the i-th largest entry. Entries of similar size become equal.
+
+    A sharded array is gathered on every device.
 
     Args:
         x: Array of any shape, taken as one vector.
@@ -141,6 +147,8 @@ def smooth_chain(
     The tridiagonal system is solved as a filter forward and back, by averages alone:
     nothing is subtracted, so it is right to rounding for every coupling and metric,
     where a general solver loses as many digits as the coupling is large.
+
+    An array that is sharded along the axis is gathered on every device.
 
     Args:
         x: Array with at least one axis.

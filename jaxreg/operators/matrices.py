@@ -5,7 +5,8 @@ equal, as those of an orthogonal matrix are, or zero. Those of the functions her
 are taken of the function as a whole, by divided differences of what it does to the
 singular values (Daleckii and Krein), where the equal ones cancel.
 
-Matrices are the last two axes; any axes before them number a stack of matrices.
+Matrices are the last two axes; any axes before them number a stack of matrices. A matrix
+that is sharded is gathered on every device, and a result is sharded as what it was made of.
 """
 
 import functools
@@ -28,6 +29,8 @@ def singular_value_threshold(x: Array, threshold: Scalar) -> Array:
 
     Its derivatives, forward and reverse, are finite and right at repeated singular
     values and at zero, where those of `jnp.linalg.svd` are NaN.
+
+    A sharded matrix is gathered on every device.
 
     Args:
         x: Array of one matrix, or of a stack of them.
@@ -62,6 +65,8 @@ def nuclear_norm(x: Array) -> Array:
     Its gradient is U·Vᵀ over the singular values that are not zero (to rounding), so it
     is 0 at the zero matrix; the second derivatives are finite as well.
 
+    A sharded matrix is gathered on every device.
+
     Args:
         x: Array of one matrix, or of a stack of them.
 
@@ -91,6 +96,8 @@ def project_rank(x: Array, rank: Scalar) -> Array:
         argmin_Z  ½·‖Z − X‖²   where rank(Z) ≤ rank
 
     Its derivatives are finite, also where equal singular values are parted.
+
+    A sharded matrix is gathered on every device.
 
     Args:
         x: Array of one matrix, or of a stack of them.

@@ -176,6 +176,8 @@ def project_n_of_m(
     A block is m consecutive entries along an axis. The n entries of largest d·x² are
     kept, of equal ones the first.
 
+    Where the axis is sharded and a device has no whole blocks, it is gathered on every one.
+
     Args:
         x: Array of at least one axis.
         n: How many entries of a block may be non-zero.

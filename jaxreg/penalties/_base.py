@@ -365,7 +365,7 @@ class Penalty(Record, abc.ABC):
             for name in names
         ]
         splits = splits_of(self.specs, tree)
-        terms = [
+        terms: list[Penalty | None] = [
             self._with(mask=weights, specs=split, **dict(zip(names, row, strict=True)))
             if pick
             else None

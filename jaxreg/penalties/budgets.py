@@ -87,8 +87,8 @@ class NOfM(Constraint):
     Every leaf must be divisible into blocks. What is not, such as the first convolution
     with its three channels, is left out by a mask.
 
-    The blocks are made by splitting the axis, so where it is sharded each shard must hold
-    whole blocks for nothing to move between devices.
+    Where the axis is sharded, nothing moves between devices that have whole blocks each;
+    otherwise it is gathered on every device.
 
     Args:
         n: How many entries of a block may be non-zero.
@@ -160,8 +160,7 @@ class Rank(RoundedConstraint):
     Matrices are the last two axes; leading axes number them, as in stacked layers. The
     prox is the truncated singular value decomposition. Nothing like it is known in a
     diagonal metric, so this is for `prox_sgd`. Decompositions of large matrices are slow
-    on accelerators, and gather a matrix that is sharded; in an Explicit mesh JAX asks for
-    matrices that are not.
+    on accelerators. A sharded matrix is gathered on every device.
 
     Args:
         rank: Non-negative number or pytree prefix.

@@ -52,7 +52,7 @@ class Nuclear(_Spectral):
     orthogonal initialisation are.
 
     Matrices are the last two axes of a leaf; axes before them number a stack, as the
-    layers of a scanned model are.
+    layers of a scanned model are. A sharded matrix is gathered on every device.
 
     Args:
         strength: Non-negative number, array or pytree prefix. An array gives every matrix
@@ -101,7 +101,8 @@ class SpectralNorm(_Spectral):
 
     The prox lowers the largest singular values to a common level and leaves the others,
     so layers come to amplify all directions alike. It removes a matrix altogether if
-    `step · strength` is at least its nuclear norm.
+    `step · strength` is at least its nuclear norm. A sharded matrix is gathered on every
+    device.
 
     Args:
         strength: Non-negative number, array or pytree prefix; one number for each matrix,
@@ -161,7 +162,8 @@ class Orthogonal(_Spectral):
     Σ (σᵢ² − 1)².
 
     It is smooth and belongs into the loss: `loss + penalty(params)`. It has no prox in
-    closed form, it is not convex, and it is not zero at zero.
+    closed form, it is not convex, and it is not zero at zero. A sharded matrix is gathered
+    on every device.
 
     Args:
         strength: Non-negative number, array or pytree prefix; one number for each matrix,

@@ -65,7 +65,8 @@ class TotalVariation(_AlongAxis):
     is exact in any diagonal metric.
 
     It makes weights equal, not zero: `strength_max` is infinite unless the gradients sum
-    to zero (to rounding) along the axis.
+    to zero (to rounding) along the axis. Leaves that are sharded along it are gathered on
+    every device.
 
     Args:
         strength: Non-negative number, array or pytree prefix. An array gives every chain
@@ -108,7 +109,8 @@ class FusedLasso(_AlongAxis):
 
         l1 · Σ |w| + tv · Σ |wᵢ₊₁ − wᵢ|
 
-    The prox is exact in any diagonal metric, and for any `l1` per weight.
+    The prox is exact in any diagonal metric, and for any `l1` per weight. Leaves that are
+    sharded along the axis are gathered on every device.
 
     Args:
         l1: Non-negative number, array that broadcasts to the leaf, or pytree prefix.
@@ -219,7 +221,7 @@ class Smoothness(_AlongAxis):
         strength · Σ (wᵢ₊₁ − wᵢ)²        (no half)
 
     The prox solves a tridiagonal system, and is exact in any diagonal metric. No strength
-    makes weights zero.
+    makes weights zero. Leaves that are sharded along the axis are gathered on every device.
 
     Args:
         strength: Non-negative number, array or pytree prefix; one number for each chain,
@@ -262,7 +264,7 @@ class SLOPE(Coupled):
 
     over all weights of a leaf. The rules for λ are those of Benjamini and Hochberg, which
     controls the share of false discoveries, and OSCAR, which finds clusters of correlated
-    features. With equal λ it is `L1`.
+    features. With equal λ it is `L1`. A sharded leaf is gathered on every device.
 
     Args:
         strength: Non-negative number, or a pytree prefix of numbers: one for each leaf.
