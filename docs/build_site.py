@@ -181,6 +181,7 @@ def main() -> None:
     shutil.copytree(ROOT / FIGURES, BUILD / "docs" / "figures")
     for picture in (ROOT / "docs").glob("*.svg"):
         shutil.copy(picture, BUILD / "docs")
+    settings = (ROOT / "docs" / "site.yml").read_text()
     nav = {"Examples": list[str](), "API": list[str]()}
     for path, text in pages().items():
         target = BUILD / "docs" / path
@@ -193,7 +194,8 @@ def main() -> None:
                 )
         if "/" in path:
             nav["API" if path.startswith("api/") else "Examples"].append(path)
-    settings = (ROOT / "docs" / "site.yml").read_text()
+        elif f"- {path}\n" not in settings and path != "index.md":
+            raise ValueError(f"nav in docs/site.yml must say where {path} stands.")
     for title, paths in nav.items():
         settings += f"  - {title}:\n" + "".join(f"      - {path}\n" for path in paths)
     (BUILD / "site.yml").write_text(settings)

@@ -19,8 +19,8 @@ import jaxreg as jr
 
 PENALTIES = {
     "none": jr.L1(0.0),
-    "L1": jr.L1(3e-3),
-    "elastic net": jr.ElasticNet(l1=3e-3, l2=3e-3),
+    "L1": jr.L1(1e-3),
+    "elastic net": jr.ElasticNet(l1=1e-3, l2=3e-3),
 }
 
 
