@@ -13,6 +13,9 @@ Scalar = float | Array
 """A number, a 0-d array, or a tracer of one."""
 
 
+_PRECISE = np.dtype(np.float32), np.dtype(np.float64)
+
+
 def compute_dtype(*values: Any) -> np.dtype:
     """The dtype for mathematics on `values`: theirs, but at least float32."""
     return jnp.promote_types(jnp.result_type(*values), jnp.float32)
@@ -20,6 +23,8 @@ def compute_dtype(*values: Any) -> np.dtype:
 
 def raise_precision(x: Any) -> Array:
     """`x` as an array of at least float32."""
+    if isinstance(x, Array) and x.dtype in _PRECISE and not x.weak_type:
+        return x  # Of most parameters, and looked at many times in a trace.
     return jnp.asarray(x, compute_dtype(x))
 
 

@@ -144,7 +144,8 @@ def _newton_step(
 
     With w the share of each term in the sum and g = slope/(slope·θ + offset) ≤ 1/θ, the
     function's curvature is h''/h' = −3·Var_w(g)/E_w(g), and Var_w(θg) ≤ 1 − E_w(θg). So a
-    short step of length δ ends within about 3/2·(1 − E_w(θg))·δ²/θ of the root.
+    short step of length δ ends within about 3/2·(1 − E_w(θg))·δ²/θ of the root, which is
+    exact where the sum then is 1 but for its rounding.
     """
     rates = jax.tree.map(
         lambda d, r, t: d / (d * r + t), slopes, groups.spread(root), offsets
@@ -157,9 +158,9 @@ def _newton_step(
     total = jnp.where(nothing, 1.0, total)
     slope = jnp.where(nothing, 1.0, slope)
     length = total * (jnp.sqrt(total) - 1) / slope
-    share = jnp.abs(length) / root
-    bend = jnp.maximum(1 - root * slope / total, 0.0)
-    is_exact = 2 * bend * jnp.square(share) < jnp.finfo(total.dtype).eps
+    share, steepness = length / root, root * slope / total
+    rest = 8 * jnp.maximum(1 - steepness, 0.0) * jnp.square(share) * steepness
+    is_exact = rest < jnp.finfo(total.dtype).eps
     # What is NaN stays so: there is nothing to be found.
     return _Step(root + length, free | (is_exact & ~is_flat) | jnp.isnan(length))
 

@@ -33,7 +33,7 @@ def soft_threshold(x: Array, threshold: Scalar) -> Array:
     References:
         Parikh and Boyd, *Proximal Algorithms* (2014), section 6.5.2.
     """
-    return x - jnp.clip(x, -threshold, threshold)
+    return x - jnp.minimum(jnp.maximum(x, -threshold), threshold)
 
 
 def magnitude(x: Array) -> Array:
