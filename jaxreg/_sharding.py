@@ -188,8 +188,7 @@ def _(names: MeshAxes, primals: Any, tangents: Any) -> Any:
 def _is_tracked(x: Array) -> bool:
     """Whether the type of `x` says that it differs between devices."""
     kind: Any = jax.typeof(x)
-    kind = getattr(kind, "manual_axis_type", kind)  # JAX 0.10.0 has it in `vma`.
-    return bool(getattr(kind, "varying", getattr(kind, "vma", ())))
+    return bool(kind.manual_axis_type.varying)
 
 
 def count_zeros(x: Array, names: MeshAxes) -> Array:

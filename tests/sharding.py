@@ -276,7 +276,9 @@ def on_a_mesh(kind, expected, report):
                 own = one.get("prox"), one.get("prox in a metric")
                 if kind == "Explicit" or choose is not is_gathering:
                     report.note(kind, f"sharding of {name}", misplaced(own, params))
-            if choose is not is_gathering:
+            if choose is is_gathering:  # It can be seen where there is one.
+                report.note(kind, "gathers", "" if gathers(program) else "not found")
+            else:
                 report.note(kind, "no gathers by sums", gathers(program))
         kernel = params["dense"]["kernel"]
         report.check(kind, jax.jit(operated)(kernel), expected["operators"])
@@ -349,6 +351,18 @@ def in_shard_map(checked, expected, report):
     report.check(section, found["statistics"], expected["statistics"])
 
 
+def in_pmap(report):
+    """A row of a kernel on each device."""
+    kernel = params_of()["dense"]["kernel"]
+    for penalty in (jr.L1(0.2), jr.GroupLasso(0.2), jr.L1Linf(0.2, axis=())):
+        split = penalty.replace(specs=P("rows"))
+        program = jax.pmap(jax.value_and_grad(split), axis_name="rows")
+        values, gradient = program(kernel[:, None])
+        value, expected = jax.value_and_grad(penalty)(kernel)
+        problem = difference((values, gradient[:, 0]), (np.full(8, value), expected))
+        report.note("pmap", type(penalty).__name__, problem)
+
+
 def in_two_processes():
     """Trains with every transform on the devices of both, and says what differs."""
     cheaply()
@@ -389,6 +403,7 @@ def main():
         on_a_mesh(kind, expected, report)
     for checked in (True, False):
         in_shard_map(checked, expected, report)
+    in_pmap(report)
     with contextlib.redirect_stdout(sys.stderr):
         run_the_page()
     report.note("documentation", "sharding.md", "")

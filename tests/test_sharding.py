@@ -1,10 +1,6 @@
 """Parameters that devices share give what they give on one, in every way to share."""
 
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -12,38 +8,26 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 import jaxreg as jr
+from tests.processes import outputs, start
 from tests.strategies import PENALTIES
 from tests.transforms import CONSTANT, SCHEDULED
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("sharding")]
-ROOT = pathlib.Path(__file__).parent.parent
 SECTIONS = {
     "Auto": 300,
     "Explicit": 300,
     "shard_map, check_vma=True": 150,
     "shard_map, check_vma=False": 60,
+    "pmap": 3,
+    "documentation": 1,
 }
 
 
 @pytest.fixture(scope="module")
 def report():
     """What eight devices were checked for, and what was wrong with it, by section."""
-    run = subprocess.run(
-        [sys.executable, "-m", "tests.sharding"],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-        },
-        capture_output=True,
-        text=True,
-        timeout=500,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout)
+    (printed,) = outputs(start("tests.sharding", devices=8))
+    return json.loads(printed)
 
 
 @pytest.mark.parametrize("section", SECTIONS)

@@ -1,10 +1,7 @@
 """A sweep is the loop that it replaces: compiled once, spread, interrupted, resumed."""
 
-import os
-import pathlib
 import signal
 import socket
-import subprocess
 import sys
 
 import jax
@@ -15,9 +12,8 @@ import pytest
 import jaxreg as jr
 from jaxreg.strength import _runs
 from jaxreg.strength._saved import Saved
+from tests.processes import outputs, start
 from tests.sweeping import STRENGTHS, X, assert_same, keys, swept, train
-
-ROOT = pathlib.Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -159,30 +155,11 @@ def test_says_how_to_install_tqdm(monkeypatch):
 
 
 def script(*arguments, devices=1):
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.sweeping", *arguments],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return start("tests.sweeping", *arguments, devices=devices)
 
 
 def finished(*processes):
-    try:
-        outputs = [process.communicate(timeout=240) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    for process, (out, err) in zip(processes, outputs, strict=True):
-        assert process.returncode == 0, err
-        assert out.endswith("done\n"), out
+    assert all(printed.endswith("done\n") for printed in outputs(*processes))
 
 
 @pytest.mark.processes

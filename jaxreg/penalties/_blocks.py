@@ -57,9 +57,8 @@ class Block(NamedTuple):
 
     def _whole(self, x: Any, ndim: int) -> Any:
         """What broadcasts to an array, whole along the axes that the formula needs."""
-        if np.ndim(x) == 0:
-            return x
-        return whole(x, [axis - ndim for axis in self.term.whole_axes(ndim)])
+        axes = self.term.whole_axes(ndim) if np.ndim(x) else ()
+        return whole(x, [axis - ndim for axis in axes]) if axes else x
 
 
 def moved_by(
