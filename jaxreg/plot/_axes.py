@@ -22,6 +22,20 @@ def axes(ax: Axes | None) -> Axes:
     return plt.subplots(figsize=(5, 3.6), layout="constrained")[1] if ax is None else ax
 
 
+def grid(count: int) -> list[Axes]:
+    """Axes of a new figure, side by side, that share their scales."""
+    columns = min(count, 4)
+    rows = -(-count // columns)
+    size = (1 + 2.8 * columns, 0.6 + 2.4 * rows)
+    figure = plt.figure(figsize=size, layout="constrained")
+    drawn = list(
+        figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
+    )
+    for ax in drawn[count:]:
+        ax.remove()
+    return drawn[:count]
+
+
 def numbers(x: ArrayLike) -> np.ndarray:
     """`x` in host memory, in a dtype that numpy knows."""
     return np.asarray(raise_precision(x))
