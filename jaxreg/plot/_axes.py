@@ -9,12 +9,14 @@ try:
     from matplotlib import pyplot as plt
     from matplotlib.axes import Axes as Axes
     from matplotlib.colors import ListedColormap as ListedColormap
+    from matplotlib.ticker import MaxNLocator as MaxNLocator
 except ImportError as error:
     raise ImportError(
         'jaxreg.plot needs matplotlib: `pip install "jaxreg[plot]"`.'
     ) from error
 
 BLUE, RED, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#999999"
+SEVERAL = (BLUE, RED, GREEN, "#CC79A7", "#E69F00", "#56B4E9")
 
 
 def axes(ax: Axes | None) -> Axes:

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxreg.plot._axes import GREY, Axes, axes, numbers, plt
+from jaxreg.plot._axes import GREY, SEVERAL, Axes, MaxNLocator, axes, numbers, plt
 
 # What is listed by name; more lines than that are drawn, but not named.
 _NAMED = 8
+_STYLES = ("-", "--", "-.", ":")
 
 _WORDS = {
     "mean_abs": "mean |w|",
@@ -75,18 +76,21 @@ def stats(
     total = lines.pop("total", None)
     ax = axes(ax)
     colours = plt.get_cmap("viridis")(np.linspace(0.0, 0.9, max(1, len(lines))))
-    styles = ("-", "--", "-.", ":")
+    if len(lines) <= len(SEVERAL):
+        colours = SEVERAL
     for place, (name, values) in enumerate(lines.items()):
         label = name if place < _NAMED else f"_{name}"
-        style = styles[place % len(styles)]
+        style = _STYLES[place % len(_STYLES)]
         ax.plot(steps, values[places], style, color=colours[place], label=label)
-    if total is not None:
-        ax.plot(steps, total[places], color="black", linewidth=2.5, label="total")
     if len(lines) > _NAMED:
         ax.plot([], [], color=GREY, label=f"and {len(lines) - _NAMED} more")
+    if total is not None:
+        ax.plot(steps, total[places], color="black", linewidth=2.5, label="total")
     _scale(ax, [*lines.values(), *([] if total is None else [total])], places)
     ax.set(xlabel="step", ylabel=_WORDS.get(statistic, statistic.replace("_", " ")))
-    ax.legend(fontsize="x-small", framealpha=0.85, edgecolor="none")
+    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    if len(ax.lines) > 1:
+        ax.legend(fontsize="x-small", framealpha=0.85, edgecolor="none")
     return ax
 
 

@@ -150,10 +150,13 @@ def _bars(ax: Axes, values: np.ndarray, edges: np.ndarray) -> None:
 
 
 def _outline(ax: Axes, values: np.ndarray, edges: np.ndarray) -> None:
-    """The outline of a histogram over the bars of another."""
-    counts = np.histogram(values, edges)[0]
-    ax.stairs(counts, edges, color="black", linewidth=1.2, label="before", zorder=2)
-    ax.set_ylim(top=8.0 * max(1, *counts))
+    """The outlines of the same bars, over those of another."""
+    kept = values[values != 0]
+    counts, zeros = np.histogram(kept, edges)[0], values.size - kept.size
+    ax.stairs(counts, edges, color="black", linewidth=1.2, label="before", zorder=4)
+    width = 0.8 * (edges[1] - edges[0])
+    ax.bar([0.0], [zeros], width, fill=False, edgecolor="black", linewidth=1.2, zorder=4)
+    ax.set_ylim(top=8.0 * max(1, zeros, *counts))
 
 
 def sparsity(
