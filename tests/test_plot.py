@@ -306,7 +306,7 @@ def test_stats_of_the_total_alone():
     assert line.get_ydata().tolist() == [2, 1, 1]
     assert ax.get_legend() is None
     bare = plot.stats([{"norm": 1.0}, {"norm": 2.0}], "norm")
-    assert bare.lines[0].get_ydata().tolist() == [1, 2]
+    assert lines_of(bare)[0].get_ydata().tolist() == [1, 2]
 
 
 def test_stats_names_only_a_few_of_many_leaves():
