@@ -1,8 +1,8 @@
 """Claim: monitor, due every 100 steps, costs at most 1 % of the training step of an MLP.
 
 Forward, backward and Adam on a 784-1024-1024-10 network with batches of 512, jitted with
-donated buffers, 100 steps at a time: `python benchmarks/monitor.py`. Statistics cost about as
-much as Adam's own step, so the larger the batch, the less they weigh.
+donated buffers, 100 steps at a time: `python benchmarks/monitor.py`. Statistics cost about
+as much as Adam's own step, so the larger the batch, the less they weigh.
 """
 
 import argparse

@@ -97,7 +97,7 @@ def draw() -> Figure:
         ax.set_axis_off()
     for penalty, ax in zip(everyone, panels, strict=False):
         if penalty in LINES:
-            plot.curves(penalty, ax).set_aspect("equal")
+            plot.curves(penalty, ax, legend=False).set_aspect("equal")
         elif penalty in AREAS:
             plot.ball(lambda pair, of=penalty: of(seen_by(of, pair)), ax, reach=1.6)
         else:

@@ -25,8 +25,17 @@ COEFFICIENTS = np.array([[0.0, 0, 0], [0, 0, -1], [0, 2, -2], [0, 3, -1]])
 VALIDATION = jaxreg.CrossValidation(
     GRID, np.array([[9.0, 9.0], [3.5, 3.7], [2.0, 4.0], [2.5, 4.5]])
 )
+HISTORY = {
+    "step": np.array([-1, 0, 0, 10, 20]),
+    "a/kernel/norm": np.array([0.0, 4, 4, 2, 1]),
+    "b/kernel/norm": np.array([0.0, 3, 3, 2, 1 / 64]),
+    "total/norm": np.array([0.0, 5, 5, 3, 1]),
+    "total/penalty": np.array([0.0, 2, 2, 1, 1]),
+}
 PICTURES = {
     "histogram": lambda ax=None: plot.histogram({"kernel": KERNEL}, ax=ax),
+    "before-after": lambda ax=None: plot.histogram(KERNEL, ax=ax, before=KERNEL + 1),
+    "stats": lambda ax=None: plot.stats(HISTORY, "norm", ax=ax),
     "curves": lambda ax=None: plot.curves(jaxreg.MCP(0.5), ax=ax),
     "ball": lambda ax=None: plot.ball(jaxreg.L1(1.0), ax=ax),
     "geometry": lambda ax=None: plot.geometry(jaxreg.L1(0.5), ax=ax),
@@ -118,6 +127,47 @@ def test_histograms_that_share_an_axis_all_fit():
     plot.histogram(np.zeros(5000), ax=left)
     plot.histogram(np.ones(5), ax=right)
     assert left.get_ylim()[1] > 5000
+
+
+def test_before_is_an_outline_in_the_same_bins():
+    before = np.array([[4.0, 0.0, 0.0], [-1.0, 0.5, 3.0]])
+    ax = plot.histogram(KERNEL, bins=4, before=before)
+    outline: Any = next(patch for patch in ax.patches if patch.get_label() == "before")
+    counts, edges, _ = outline.get_data()
+    assert counts.tolist() == [0, 0, 0, 1, 1, 0, 0, 2]
+    np.testing.assert_allclose(edges, np.arange(-4, 5))
+    outlined_zeros, others, zeros = containers_of(ax)
+    assert [bar.get_height() for bar in others] == [0, 0, 1, 0, 1, 2, 1, 0]
+    assert [bar.get_height() for bar in (*outlined_zeros, *zeros)] == [2, 7]
+    assert not outlined_zeros[0].get_fill()
+    assert ax.texts[0].get_text() == "58.3 % exactly zero\n(33.3 % before)"
+    assert legend_of(ax) == "before"
+
+
+def test_histograms_side_by_side_have_the_same_bins_and_scales():
+    models = {"dense": 4 + KERNEL, "sparse": KERNEL, "none": np.zeros(900)}
+    drawn = plot.histograms(models, bins=3)
+    figure: Any = drawn[0].figure
+    figure.canvas.draw()
+    assert [ax.get_title() for ax in drawn] == list(models)
+    assert len({(ax.get_xlim(), ax.get_ylim()) for ax in drawn}) == 1
+    assert drawn[0].get_ylim()[1] > 900
+    bars = [[bar.get_height() for bar in containers_of(ax)[0]] for ax in drawn]
+    assert bars == [[0, 0, 0, 0, 1, 11], [0, 0, 1, 3, 1, 0], [0] * 6]
+    assert [containers_of(ax)[1][0].get_height() for ax in drawn] == [0, 7, 900]
+    shares = [ax.texts[0].get_text() for ax in drawn]
+    assert shares == [f"{x} % exactly zero" for x in (0.0, 58.3, 100.0)]
+
+
+def test_histograms_on_given_axes():
+    _, given = plot.plt.subplots(1, 2)
+    drawn = plot.histograms({"a": KERNEL, "b": np.zeros(100)}, axes=given)
+    assert all(map(lambda x, y: x is y, drawn, given))
+    assert given[0].get_ylim() == given[1].get_ylim()
+    with pytest.raises(ValueError, match="Axes for 1 models, got 2"):
+        plot.histograms({"a": KERNEL}, axes=given)
+    with pytest.raises(ValueError, match="must be a model to draw, got none"):
+        plot.histograms({})
 
 
 def test_histogram_refuses_what_it_cannot_draw():
@@ -212,8 +262,67 @@ def thick_contour(ax, colour):
     return np.asarray(contour.get_paths()[0].vertices, np.float32)
 
 
+def lines_of(ax) -> Any:
+    return ax.lines
+
+
+def containers_of(ax) -> Any:
+    return ax.containers
+
+
 def image_of(ax) -> Any:
     return ax.images[0].get_array()
+
+
+# Statistics over training.
+
+
+def test_stats_draws_each_leaf_and_the_total():
+    ax = plot.stats(HISTORY, "norm")
+    ax.figure.canvas.draw()
+    drawn = {line.get_label(): line.get_ydata().tolist() for line in lines_of(ax)}
+    assert drawn == {"a/kernel": [4, 2, 1], "b/kernel": [3, 2, 1 / 64], "total": [5, 3, 1]}
+    assert all(line.get_xdata().tolist() == [0, 10, 20] for line in lines_of(ax))
+    assert lines_of(ax)[-1].get_linewidth() > lines_of(ax)[0].get_linewidth()
+    looks = {(line.get_color(), line.get_linestyle()) for line in lines_of(ax)}
+    assert len(looks) == len({style for _, style in looks}) + 1 == 3
+    assert ax.get_yscale() == "log"
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("step", "norm of the weights")
+
+
+def test_stats_of_a_log_on_the_host():
+    rows = [
+        jaxreg.weight_stats({"w": KERNEL * x}, updates={"w": KERNEL}) for x in (1, 2, 4)
+    ]
+    ax = plot.stats(rows, "update_ratio")
+    np.testing.assert_allclose(lines_of(ax)[0].get_ydata(), [1, 0.5, 0.25])
+    assert lines_of(ax)[0].get_xdata().tolist() == [0, 1, 2]
+    assert ax.get_yscale() == "linear"
+
+
+def test_stats_of_the_total_alone():
+    ax = plot.stats(HISTORY, "penalty")
+    (line,) = lines_of(ax)
+    assert line.get_ydata().tolist() == [2, 1, 1]
+    assert ax.get_legend() is None
+    bare = plot.stats([{"norm": 1.0}, {"norm": 2.0}], "norm")
+    assert lines_of(bare)[0].get_ydata().tolist() == [1, 2]
+
+
+def test_stats_names_only_a_few_of_many_leaves():
+    history = {f"layer_{i}/norm": np.ones(2) * i for i in range(1, 12)}
+    ax = plot.stats(history, "norm")
+    legend: Any = ax.get_legend()
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert texts == [*(f"layer_{i}" for i in range(1, 9)), "and 3 more"]
+    assert len([line for line in lines_of(ax) if len(line.get_xdata())]) == 11
+
+
+def test_stats_refuses_what_is_not_there():
+    with pytest.raises(ValueError, match="statistic 'nrom', but it has .*'norm'"):
+        plot.stats(HISTORY, "nrom")
+    with pytest.raises(ValueError, match="at least one step"):
+        plot.stats({"step": np.array([-1]), "total/norm": np.zeros(1)}, "norm")
 
 
 # Zeros of a matrix.

@@ -21,8 +21,10 @@ from jaxreg.plot.strengths import (
     path as path,
     trade_off as trade_off,
 )
+from jaxreg.plot.training import stats as stats
 from jaxreg.plot.weights import (
     features as features,
     histogram as histogram,
+    histograms as histograms,
     sparsity as sparsity,
 )

@@ -15,7 +15,12 @@ from jaxreg.plot._axes import BLUE, GREY, RED, Axes, axes, numbers
 
 
 def curves(
-    penalty: Penalty, ax: Axes | None = None, *, step: float = 1.0, reach: float = 3.0
+    penalty: Penalty,
+    ax: Axes | None = None,
+    *,
+    step: float = 1.0,
+    reach: float = 3.0,
+    legend: bool = True,
 ) -> Axes:
     """Draw what a penalty costs one weight, and where its prox moves the weight.
 
@@ -27,6 +32,7 @@ def curves(
         ax: Where to draw; a new figure if `None`.
         step: That of the prox.
         reach: Weights are shown from `-reach` to `reach`.
+        legend: Whether to say which line is which.
 
     Returns:
         The Axes.
@@ -57,6 +63,8 @@ def curves(
     ax.plot(line, shown, color=BLUE, linewidth=2, label="penalty")
     ax.plot(line, np.where(jumps, np.nan, moved), color=RED, linewidth=2, label="prox")
     ax.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="weight")
+    if legend:
+        ax.legend(loc="lower right", fontsize="x-small", frameon=False)
     return ax
 
 

@@ -1,17 +1,24 @@
 """Pictures of weights."""
 
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 from jax.typing import ArrayLike
 
 from jaxreg._tree import Params
 from jaxreg.masks import MaskLike, chosen_arrays, weights
-from jaxreg.plot._axes import BLUE, RED, Axes, ListedColormap, axes, numbers, shaped
+from jaxreg.plot._axes import BLUE, RED, Axes, ListedColormap, axes, grid, numbers, shaped
 
 
 def histogram(
-    params: Params, mask: MaskLike = weights, ax: Axes | None = None, *, bins: int = 30
+    params: Params,
+    mask: MaskLike = weights,
+    ax: Axes | None = None,
+    *,
+    bins: int = 30,
+    before: Params | None = None,
 ) -> Axes:
-    """Draw how large the weights are, with the exact zeros as a bar of their own.
+    r"""Draw how large the weights are, with the exact zeros as a bar of their own.
 
     Counts are on a logarithmic axis: a few large weights stay visible beside thousands of
     small ones. Zero is an edge of the bins, so the bar at zero holds exact zeros and
@@ -22,6 +29,7 @@ def histogram(
         mask: Which leaves; by default `weights`.
         ax: Where to draw; a new figure if `None`.
         bins: Number of bins on each side of zero.
+        before: The parameters as they were before, to draw as an outline.
 
     Returns:
         The Axes.
@@ -34,9 +42,74 @@ def histogram(
         >>> ax = histogram({"kernel": jnp.array([0.0, 0.0, 0.0, -0.5])})
         >>> ax.texts[0].get_text()
         '75.0 % exactly zero'
+        >>> ax = histogram(jnp.array([0.0, 1.0]), before=jnp.array([2.0, 1.0]))
+        >>> ax.texts[0].get_text()
+        '50.0 % exactly zero\n(0.0 % before)'
     """
-    if bins < 1:
-        raise ValueError(f"bins must be at least 1, got {bins}.")
+    values = _values(params, mask)
+    earlier = None if before is None else _values(before, mask)
+    reach = max(map(_reach, [values] if earlier is None else [values, earlier]))
+    ax = axes(ax)
+    if earlier is not None:
+        _outline(ax, earlier, _edges(reach, bins))
+    _bars(ax, values, _edges(reach, bins))
+    text = f"{_zero_share(values):.1f} % exactly zero"
+    if earlier is not None:
+        text += f"\n({_zero_share(earlier):.1f} % before)"
+        ax.legend(loc="upper left", fontsize="x-small", frameon=False)
+    ax.text(0.97, 0.95, text, transform=ax.transAxes, ha="right", va="top", color=RED)
+    return ax
+
+
+def histograms(
+    models: Mapping[str, Params],
+    mask: MaskLike = weights,
+    axes: Iterable[Axes] | None = None,
+    *,
+    bins: int = 30,
+) -> list[Axes]:
+    """Draw the weights of several models side by side, in bins of the same width.
+
+    Args:
+        models: Pytrees of parameters, by what to call them.
+        mask: Which leaves; by default `weights`.
+        axes: Where to draw, one for each; a new figure with shared axes if `None`.
+        bins: Number of bins on each side of zero.
+
+    Returns:
+        The Axes, one for each model.
+
+    Raises:
+        ValueError: As for `histogram`; if there is no model, or not an Axes for each.
+
+    Example:
+        >>> dense, sparse = jnp.array([1.0, -2.0]), jnp.array([0.0, -1.0])
+        >>> for ax in histograms({"dense": dense, "L1": sparse}):
+        ...     print(ax.get_title(), "|", ax.texts[0].get_text())
+        dense | 0.0 % exactly zero
+        L1 | 50.0 % exactly zero
+    """
+    values = {name: _values(params, mask) for name, params in models.items()}
+    if not values:
+        raise ValueError("There must be a model to draw, got none.")
+    drawn = grid(len(values)) if axes is None else list(axes)
+    if len(drawn) != len(values):
+        raise ValueError(f"There must be Axes for {len(values)} models, got {len(drawn)}.")
+    edges = _edges(max(map(_reach, values.values())), bins)
+    for ax, (name, own) in zip(drawn, values.items(), strict=True):
+        _bars(ax, own, edges)
+        text = f"{_zero_share(own):.1f} % exactly zero"
+        ax.text(0.97, 0.95, text, transform=ax.transAxes, ha="right", va="top", color=RED)
+        ax.set_title(name)
+        ax.label_outer()
+    highest = max(ax.get_ylim()[1] for ax in drawn)
+    for ax in drawn:
+        ax.set_ylim(top=highest)
+    return drawn
+
+
+def _values(params: Params, mask: MaskLike) -> np.ndarray:
+    """All chosen weights, one after the other."""
     arrays = [np.ravel(x) for x in chosen_arrays(params, mask).values()]
     values = np.concatenate([np.zeros(0, np.float32), *arrays])
     if not np.all(np.isfinite(values)):
@@ -44,13 +117,29 @@ def histogram(
             "The weights must be finite, but some are infinite or NaN: did the training "
             "diverge? `jaxreg.weight_stats` says in which leaves."
         )
-    kept = values[values != 0]
-    zeros = values.size - kept.size
-    reach = float(np.max(np.abs(kept), initial=0.0)) or 1.0
-    counts, edges = np.histogram(kept, 2 * bins, (-reach, reach))
-    width = reach / bins
+    return values
 
-    ax = axes(ax)
+
+def _reach(values: np.ndarray) -> float:
+    return float(np.max(np.abs(values), initial=0.0)) or 1.0
+
+
+def _edges(reach: float, bins: int) -> np.ndarray:
+    """Edges of bins, of which zero is one."""
+    if bins < 1:
+        raise ValueError(f"bins must be at least 1, got {bins}.")
+    return np.linspace(-reach, reach, 2 * bins + 1)
+
+
+def _zero_share(values: np.ndarray) -> float:
+    return 100 * float(np.sum(values == 0)) / max(1, values.size)
+
+
+def _bars(ax: Axes, values: np.ndarray, edges: np.ndarray) -> None:
+    """Bars of the weights that are not zero, and a bar for those that are."""
+    kept = values[values != 0]
+    counts, zeros = np.histogram(kept, edges)[0], values.size - kept.size
+    width = edges[1] - edges[0]
     ax.bar(edges[:-1], counts, width, align="edge", color=BLUE, label="other weights")
     ax.bar([0.0], [zeros], 0.8 * width, color=RED, label="exactly zero", zorder=3)
     # Axes that share this one may need more.
@@ -58,17 +147,16 @@ def histogram(
     ax.set_yscale("log")
     ax.set_xlabel("weight")
     ax.set_ylabel("count")
-    share = 100 * zeros / max(1, values.size)
-    ax.text(
-        0.97,
-        0.95,
-        f"{share:.1f} % exactly zero",
-        transform=ax.transAxes,
-        ha="right",
-        va="top",
-        color=RED,
-    )
-    return ax
+
+
+def _outline(ax: Axes, values: np.ndarray, edges: np.ndarray) -> None:
+    """The outlines of the same bars, over those of another."""
+    kept = values[values != 0]
+    counts, zeros = np.histogram(kept, edges)[0], values.size - kept.size
+    ax.stairs(counts, edges, color="black", linewidth=1.2, label="before", zorder=4)
+    width = 0.8 * (edges[1] - edges[0])
+    ax.bar([0.0], [zeros], width, fill=False, edgecolor="black", linewidth=1.2, zorder=4)
+    ax.set_ylim(top=8.0 * max(1, zeros, *counts))
 
 
 def sparsity(
