@@ -123,13 +123,13 @@ def constrained_decay(
         for i, slot in enumerate(slots):
             if slot.pick is None:
                 continue
-            w, u = raise_precision(slot.leaf.value), raise_precision(slot.update)
-            size = _mean_square(w + u, slot.pick)
+            w = raise_precision(slot.leaf.value)
+            reached = w + raise_precision(slot.update)
+            size = _mean_square(reached, slot.pick)
             sizes[i] = jnp.where(is_warm, sizes[i], size)
             grown = jnp.maximum(0.0, multipliers[i] + rate * (size - bound**2 * sizes[i]))
             multipliers[i] = jnp.where(is_warm, grown, 0.0).astype(size.dtype)
-            pull = 2 * multipliers[i]
-            moved[i] = slot.finish((u - pull * w) * (1 / (1 + pull)))
+            moved[i] = slot.finish(reached * (1 / (1 + 2 * multipliers[i])) - w)
         count = optax.safe_increment(state.count)
         return rebuilt(moved), ConstrainedState(count, rebuilt(sizes), rebuilt(multipliers))
 
