@@ -1,7 +1,7 @@
 """What statistics are made of: sums and maxima that can be added up over leaves."""
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -33,14 +33,20 @@ class Sums(NamedTuple):
 
     @classmethod
     def of(
-        cls,
-        x: Array,
-        update: Array | None,
-        gradient: Array | None,
-        residual: Array | None,
-        split: Split | None = None,
+        cls, x: Array, beside: Sequence[Array | None], split: Split | None = None
     ) -> "Sums":
-        """Those of one leaf, in at least float32, also where devices have parts of it."""
+        """Those of one leaf, in at least float32, also where devices have parts of it.
+
+        Args:
+            x: The leaf.
+            beside: Its update, its gradient and its residual; `None` for what is not
+                known.
+            split: How it is split between devices.
+
+        Returns:
+            The sums, the same on all devices.
+        """
+        update, gradient, residual = beside
         x = raise_precision(x)
         magnitudes, names = jnp.abs(x), along(split)
 

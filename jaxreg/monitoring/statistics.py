@@ -201,12 +201,12 @@ def measure(
 
     def sums_at(place: int) -> Sums:
         own = [None if column is None else column[place] for column in beside]
-        return Sums.of(tree[place].value, *own, splits[place])
+        return Sums.of(tree[place].value, own, splits[place])
 
     shown = every if each else counted
     sums = {place: sums_at(place) for place, pick in enumerate(shown) if pick}
     empty = jnp.zeros((0, 0))
-    none = Sums.of(empty, *(None if column is None else empty for column in beside))
+    none = Sums.of(empty, [None if column is None else empty for column in beside])
     total = Sums.merged([none, *(part for place, part in sums.items() if counted[place])])
     columns: dict[str, dict[Names, Array]] = {name: {} for name in none.statistics()}
     for place, part in sums.items():
