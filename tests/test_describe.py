@@ -191,6 +191,7 @@ CLEAN = {
     "float32": lambda: show(ElasticNet(jnp.float32(1e-6), jnp.float32(1e-2), mask=KERNELS)),
     "mask": lambda: show(KERNELS),
     "a layer off": lambda: show(L1({"body": 1e-4, "head": 0.0}, mask=KERNELS)),
+    "per unit": lambda: show(L1(jnp.array([1e-9, 1e-4, 1e-4]), mask=KERNELS)),
     "adaptive": lambda: show(jaxreg.adaptive(L1(1e-3), FIRST_FIT), FIRST_FIT),
     "constraint": lambda: show(NonNegative(mask=KERNELS)),
     "groups": lambda: show(jaxreg.GroupLasso(0.5, mask=KERNELS)),
@@ -295,6 +296,31 @@ def test_a_clean_setup_has_no_warning(make):
 def test_a_mistake_has_its_own_warning(make, text):
     (warning,) = make().warnings
     assert re.search(text, warning)
+
+
+@pytest.mark.parametrize(
+    ("path", "is_table"),
+    [
+        ("wte/weight", True),
+        ("pos_embedding", True),
+        ("token_embed/w", True),
+        ("patch_embed/kernel", False),
+        ("embed/0/kernel", False),
+        ("member/weight", False),
+    ],
+)
+def test_tables_of_embeddings_are_known_by_their_names(path, is_table):
+    tree: Any = ONES
+    for name in reversed(path.split("/")):
+        tree = {name: tree}
+    described = show(L1(1e-4), tree)
+    assert ["embeddings" in warning for warning in described.warnings] == [True] * is_table
+
+
+def test_tables_of_embeddings_are_known_by_their_class():
+    table = eqx.nn.Embedding(3, 2, key=KEY)
+    (warning,) = show(L1(1e-4), {"tokens": table}).warnings
+    assert "embeddings are regularized: 'tokens/weight'" in warning
 
 
 def test_mistakes_come_together():

@@ -200,6 +200,7 @@ def test_nnx_optimizer_updates_only_weights():
         *("kernel", "w", "w1", "embedding", "lora_a", "lora_b", "B", "alpha", "beta"),
         *("gamma", "head/weight", "0", "biased_w", "scaler", "normal_dense/weight"),
         *("linear/beta", "attention/q_proj/kernel", "offsets_table"),
+        "norm_mlp/kernel",
     ],
 )
 def test_names_of_weights(path):
