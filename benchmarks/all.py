@@ -37,9 +37,9 @@ QUICK = {
         [*_IN_ONE, "--trees", "one leaf", "resnet", "--seconds", "25"],
         ["step_time.py", "--trees", "gpt", "--dtypes", "float32", "--steps", "10"],
         ["loss_penalty.py", "--steps", "20", "--rounds", "20"],
-        ["prox_cost.py", "--sizes", "1024"],
         ["compile_time.py", "--leaves", "100", "300", "--rounds", "1"],
         [*_IN_ONE, "--trees", "small leaves", "--rows", "prox_adam, L1", "--no-torch"],
+        ["prox_cost.py", "--sizes", "128", "--rounds", "3"],
         ["sweep.py"],
     ],
 }

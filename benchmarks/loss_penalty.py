@@ -1,7 +1,7 @@
-"""Claim: a penalty in the loss costs at most 3 % of an MLP's training step at batch 128.
+"""Claim: beside a training step a proximal step or a decay costs at most 3 %.
 
-Its value and its gradient by autodiff, its gradient in a transform, or its proximal step,
-beside the bare step: `python benchmarks/loss_penalty.py`.
+A penalty in the loss, with its value and its gradient by autodiff, costs one more pass over
+the weights. An MLP at batch 128: `python benchmarks/loss_penalty.py`.
 """
 
 import argparse

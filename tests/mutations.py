@@ -107,7 +107,7 @@ FAULTS = [
         (E, "L1.slope_at_zero", "self.strength", "1.0",
          "tests/test_laws.py -k strength_max"),
         (E, "L2.entry_value", "jnp.square(x)", "jnp.square(x) / 2", "L2"),
-        (E, "L2.entry_prox", "1 + 2 * times", "1 + times", "L2"),
+        (E, "L2.entry_prox", "2 * self.strength", "self.strength", "L2"),
         (E, "L2.entry_prox", "x / (1", "x * (1", "L2"),
         (E, "L2.from_weight_decay", "x / 2", "x", "tests/test_documentation.py"),
         (E, "ElasticNet.entry_prox", "L2(self.l2)", "L2(self.l2 / 2)", "ElasticNet"),
