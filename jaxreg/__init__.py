@@ -92,6 +92,14 @@ from jaxreg.penalties import (
     static as static,
 )
 from jaxreg.precision import decay_resolution as decay_resolution
+from jaxreg.solve import (
+    HuberLoss as HuberLoss,
+    LinearLoss as LinearLoss,
+    LogisticLoss as LogisticLoss,
+    MultinomialLoss as MultinomialLoss,
+    PoissonLoss as PoissonLoss,
+    SquaredLoss as SquaredLoss,
+)
 from jaxreg.strength import (
     CrossValidation as CrossValidation,
     Fold as Fold,
