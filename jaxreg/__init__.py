@@ -98,7 +98,9 @@ from jaxreg.solve import (
     LogisticLoss as LogisticLoss,
     MultinomialLoss as MultinomialLoss,
     PoissonLoss as PoissonLoss,
+    Solution as Solution,
     SquaredLoss as SquaredLoss,
+    minimize as minimize,
 )
 from jaxreg.strength import (
     CrossValidation as CrossValidation,

@@ -8,3 +8,4 @@ from jaxreg.solve.losses import (
     PoissonLoss as PoissonLoss,
     SquaredLoss as SquaredLoss,
 )
+from jaxreg.solve.minimize import Solution as Solution, minimize as minimize

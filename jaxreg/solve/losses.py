@@ -60,8 +60,8 @@ class LinearLoss(Record, abc.ABC):
         """ℓ(ηᵢ, yᵢ) for each sample."""
 
     def sample_conjugates(self, slopes: Array) -> Array:
-        """ℓ*(uᵢ, yᵢ) = sup_η u·η − ℓ(η, yᵢ) for each sample; ∞ where there is no bound."""
-        raise NotImplementedError
+        """ℓ*(uᵢ, yᵢ) = sup_η u·η − ℓ(η, yᵢ) for each sample; ∞ where it is not known."""
+        return jnp.full(slopes.shape[:1], jnp.inf, slopes.dtype)
 
     def check_targets(self, y: np.ndarray) -> None:
         """Refuse, by a ValueError, finite targets that are out of range."""
@@ -94,6 +94,31 @@ class LinearLoss(Record, abc.ABC):
             shares = jnp.expand_dims(shares, tuple(range(np.ndim(shares), slopes.ndim)))
         weighted = shares * slopes
         return {"kernel": self._product(weighted, transposed=True), "bias": weighted.sum(0)}
+
+    def metric(self, params: Params) -> Params:
+        """How curved the loss is along each parameter, up to a common factor.
+
+        Σᵢ sᵢ·xᵢⱼ² / Σᵢ sᵢ for the kernel and 1 for the bias.
+        """
+        shares = jnp.broadcast_to(self.shares(), self.x.shape[:1])
+        x = self.x
+        if isinstance(x, Array):
+            sizes = jnp.sum(jnp.square(x) * shares[:, None], axis=0)
+        else:
+            sizes = type(x)((jnp.square(x.data), x.indices), shape=x.shape).T @ shares
+        # A column of zeros says nothing; its weights go where the penalty pulls them.
+        sizes = jnp.where(sizes > 0, sizes, 1.0)
+
+        def beside(kernel: Array) -> Array:
+            column = jnp.expand_dims(sizes, tuple(range(1, kernel.ndim)))
+            return jnp.broadcast_to(column, kernel.shape)
+
+        if not isinstance(params, Mapping):
+            return beside(params)
+        return {
+            name: beside(leaf) if name == "kernel" else jnp.ones_like(leaf)
+            for name, leaf in params.items()
+        }
 
     def mean(self, values: Array) -> Array:
         """The weighted mean over samples."""
