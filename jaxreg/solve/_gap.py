@@ -42,13 +42,13 @@ def duality_gap(loss: object, penalty: Penalty, params: Params) -> Array:
         return unknown
     predictor = loss.predictor(params)
     slopes = loss.slopes(predictor)
-    if len(tree) > 1:  # The intercept pays nothing, so its slopes must have mean zero.
-        slopes = slopes - loss.pullback(slopes)["bias"]
+    if len(tree) > 1:  # The intercept is free, so that the mean of the slopes must be zero.
+        slopes = loss.balanced(slopes)
     pull = loss.pullback(slopes)["kernel"]
     share = 1 / jnp.maximum(_excess(term, pull), 1.0)
     conjugates = loss.sample_conjugates(share * slopes)
     bound = -loss.mean(conjugates) - _conjugate(term, share * pull)
-    return loss(params) + penalty(params) - bound
+    return jnp.maximum(loss(params) + penalty(params) - bound, 0.0)
 
 
 def _excess(term: Penalty, pull: Array) -> Array:

@@ -10,6 +10,7 @@ from jax import Array
 from jaxreg._numbers import Scalar
 from jaxreg._tree import Params, walk
 from jaxreg.penalties import Penalty
+from jaxreg.penalties._base import Toward
 
 Values = dict[int, Array]
 """The arrays that are optimised, by their places in the pytree."""
@@ -71,11 +72,7 @@ def shared_metric(metric: Values, penalty: Penalty, params: Params) -> Values:
 
 
 def _takes_metric(term: Penalty) -> bool:
-    try:
-        term.check_prox(in_metric=True)
-    except ValueError:
-        return False
-    return True
+    return _takes_metric(term.penalty) if isinstance(term, Toward) else term.takes_metric
 
 
 def dot(a: Any, b: Any) -> Array:

@@ -95,6 +95,16 @@ class LinearLoss(Record, abc.ABC):
         weighted = shares * slopes
         return {"kernel": self._product(weighted, transposed=True), "bias": weighted.sum(0)}
 
+    def balanced(self, slopes: Array) -> Array:
+        """Slopes near the given ones with weighted mean zero, in the domain of ℓ* too.
+
+        Either the positive or the negative ones are made smaller.
+        """
+        above, below = (self.pullback(jnp.maximum(u, 0))["bias"] for u in (slopes, -slopes))
+        least = jnp.minimum(above, below)
+        up, down = (jnp.where(x > 0, least / jnp.where(x > 0, x, 1), 0) for x in (above, below))
+        return slopes * jnp.where(slopes > 0, up, down)
+
     def metric(self, params: Params) -> Params:
         """How curved the loss is along each parameter, up to a common factor.
 
@@ -311,6 +321,9 @@ class MultinomialLoss(LinearLoss):
 
     def sample_conjugates(self, slopes: Array) -> Array:
         return jnp.sum(_entropy(slopes + self._chances(slopes)), axis=-1)
+
+    def balanced(self, slopes: Array) -> Array:
+        return slopes - self.pullback(slopes)["bias"]
 
     def _chances(self, like: Array) -> Array:
         if like.ndim != 2:
