@@ -145,7 +145,9 @@ def _backtrack(
         move = difference(point, state.ahead)
         bend = square(move, metric) / (2 * length)
         excess = problem.smooth(point) - value - dot(gradient, move) - bend
-        return _Trial(trial.number + 1, length, point, excess <= rounding, bend > rounding)
+        is_sharp = bend > 10 * rounding
+        is_good = (excess <= rounding) | (~is_sharp & jnp.isfinite(excess))
+        return _Trial(trial.number + 1, length, point, is_good, is_sharp)
 
     def goes_on(trial: _Trial) -> Array:
         return ~trial.is_good & (trial.number < _MOST_TRIALS) & jnp.isfinite(value)
