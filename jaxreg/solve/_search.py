@@ -19,7 +19,7 @@ from jaxreg.solve._problem import Problem, Values, shared_metric
 from jaxreg.solve._solution import Solution, Status
 
 # Relative residuals that rounding leaves within reach.
-_TOLERANCES = {np.dtype("float32"): 1e-5, np.dtype("float64"): 1e-8}
+_TOLERANCES = {np.dtype("float32"): 1e-6, np.dtype("float64"): 1e-10}
 
 
 class Static(NamedTuple):

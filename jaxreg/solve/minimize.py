@@ -50,7 +50,7 @@ def minimize(
         params: Where to start. All floating-point arrays in it are optimised, penalised or
             not; whatever else it has stays as it is.
         *args: Further arguments of the loss: pytrees of arrays.
-        tolerance: How small `Solution.kkt` must get; 1e-5 in float32 and 1e-8 in float64
+        tolerance: How small `Solution.kkt` must get; 1e-6 in float32 and 1e-10 in float64
             unless given.
         gap_tolerance: If given, it also stops once `Solution.gap` is at most this share of
             the objective.
@@ -142,7 +142,7 @@ def _report(solution: Solution) -> None:
         warnings.warn(
             f"Not converged: after {steps} steps the residual (kkt) is "
             f"{float(solution.kkt):.1e}. Raise max_steps, standardize the features or give "
-            "a metric, or loosen the tolerance (float32 has about 1e-6 at best).",
+            "a metric, or loosen the tolerance (float32 reaches about 1e-7).",
             RuntimeWarning,
             stacklevel=3,
         )
