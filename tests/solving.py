@@ -4,6 +4,7 @@
 traced. All losses are for a kernel of the same shape.
 """
 
+import functools
 import inspect
 from typing import Any
 
@@ -17,6 +18,8 @@ from tests.strategies import PENALTIES
 
 SAMPLES, FEATURES, OUTPUTS = 30, 6, 3
 STRENGTH = 0.05
+# These programs run for milliseconds and compile for seconds.
+QUICKLY = {"xla_backend_optimization_level": 0}
 # SLOPE's weights by name depend on the size of a leaf; by number an oracle sees them.
 OPTIONS: dict[str, dict[str, Any]] = {
     "SLOPE": {"weights": tuple(np.linspace(2.0, 0.5, FEATURES * OUTPUTS))}
@@ -67,10 +70,17 @@ class Chosen(jaxreg.Penalty):
         raise NotImplementedError
 
 
-def chosen_loss(params, number, x, y):
-    return jax.lax.switch(
-        number, [lambda p, cls=cls: cls(x, y)(p) for cls in LOSSES], params
-    )
+def loss_among(losses):
+    """The loss of a number, among some."""
+
+    def loss(params, number, x, y):
+        branches = [lambda p, cls=cls: cls(x, y)(p) for cls in losses]
+        return jax.lax.switch(number, branches, params)
+
+    return loss
+
+
+chosen_loss = loss_among(LOSSES)
 
 
 def data() -> tuple[Any, dict[str, Any]]:
@@ -93,7 +103,7 @@ def start() -> Any:
     return {"kernel": jnp.zeros((FEATURES, OUTPUTS)), "bias": jnp.zeros(OUTPUTS)}
 
 
-@jax.jit
+@functools.partial(jax.jit, compiler_options=QUICKLY)
 def solve(penalty, loss, strength, x, y, tolerance=1e-8):
     """What `minimize` finds, for a penalty and a loss by their numbers."""
     chosen = Chosen(penalty, strength)

@@ -85,7 +85,10 @@ class LinearLoss(Record, abc.ABC):
         if np.ndim(shares) < slopes.ndim:
             shares = jnp.expand_dims(shares, tuple(range(np.ndim(shares), slopes.ndim)))
         weighted = shares * slopes
-        return {"kernel": self._product(weighted, transposed=True), "bias": weighted.sum(0)}
+        # The transpose knows how the outcome is sharded, which x.T @ weighted does not.
+        kernel = jnp.zeros((self.x.shape[1], *slopes.shape[1:]), slopes.dtype)
+        (pulled,) = jax.linear_transpose(self._product, kernel)(weighted)
+        return {"kernel": pulled, "bias": weighted.sum(0)}
 
     def balanced(self, slopes: Array) -> Array:
         """Slopes near the given ones with weighted mean zero, in the domain of ℓ* too.
@@ -134,10 +137,10 @@ class LinearLoss(Record, abc.ABC):
             return 1 / self.x.shape[0]
         return self.sample_weight / jnp.sum(self.sample_weight)
 
-    def _product(self, right: Array, *, transposed: bool = False) -> Array:
-        """The product with x or with its transpose, exact on accelerators too."""
+    def _product(self, kernel: Array) -> Array:
+        """The product x @ kernel, to the last digit on accelerators too."""
         with jax.default_matmul_precision("highest"):
-            return (self.x.T if transposed else self.x) @ right
+            return self.x @ kernel
 
     def __post_init__(self) -> None:
         check_fields(self)
