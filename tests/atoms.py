@@ -1,7 +1,7 @@
 """Convex penalties and losses as cvxpy has them: an oracle for what minimises them.
 
 Found by name for every convex penalty that has a prox, so that a new one needs a line
-here. `EACH` are about one group (`vector`), the others about a whole leaf.
+here.
 """
 
 import warnings
@@ -20,7 +20,7 @@ def solved(cp: Any, problem: Any, tolerance: float = 1e-12) -> float:
 
 
 def _slope(cp: Any, p: Any, z: Any) -> Any:
-    weights = np.array(p.weights) if not isinstance(p.weights, str) else None
+    weights = np.array(p.weights)
     falls = weights - np.append(weights[1:], 0.0)
     largest = [fall * cp.sum_largest(cp.abs(z), k + 1) for k, fall in enumerate(falls)]
     return p.strength * sum(largest)

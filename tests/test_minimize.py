@@ -338,7 +338,7 @@ def test_solutions_are_local_where_the_penalty_is_not_convex():
     assert np.isinf(found.gap)
 
 
-def fails(message, *arguments, error=ValueError, **options):
+def fails(message, *arguments, error: type[Exception] = ValueError, **options):
     with pytest.raises(error, match=re.escape(message)):
         minimize(*arguments, **options)
 
