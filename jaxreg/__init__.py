@@ -93,6 +93,16 @@ from jaxreg.penalties import (
     static as static,
 )
 from jaxreg.precision import decay_resolution as decay_resolution
+from jaxreg.solve import (
+    HuberLoss as HuberLoss,
+    LinearLoss as LinearLoss,
+    LogisticLoss as LogisticLoss,
+    MultinomialLoss as MultinomialLoss,
+    PoissonLoss as PoissonLoss,
+    Solution as Solution,
+    SquaredLoss as SquaredLoss,
+    minimize as minimize,
+)
 from jaxreg.strength import (
     CrossValidation as CrossValidation,
     Fold as Fold,

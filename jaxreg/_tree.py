@@ -5,15 +5,16 @@ by *name*, never by container type, so that a mask or a strength written as a pl
 fits a `FrozenDict`, an `nnx.State` or a dataclass with the same names.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax import Array
 
-from jaxreg._numbers import compute_dtype, is_real, times
+from jaxreg._numbers import compute_dtype, is_real, raise_precision, times
 
 Params = Any
 """A pytree of parameters. Only its floating-point arrays are ever regularized."""
@@ -112,6 +113,30 @@ def _key_text(key: Any) -> str:
 def leaves_of(tree: Params) -> list[Leaf]:
     """One `Leaf` for each entry of `jax.tree.leaves(tree)`."""
     return [leaf for leaf in walk(tree) if not leaf.is_hole]
+
+
+def variables_of(tree: Params) -> tuple[dict[int, Array], Callable[[Any], Params]]:
+    """The parameters in a pytree, and how to put others in their place.
+
+    Args:
+        tree: A pytree of parameters, and of other things, which stay as they are.
+
+    Returns:
+        The parameters by their places in `jax.tree.leaves`, in at least float32; and the
+        function that makes the whole pytree from such values.
+    """
+    leaves, structure = leaves_of(tree), jax.tree.structure(tree)
+    variables = {
+        place: raise_precision(leaf.value)
+        for place, leaf in enumerate(leaves)
+        if leaf.is_parameter
+    }
+
+    def full(values: Any) -> Params:
+        filled = [values.get(place, leaf.value) for place, leaf in enumerate(leaves)]
+        return jax.tree.unflatten(structure, filled)
+
+    return variables, full
 
 
 def entries_of(prefix: Params) -> dict[Names, Any]:

@@ -88,6 +88,8 @@ class Penalty(Record, abc.ABC):
     """Whether R is convex; its prox is then firmly nonexpansive."""
     is_finite: ClassVar[bool] = True
     """Whether R(w) < ∞ for all w; a constraint is not."""
+    is_norm: ClassVar[bool] = False
+    """Whether R(c·w) = c·R(w) > 0 for all c > 0 and w ≠ 0, with positive strengths."""
     takes_metric: ClassVar[bool] = True
     """Whether the prox is known in every diagonal metric."""
     has_prox: ClassVar[bool] = True

@@ -61,9 +61,9 @@ def constant(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def part() -> Any:
+def part(*, default: Any = dataclasses.MISSING) -> Any:
     """A field that holds other penalties or arrays: traced, but no strength."""
-    return dataclasses.field(metadata={"role": "part"})
+    return dataclasses.field(default=default, metadata={"role": "part"})
 
 
 def traced_fields(penalty: Any) -> list[str]:

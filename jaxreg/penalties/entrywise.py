@@ -98,6 +98,8 @@ class L1(Entrywise):
         Tibshirani, *Regression shrinkage and selection via the lasso* (1996), section 2.
     """
 
+    is_norm = True
+
     strength: Strength = 1.0
 
     def entry_value(self, x: Array) -> Array:
@@ -255,6 +257,7 @@ class NonNegativeL1(Entrywise):
         3.4 (the positive lasso).
     """
 
+    is_norm = True
     is_finite = False
 
     strength: Strength = 1.0

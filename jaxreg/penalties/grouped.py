@@ -71,6 +71,8 @@ class GroupLasso(Grouped):
         section 6.5.1.
     """
 
+    is_norm: ClassVar[bool] = True
+
     strength: Strength = 1.0
     axis: Axes = static(default=-1)
 
@@ -126,6 +128,7 @@ class SparseGroupLasso(Grouped):
         (2017), section 3.
     """
 
+    is_norm: ClassVar[bool] = True
     _entrywise: ClassVar[frozenset[str]] = frozenset({"l1"})
 
     l1: Strength = 1.0
@@ -212,6 +215,8 @@ class L1Linf(Grouped):
         regularization* (2009), section 3; Parikh and Boyd, *Proximal Algorithms* (2014),
         section 6.5.2.
     """
+
+    is_norm: ClassVar[bool] = True
 
     strength: Strength = 1.0
     axis: Axes = static(default=-1)

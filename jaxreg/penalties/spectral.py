@@ -79,6 +79,8 @@ class Nuclear(_Spectral):
         thresholding algorithm for matrix completion* (2010), section 2.1.
     """
 
+    is_norm: ClassVar[bool] = True
+
     strength: Strength = 1.0
 
     def array_value(self, x: Array) -> Array:
@@ -127,6 +129,8 @@ class SpectralNorm(_Spectral):
         generalizability of deep learning* (2017), section 3, there squared; Parikh and
         Boyd, *Proximal Algorithms* (2014), section 6.7.3.
     """
+
+    is_norm: ClassVar[bool] = True
 
     strength: Strength = 1.0
 

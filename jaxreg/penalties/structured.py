@@ -137,6 +137,7 @@ class FusedLasso(_AlongAxis):
         *Pathwise coordinate optimization* (2007), proposition 1.
     """
 
+    is_norm: ClassVar[bool] = True
     entrywise: ClassVar[frozenset[str]] = frozenset({"l1"})
 
     l1: Strength = 1.0
@@ -294,6 +295,7 @@ class SLOPE(Coupled):
         with OSCAR* (2008), section 2.
     """
 
+    is_norm: ClassVar[bool] = True
     takes_metric: ClassVar[bool] = False
 
     strength: Strength = 1.0

@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 
 from jaxreg._numbers import Scalar, check_number, is_concrete, raise_precision
-from jaxreg._tree import Params, walk
+from jaxreg._tree import Params, variables_of, walk
 from jaxreg.penalties import Penalty
 from jaxreg.penalties._base import Toward, check_is_penalty
 from jaxreg.strength._newton import minimise
@@ -65,18 +65,7 @@ def strength_max(
         models via coordinate descent* (2010), section 2.5.
     """
     check_is_penalty(penalty)
-    tree, structure = list(walk(params)), jax.tree.structure(params)
-    present = [leaf for leaf in tree if not leaf.is_hole]
-    variables = {
-        place: raise_precision(leaf.value)
-        for place, leaf in enumerate(present)
-        if leaf.is_parameter
-    }
-
-    def full(values: dict[int, Array]) -> Params:
-        leaves = [values.get(place, leaf.value) for place, leaf in enumerate(present)]
-        return jax.tree.unflatten(structure, leaves)
-
+    variables, full = variables_of(params)
     held = _held(penalty, full, variables)
     zeros = _zeros(penalty, params, variables)
     others = {
