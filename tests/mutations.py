@@ -110,7 +110,7 @@ FAULTS = [
         (E, "L2.entry_prox", "2 * self.strength", "self.strength", "L2"),
         (E, "L2.entry_prox", "x / (1", "x * (1", "L2"),
         (E, "L2.from_weight_decay", "x / 2", "x", "tests/test_documentation.py"),
-        (E, "ElasticNet.entry_prox", "L2(self.l2)", "L2(self.l2 / 2)", "ElasticNet"),
+        (E, "ElasticNet.entry_prox", "2 * self.l2", "self.l2", "ElasticNet"),
         (E, "ElasticNet.entry_value", "+", "-", "ElasticNet"),
         (E, "ElasticNet.slope_at_zero", "self.l1", "self.l1 + self.l2", "ElasticNet"),
         (E, "NonNegativeL1.entry_prox", "x < 0", "x < -1", "NonNegativeL1"),
