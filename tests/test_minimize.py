@@ -153,6 +153,12 @@ def test_the_residual_and_the_gap_are_zero_at_the_minimum_only():
     assert by_gap.converged
 
 
+@pytest.mark.parametrize("strength", [0.5, 1.0, 2.0, 4.0, 8.0, 16.0])
+def test_rounding_does_not_slow_it_down(strength):
+    found = solve(squares, L1(strength), zeros(), tolerance=1e-14, max_steps=300)
+    assert found.converged
+
+
 def test_the_residual_is_relative():
     """Neither the unit of the loss, nor of the weights, nor that of a feature matters."""
     small, large = np.geomspace(1e-4, 1e4, 10), 1e6
