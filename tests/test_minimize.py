@@ -153,10 +153,19 @@ def test_the_residual_and_the_gap_are_zero_at_the_minimum_only():
     assert by_gap.converged
 
 
-@pytest.mark.parametrize("strength", [0.5, 1.0, 2.0, 4.0, 8.0, 16.0])
-def test_rounding_does_not_slow_it_down(strength):
-    found = solve(squares, L1(strength), zeros(), tolerance=1e-14, max_steps=300)
-    assert found.converged
+def test_rounding_does_not_slow_it_down():
+    """The last digits take as few steps as the first, for each of 200 problems."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 12))
+    y = rng.normal(size=(200, 12)) @ x.T + rng.normal(size=(200, 40))
+
+    @jax.jit
+    @jax.vmap
+    def steps(y):
+        return minimize(SquaredLoss(x, y), L1(0.1), jnp.zeros(12), tolerance=1e-14).steps
+
+    with jax.enable_x64(True):
+        assert np.max(steps(y)) <= 120
 
 
 def test_the_residual_is_relative():
@@ -241,7 +250,7 @@ def test_float32_converges_and_a_new_strength_or_start_compiles_nothing(counted)
     assert found.params["kernel"].dtype == jnp.float32
     close(found.params["kernel"], model.coef_, 1e-3, 1e-4)
     again = minimize(loss, L1(2.0), found.params, X, Y)
-    assert again.steps <= 3 < found.steps
+    assert again.steps <= 10 < found.steps
     close(again.params, found.params, 1e-3, 1e-4)
     minimize(loss, L1(5.0), zeros(), 2 * X, -Y, max_steps=500)
     assert len(traces) == before
