@@ -151,7 +151,7 @@ def _backtrack(
         move = difference(point, state.ahead)
         bend = square(move, metric) / (2 * length)
         excess = problem.smooth(point) - value - dot(gradient, move) - bend
-        is_sharp = bend > 10 * rounding
+        is_sharp = bend > 2 * rounding
         is_good = (excess <= rounding) | (~is_sharp & jnp.isfinite(excess))
         return _Trial(trial.number + 1, length, point, is_good, is_sharp)
 
