@@ -5,7 +5,6 @@ traced. All losses are for a kernel of the same shape.
 """
 
 import functools
-import inspect
 from typing import Any
 
 import jax
@@ -14,7 +13,7 @@ import numpy as np
 
 import jaxreg
 from jaxreg.penalties._fields import part, strength_fields
-from tests.strategies import PENALTIES
+from tests.strategies import PENALTIES, public
 
 SAMPLES, FEATURES, OUTPUTS = 30, 6, 3
 STRENGTH = 0.05
@@ -32,16 +31,7 @@ def instance(cls: Any, strength: Any = STRENGTH) -> Any:
 
 
 CONVEX = [cls for cls in PENALTIES if cls.is_convex and cls.has_prox]
-LOSSES: list[Any] = sorted(
-    (
-        value
-        for value in vars(jaxreg).values()
-        if isinstance(value, type)
-        and issubclass(value, jaxreg.LinearLoss)
-        and not inspect.isabstract(value)
-    ),
-    key=lambda cls: cls.__name__,
-)
+LOSSES: list[Any] = public(jaxreg.LinearLoss)
 
 
 class Chosen(jaxreg.Penalty):

@@ -16,16 +16,20 @@ from hypothesis.extra import numpy as hnp
 import jaxreg
 from jaxreg.penalties._fields import strength_fields
 
-PENALTIES = sorted(
-    {
+
+def public(base):
+    """The public classes of a kind that can be instantiated, by name."""
+    found = {
         value
         for value in vars(jaxreg).values()
         if isinstance(value, type)
-        and issubclass(value, jaxreg.Penalty)
+        and issubclass(value, base)
         and not inspect.isabstract(value)
-    },
-    key=lambda cls: cls.__name__,
-)
+    }
+    return sorted(found, key=lambda cls: cls.__name__)
+
+
+PENALTIES = public(jaxreg.Penalty)
 
 # Values vary, the shape does not: each new one costs a compilation.
 SHAPE = (4, 2)

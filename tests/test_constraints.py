@@ -1,7 +1,6 @@
 """Constraints: against other solvers, brute force, and defects of other libraries."""
 
 import itertools
-import warnings
 from typing import Any, cast
 
 import chex
@@ -31,6 +30,7 @@ from jaxreg import (
     project_simplex,
     proximal,
 )
+from tests import atoms
 from tests.strategies import arrays, metrics
 
 BALLS = [L1Ball, L2Ball, Simplex]
@@ -57,20 +57,13 @@ def normal(*shape: int, seed: int = 0, scale: float = 1.0) -> Any:
 # Against Clarabel, in the Euclidean and in random diagonal metrics, in float64.
 
 
-def solved(cp, problem):
-    tolerances = dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), 1e-12)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        problem.solve(solver=cp.CLARABEL, **tolerances)
-
-
-CONVEX = {
-    "L1Ball": lambda cp, z, r: (L1Ball(r), [cp.norm(z, 1) <= r]),
-    "L2Ball": lambda cp, z, r: (L2Ball(r), [cp.norm(z, 2) <= r]),
-    "LinfBall": lambda cp, z, r: (LinfBall(r), [cp.norm(z, "inf") <= r]),
-    "Simplex": lambda cp, z, r: (Simplex(r), [cp.sum(z) == r, z >= 0]),
-    "Box": lambda cp, z, r: (Box(-r, r / 2), [z >= -r, z <= r / 2]),
-    "NonNegative": lambda cp, z, r: (NonNegative(), [z >= 0]),
+CONVEX: dict[str, Any] = {
+    "L1Ball": L1Ball,
+    "L2Ball": L2Ball,
+    "LinfBall": LinfBall,
+    "Simplex": Simplex,
+    "Box": lambda radius: Box(-radius, radius / 2),
+    "NonNegative": lambda radius: NonNegative(),
 }
 
 
@@ -83,10 +76,10 @@ def test_projections_are_what_clarabel_finds(kind):
         x = rng.normal(size=5, scale=3)
         metric = np.exp(rng.uniform(-np.log(ratio) / 2, np.log(ratio) / 2, 5))
         z = cp.Variable(5)
-        penalty, conditions = CONVEX[kind](cp, z, scale * rng.uniform(0.5, 2.0))
+        penalty = CONVEX[kind](scale * rng.uniform(0.5, 2.0))
         distance = 0.5 * cp.sum(cp.multiply(metric, cp.square(z - x)))
-        problem = cp.Problem(cp.Minimize(distance), conditions)
-        solved(cp, problem)
+        problem = cp.Problem(cp.Minimize(distance), atoms.conditions(cp, penalty, z))
+        atoms.solved(cp, problem)
         with jax.enable_x64(True):
             diagonal = None if ratio == 1 else metric
             moved = np.asarray(penalty.prox(x, 0.37, diagonal))
@@ -119,8 +112,9 @@ def test_optimizers_reach_the_constrained_minimum(kind, optimizer):
     a = np.float32(rng.normal(size=(40, 6)) * np.geomspace(0.3, 3, 6))
     b = np.float32(a @ rng.normal(size=6) + rng.normal(size=40))
     z = cp.Variable(6)
-    penalty, conditions = CONVEX[kind](cp, z, 0.7)
-    solved(cp, cp.Problem(cp.Minimize(cp.sum_squares(a @ z - b)), conditions))
+    penalty = CONVEX[kind](0.7)
+    conditions = atoms.conditions(cp, penalty, z)
+    atoms.solved(cp, cp.Problem(cp.Minimize(cp.sum_squares(a @ z - b)), conditions))
     w = least_squares(penalty, optimizer(0.02, penalty), a, b, 4000)
     np.testing.assert_allclose(w, z.value, atol=2e-3)
     assert penalty(w) == 0

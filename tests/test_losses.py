@@ -147,13 +147,15 @@ def test_gaps_are_upper_bounds_and_close_at_the_minimum(number):
     with jax.enable_x64(True):
         numbers = CONVEX.index(kind), LOSSES.index(cls)
         found = solve(*numbers, STRENGTH, X, y, tolerance=1e-12)
-        away = jax.tree.map(lambda w: 1.1 * w + 0.01, found.params)
-        here, objective = jax.device_get(gap_and_objective(number, y, found.params))
-        there, higher = jax.device_get(gap_and_objective(number, y, away))
-        lowest = float(found.objective)
-    assert 0 <= here <= 1e-8
-    np.testing.assert_allclose(objective, lowest, rtol=1e-12)
-    assert 0 < higher - objective <= there
+        best = jax.device_get(found.params)
+        gap, lowest = jax.device_get(gap_and_objective(number, y, best))
+        shifts = np.array([[1.0, 0.0, -0.5], [-1.0, 0.0, 0.5]])
+        points = [start(), *({**best, "bias": best["bias"] + shift} for shift in shifts)]
+        others = [jax.device_get(gap_and_objective(number, y, point)) for point in points]
+    assert 0 <= gap <= 1e-8
+    np.testing.assert_allclose(lowest, found.objective, rtol=1e-12)
+    for gap, objective in others:
+        assert 0 < objective - lowest <= gap
 
 
 def test_a_gap_is_infinite_where_none_is_known():

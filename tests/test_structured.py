@@ -1,6 +1,5 @@
 """Penalties on neighbours and on sorted sizes: certificates, solvers, special cases."""
 
-import warnings
 from typing import Any
 
 import chex
@@ -14,6 +13,7 @@ from sklearn.isotonic import IsotonicRegression
 
 import jaxreg
 from jaxreg import L1, SLOPE, FusedLasso, Smoothness, TotalVariation
+from tests import atoms
 from tests.strategies import arrays, log_uniform, metrics, steps
 
 ALONG = [TotalVariation, FusedLasso, Smoothness]
@@ -62,19 +62,6 @@ def test_rules_for_weights():
 # Against cvxpy, in the Euclidean and in random diagonal metrics, float64.
 
 
-def value_in_cvxpy(cp, penalty, z):
-    if isinstance(penalty, TotalVariation):
-        return penalty.strength * cp.norm(cp.diff(z), 1)
-    if isinstance(penalty, FusedLasso):
-        sizes = cp.sum(cp.multiply(penalty.l1, cp.abs(z)))
-        return sizes + penalty.tv * cp.norm(cp.diff(z), 1)
-    if isinstance(penalty, Smoothness):
-        return penalty.strength * cp.sum_squares(cp.diff(z))
-    falls = np.array(penalty.weights) - np.append(penalty.weights[1:], 0.0)
-    largest = [fall * cp.sum_largest(cp.abs(z), k + 1) for k, fall in enumerate(falls)]
-    return penalty.strength * sum(largest)
-
-
 @pytest.mark.parametrize(
     "penalty",
     [
@@ -89,18 +76,14 @@ def value_in_cvxpy(cp, penalty, z):
 def test_prox_is_what_clarabel_finds(penalty):
     cp = pytest.importorskip("cvxpy")
     rng = np.random.default_rng(0)
-    tolerances = dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), 1e-12)
     for step in np.geomspace(1e-3, 50, 7):
         for ratio in (1.0, 1000.0) if penalty.takes_metric else (1.0,):
             x, metric = rng.normal(size=6, scale=3), metric_of(rng, 6, ratio)
             z = cp.Variable(6)
             distance = 0.5 * cp.sum(cp.multiply(metric, cp.square(z - x)))
-            problem = cp.Problem(
-                cp.Minimize(step * value_in_cvxpy(cp, penalty, z) + distance)
-            )
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                problem.solve(solver=cp.CLARABEL, **tolerances)
+            value = step * atoms.value(cp, penalty, z)
+            problem = cp.Problem(cp.Minimize(value + distance))
+            atoms.solved(cp, problem)
             with jax.enable_x64(True):
                 moved = np.asarray(prox(penalty, x, step, None if ratio == 1 else metric))
                 reached = step * float(penalty(moved))

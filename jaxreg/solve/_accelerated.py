@@ -22,7 +22,7 @@ from jaxreg.solve._problem import (
     square,
 )
 
-_GROWTH, _SHRINKAGE = 1.2, 0.5
+_GROWTH, _SHRINKAGE, _FORGETTING = 1.2, 0.5, 1.02
 _MOST_TRIALS = 100
 
 
@@ -35,6 +35,7 @@ class State(NamedTuple):
         ahead: The point that the next step starts from.
         length: The length of the last step.
         inertia: Nesterov's θ.
+        safe: A length at which lately all was well, for when rounding hides what is.
         may_grow: Whether the next step may be longer than the last.
         residual: That of the last step, see `residual_of`.
         is_alive: Whether there is a next step: the loss is finite and smooth here.
@@ -45,6 +46,7 @@ class State(NamedTuple):
     ahead: Values
     length: Array
     inertia: Array
+    safe: Array
     may_grow: Array
     residual: Array
     is_alive: Array
@@ -73,6 +75,7 @@ def start(problem: Problem, values: Values, metric: Metric) -> State:
         ahead=values,
         length=jnp.where(is_known, 1 / jnp.where(is_known, curvature, 1.0), 1.0),
         inertia=jnp.ones((), dtype),
+        safe=jnp.full((), jnp.inf, dtype),
         may_grow=jnp.zeros((), bool),
         residual=jnp.full((), jnp.inf, dtype),
         is_alive=jnp.isfinite(value) & all_finite(gradient),
@@ -109,6 +112,7 @@ def _step(problem: Problem, state: State, metric: Metric) -> State:
 
     point = chosen(trial.point, state.point)
     ahead = jax.tree.map(lambda z, p: (z + momentum * p).astype(z.dtype), point, progress)
+    recent = jnp.minimum(trial.length / _GROWTH, _FORGETTING * state.safe)
     residual = residual_of(state.ahead, trial.point, gradient, trial.length, metric)
     return State(
         steps=state.steps + 1,
@@ -116,6 +120,7 @@ def _step(problem: Problem, state: State, metric: Metric) -> State:
         ahead=chosen(ahead, state.point),
         length=jnp.where(is_lost, state.length, trial.length),
         inertia=jnp.where(restarts, 1.0, inertia),
+        safe=jnp.where(trial.is_sharp, recent, state.safe),
         may_grow=trial.is_sharp,
         residual=jnp.where(is_lost, jnp.inf, residual),
         is_alive=trial.is_good | (state.inertia > 1),
@@ -135,7 +140,8 @@ def _backtrack(
 ) -> _Trial:
     """The first point, for shorter and shorter steps, below the quadratic model.
 
-    Where rounding hides whether it is, it counts as below, and the next step is no longer.
+    Where rounding hides whether it is, it counts as below, and steps have a length that is
+    safe: with one beyond 4/3 of 1/curvature they would go nowhere, and nothing would show.
     """
     rounding = 10 * jnp.finfo(value.dtype).eps * jnp.abs(value)
 
@@ -145,15 +151,15 @@ def _backtrack(
         move = difference(point, state.ahead)
         bend = square(move, metric) / (2 * length)
         excess = problem.smooth(point) - value - dot(gradient, move) - bend
-        is_sharp = bend > 10 * rounding
+        is_sharp = bend > 2 * rounding
         is_good = (excess <= rounding) | (~is_sharp & jnp.isfinite(excess))
         return _Trial(trial.number + 1, length, point, is_good, is_sharp)
 
     def goes_on(trial: _Trial) -> Array:
         return ~trial.is_good & (trial.number < _MOST_TRIALS) & jnp.isfinite(value)
 
-    growth = jnp.where(state.may_grow, _GROWTH, 1.0).astype(state.length.dtype)
-    longest = growth * state.length / _SHRINKAGE
+    safe = jnp.minimum(state.length, state.safe)
+    longest = jnp.where(state.may_grow, _GROWTH * state.length, safe) / _SHRINKAGE
     no = jnp.zeros((), bool)
     first = _Trial(jnp.zeros((), jnp.int32), longest, state.ahead, no, no)
     return jax.lax.while_loop(goes_on, shorter, first)
