@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxreg.solve._families import Family
+from jaxreg.solve._newton_groups import group_step, lengths, shares
 from jaxreg.solve._newton_steps import lasso_step
 
 _STEPS = 100
@@ -23,12 +24,15 @@ class Data(NamedTuple):
         y: An array (outputs, samples).
         offset: What is added to the linear predictors, of the same shape.
         saturated: For each sample the least that its loss could be, with its sign changed.
+        group: For each coefficient, output after output, the first one of its group; `None`
+            if each is a group of its own.
     """
 
     columns: Array
     y: Array
     offset: Array
     saturated: Array
+    group: Array | None = None
 
 
 class Candidates(NamedTuple):
@@ -37,10 +41,12 @@ class Candidates(NamedTuple):
     Attributes:
         column: For each of them its row in `Data.columns`; too large for padding.
         output: And the output that it belongs to.
+        group: The first candidate of its group, or `None`.
     """
 
     column: Array
     output: Array
+    group: Array | None = None
 
 
 class Fold(NamedTuple):
@@ -132,7 +138,7 @@ def solve_block(
         A `Block` with an axis for the folds in front.
     """
     rows = jnp.take(data.columns, candidates.column, axis=0, mode="fill", fill_value=0.0)
-    model = _Model(family, data, rows, candidates.output, free)
+    model = _Model(family, data, rows, candidates.output, candidates.group, free)
 
     def one(fold: Fold, w: Array) -> tuple[Array, ...]:
         return _path(model, candidates, fold, strengths, w, tol)
@@ -148,12 +154,13 @@ def solve_block(
         @jax.vmap
         def at(strength: Array, w: Array, loss: Array, dual: Array, slope: Array) -> Any:
             l1, l2 = strength * fold.l1, strength * fold.l2
-            primal = loss + _value(w, *_chosen(candidates, l1, l2))
-            gap = model.certified(fold, primal, dual, slope, l1, l2)
             full = jnp.zeros_like(l1).at[candidates.output, candidates.column].add(
                 w, mode="drop"
             )
-            return gap, _violation(full, slope, l1, l2)
+            full, slope, l1, l2 = map(jnp.ravel, (full, slope, l1, l2))
+            primal = loss + _value(full, l1, l2, data.group)
+            gap = model.certified(fold, primal, dual, slope, l1, l2, data.group)
+            return gap, _violation(full, slope, l1, l2, data.group)
 
         return at(strengths, *rest)
 
@@ -168,6 +175,7 @@ class _Model(NamedTuple):
     data: Data
     rows: Array
     output: Array
+    group: Array | None
     free: int
 
     def predictor(self, w: Array) -> Array:
@@ -206,20 +214,29 @@ class _Model(NamedTuple):
     def gap(self, fold: Fold, point: _Point, l1: Array, l2: Array) -> Array:
         """The relative duality gap on the candidates."""
         dual = self.dual(fold, point)
-        return self.certified(fold, point.objective, dual, self.slope(dual), l1, l2)
+        slope = self.slope(dual)
+        return self.certified(fold, point.objective, dual, slope, l1, l2, self.group)
 
     def certified(
-        self, fold: Fold, primal: Array, dual: Array, slope: Array, l1: Array, l2: Array
+        self,
+        fold: Fold,
+        primal: Array,
+        dual: Array,
+        slope: Array,
+        l1: Array,
+        l2: Array,
+        group: Array | None,
     ) -> Array:
         """The relative duality gap, with the dual point scaled until it is feasible."""
         bound = (l1 > 0) & (l2 == 0)
-        ratio = jnp.max(jnp.where(bound, jnp.abs(slope) / jnp.where(bound, l1, 1.0), 0.0))
+        length = lengths(slope, group)
+        ratio = jnp.max(jnp.where(bound, length / jnp.where(bound, l1, 1.0), 0.0))
         scale = 1 / jnp.maximum(ratio, 1.0)
         weights = jnp.where(fold.weights > 0, fold.weights, 1.0)
         change = scale * dual / weights
         each = self.family.conjugate(change + self.data.y)
         each = each - jnp.sum(change * self.data.offset, axis=0) - self.data.saturated
-        excess = jnp.maximum(jnp.abs(scale * slope) - l1, 0.0)
+        excess = jnp.maximum(scale * length - l1, 0.0)
         conjugate = jnp.where(l2 > 0, excess**2 / (2 * jnp.where(l2 > 0, l2, 1.0)), 0.0)
         total = jnp.sum(jnp.where(fold.weights > 0, each * weights, 0.0))
         gap = (primal + total + jnp.sum(conjugate)) / fold.scale
@@ -231,14 +248,18 @@ def _chosen(candidates: Candidates, *tables: Array) -> list[Array]:
     return [table.at[where].get(mode="fill", fill_value=1.0) for table in tables]
 
 
-def _value(w: Array, l1: Array, l2: Array) -> Array:
-    return jnp.sum(l1 * jnp.abs(w), -1) + jnp.sum(l2 * w**2, -1) / 2
+def _value(w: Array, l1: Array, l2: Array, group: Array | None) -> Array:
+    return jnp.sum(l1 * shares(w, group) * w) + jnp.sum(l2 * w**2) / 2
 
 
-def _violation(w: Array, slope: Array, l1: Array, l2: Array) -> Array:
+def _violation(
+    w: Array, slope: Array, l1: Array, l2: Array, group: Array | None
+) -> Array:
+    """By how much the largest violation misses the optimality conditions."""
     slope = slope + l2 * w
-    free = jnp.maximum(jnp.abs(slope) - l1, 0.0)
-    return jnp.max(jnp.where(w == 0, free, jnp.abs(slope + l1 * jnp.sign(w))))
+    off = jnp.maximum(lengths(slope, group) - l1, 0.0)
+    on = jnp.abs(slope + l1 * shares(w, group))
+    return jnp.max(jnp.where(lengths(w, group) == 0, off, on))
 
 
 def _path(
@@ -257,7 +278,7 @@ def _path(
         gap = jnp.where(strength == before, gap, jnp.inf)
         state = _newton(model, fold, strength * l1, strength * l2, w, curvature, gap, tol)
         point, dual = state.point, model.dual(fold, state.point)
-        loss = point.objective - _value(point.w, strength * l1, strength * l2)
+        loss = point.objective - _value(point.w, strength * l1, strength * l2, model.group)
         score = model.loss(fold.test, point.eta)
         carry = point.w, state.curvature, strength, state.gap
         return carry, (point.w, loss, score, dual, state.count)
@@ -283,18 +304,24 @@ def _newton(
     it costs as much as a hundred slopes.
     """
 
+    step = lasso_step
+    if model.group is not None:
+        step = functools.partial(group_step, group=model.group)
+
     def at(w: Array) -> _Point:
         eta = model.predictor(w) + model.data.offset
         difference = fold.weights * (model.family.mean(eta) - model.data.y)
-        objective = model.loss(fold.weights, eta) + _value(w, l1, l2)
+        objective = model.loss(fold.weights, eta) + _value(w, l1, l2, model.group)
         return _Point(w, eta, difference, objective)
 
     def advance(state: _State) -> _State:
         here = state.point
         slope = model.slope(here.difference)
-        tolerance = jnp.maximum(1e-3 * _violation(here.w, slope, l1, l2), 1e-15)
-        z = lasso_step(state.curvature, slope, here.w, l1, l2, tolerance)
-        expected = slope @ (z - here.w) + _value(z, l1, l2) - _value(here.w, l1, l2)
+        violation = _violation(here.w, slope, l1, l2, model.group)
+        tolerance = jnp.maximum(1e-3 * violation, 1e-15)
+        z = step(state.curvature, slope, here.w, l1, l2, tolerance)
+        rise = _value(z, l1, l2, model.group) - _value(here.w, l1, l2, model.group)
+        expected = slope @ (z - here.w) + rise
         rounding = 1e-14 * (jnp.abs(here.objective) + fold.scale)
 
         def too_long(tried: tuple[Array, _Point]) -> Array:

@@ -38,6 +38,7 @@ class Problem(NamedTuple):
         data: Features, y and offsets.
         folds: A `Fold` with an axis in front; strengths are those at λ = 1.
         l1: The strengths of `folds`, an array (folds, coefficients).
+        group: For each coefficient the first one of its group.
         free: The coefficients that have no strength.
         block: How many strengths are solved at once.
         tol: The relative duality gap to reach.
@@ -47,6 +48,7 @@ class Problem(NamedTuple):
     data: Data
     folds: Fold
     l1: np.ndarray
+    group: np.ndarray
     free: np.ndarray
     block: int
     tol: float
@@ -99,7 +101,8 @@ def prepare(
     l1, l2 = (np.asarray(x).reshape(-1, units) for x in (folds.l1, folds.l2))
     free = np.flatnonzero(np.all(l1 + l2 == 0, axis=0))
     block = num if units <= _FEW else _BLOCK
-    problem = Problem(family, data, folds, l1, free, block, tol)
+    group = np.arange(units) if data.group is None else np.asarray(data.group)
+    problem = Problem(family, data, folds, l1, group, free, block, tol)
     nothing = np.zeros_like(l1)
     start = Place(np.inf, nothing, nothing, nothing)
     places = _order(problem, np.arange(units) if units <= _FEW else free)
@@ -117,10 +120,19 @@ def strength_max(problem: Problem, start: Place) -> float:
     return float(_critical(problem, start.slope)[-1])
 
 
+def _lengths(problem: Problem, slope: np.ndarray) -> np.ndarray:
+    """The norms of the groups, for each of their coefficients."""
+    if problem.data.group is None:
+        return np.abs(slope)
+    squares = np.zeros_like(slope)
+    np.add.at(squares, (..., problem.group), slope**2)
+    return np.sqrt(squares)[..., problem.group]
+
+
 def _critical(problem: Problem, slope: np.ndarray) -> np.ndarray:
     bound = np.delete(problem.l1, problem.free, axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = np.abs(np.delete(slope, problem.free, axis=1)) / bound
+        ratios = np.delete(_lengths(problem, slope), problem.free, axis=1) / bound
     return np.max(np.nan_to_num(ratios, posinf=np.inf), axis=1, initial=0.0)
 
 
@@ -173,12 +185,16 @@ def _solve(
     size = _size(count)
     column, output = np.full(size, features), np.zeros(size, int)
     output[:count], column[:count] = np.divmod(places, features)
+    group = None
+    if problem.data.group is not None:
+        first = np.unique(problem.group[places], return_index=True, return_inverse=True)
+        group = jnp.asarray(np.append(first[1][first[2]], np.arange(count, size)))
     w = np.zeros((len(here.w), size))
     w[:, :count] = here.w[:, places]
     return solve_block(
         problem.family,
         problem.data,
-        Candidates(jnp.asarray(column), jnp.asarray(output)),
+        Candidates(jnp.asarray(column), jnp.asarray(output), group),
         problem.folds,
         jnp.asarray(strengths),
         jnp.asarray(w),
@@ -217,14 +233,14 @@ def _expected(problem: Problem, here: Place, strength: float) -> np.ndarray:
     """What is active now, or may be so before the strength has fallen to `strength`."""
     if problem.l1.shape[1] <= _FEW:
         return np.arange(problem.l1.shape[1])
-    slope = np.abs(here.slope + min(strength - here.strength, 0.0) * here.rate)
-    return np.flatnonzero(
-        np.any((here.w != 0) | (slope >= strength * problem.l1), axis=0)
-    )
+    slope = here.slope + min(strength - here.strength, 0.0) * here.rate
+    near = _lengths(problem, slope) >= strength * problem.l1
+    active = _lengths(problem, here.w) != 0
+    return np.flatnonzero(np.any(active | near, axis=0))
 
 
 def _violators(problem: Problem, found: Block, strengths: np.ndarray) -> np.ndarray:
     """For each strength and coefficient, whether zero is wrong on some fold."""
     slope = np.asarray(found.slope).reshape(*found.slope.shape[:2], -1)
     bound = strengths[:, None] * problem.l1[:, None, :]
-    return np.any(np.abs(slope) > bound, axis=0)
+    return np.any(_lengths(problem, slope) > bound, axis=0)
