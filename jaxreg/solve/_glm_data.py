@@ -25,6 +25,8 @@ class Model(NamedTuple):
         group: For each of these coefficients a number of its group, or `None`.
         intercept: Whether there is one.
         standardize: Whether strengths are about features of variance 1.
+        of_sum: Whether strengths stand beside the sum of the losses of all samples: with
+            fewer of them, in a fold, they count for more.
     """
 
     family: Family
@@ -37,6 +39,7 @@ class Model(NamedTuple):
     group: np.ndarray | None
     intercept: bool
     standardize: bool
+    of_sum: bool = False
 
 
 class Scale(NamedTuple):
@@ -122,10 +125,11 @@ def arrange(
     """
     x, y = model.x, model.y
     (samples, features), outputs = x.shape, len(y)
+    totals = train.sum(1)
     train, test = (weights / weights.sum(1, keepdims=True) for weights in (train, test))
     scale = _scale(model, train[-1])
     rows = padded(features + 1)
-    columns = np.zeros((rows, padded(samples)))
+    columns = np.zeros((rows, padded(samples, 128)))
     columns[:features, :samples] = ((x - scale.mean) / scale.size).T
     l1, l2 = np.ones((len(train), outputs, rows)), np.zeros((len(train), outputs, rows))
     size = scale.size[None]
@@ -133,6 +137,8 @@ def arrange(
         size = 1 / _spread(columns[:features, :samples], train)
     l1[..., :features] = model.l1 / size[:, None]
     l2[..., :features] = 2 * model.l2 / size[:, None] ** 2
+    if model.of_sum:
+        l1, l2 = (part * (totals[-1] / totals)[:, None, None] for part in (l1, l2))
     group = np.arange(outputs * rows).reshape(outputs, rows)
     if model.group is not None:
         _, first, inverse = np.unique(model.group, return_index=True, return_inverse=True)
@@ -158,9 +164,9 @@ def arrange(
     return data, Fold(wide(train), wide(test), jnp.asarray(l1), jnp.asarray(l2), ones), scale
 
 
-def padded(count: int) -> int:
+def padded(count: int, least: int = 32) -> int:
     """The next size that programs are compiled for: powers of 2, later quarters of them."""
-    power = max(32, 1 << (count - 1).bit_length())
+    power = max(least, 1 << (count - 1).bit_length())
     quarter = power // 8
     return power if power <= 256 else -(-count // quarter) * quarter
 

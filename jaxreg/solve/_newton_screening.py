@@ -21,11 +21,8 @@ import numpy as np
 from jaxreg.solve._families import Family
 from jaxreg.solve._newton_path import Block, Candidates, Data, Fold, solve_block
 
-_BLOCK = 10
 # So few coefficients are candidates all at once.
 _FEW = 64
-# So strong that everything with a strength is zero.
-_OVERWHELMING = 1e100
 # A block ends where the strength has fallen by this factor: trends hold no longer.
 _FALL = 0.7
 
@@ -40,6 +37,7 @@ class Problem(NamedTuple):
         l1: The strengths of `folds`, an array (folds, coefficients).
         group: For each coefficient the first one of its group.
         free: The coefficients that have no strength.
+        few: All coefficients of features that are not zero, if they are few.
         block: How many strengths are solved at once.
         tol: The relative duality gap to reach.
     """
@@ -50,6 +48,7 @@ class Problem(NamedTuple):
     l1: np.ndarray
     group: np.ndarray
     free: np.ndarray
+    few: np.ndarray | None
     block: int
     tol: float
 
@@ -91,28 +90,29 @@ class Found(NamedTuple):
 
 
 def prepare(
-    family: Family, data: Data, folds: Fold, num: int, tol: float
+    family: Family, data: Data, folds: Fold, block: int, tol: float
 ) -> tuple[Problem, Place]:
     """Fit what has no strength, with all else zero: where every path begins.
 
     The loss there, above the least possible, becomes the scale of the duality gaps.
     """
-    units = len(data.y) * len(data.columns)
-    l1, l2 = (np.asarray(x).reshape(-1, units) for x in (folds.l1, folds.l2))
+    l1, l2 = (np.asarray(x).reshape(len(x), -1) for x in (folds.l1, folds.l2))
+    units = l1.shape[1]
     free = np.flatnonzero(np.all(l1 + l2 == 0, axis=0))
-    block = num if units <= _FEW else _BLOCK
     group = np.arange(units) if data.group is None else np.asarray(data.group)
-    problem = Problem(family, data, folds, l1, group, free, block, tol)
+    used = np.tile(np.any(np.asarray(data.columns) != 0, axis=1), len(data.y))
+    few = np.flatnonzero(used) if np.count_nonzero(used) <= _FEW else None
+    problem = Problem(family, data, folds, l1, group, free, few, block, tol)
     nothing = np.zeros_like(l1)
     start = Place(np.inf, nothing, nothing, nothing)
-    places = _order(problem, np.arange(units) if units <= _FEW else free)
-    found = _solve(problem, start, places, np.full(block, _OVERWHELMING))
+    found = _solve(problem, start, free, np.ones(block))
     null = np.asarray(found.loss)[:, 0]
     scale = jnp.asarray(np.where(null > 0, null, 1.0))
     problem = problem._replace(folds=folds._replace(scale=scale))
     slope = np.asarray(found.slope)[:, 0].reshape(-1, units)
-    w = _spread(problem, places, found)[:, 0]
-    return problem, Place(float(np.max(_critical(problem, slope))), w, slope, nothing)
+    w = _spread(problem, free, found)[:, 0]
+    strength = min(np.max(_critical(problem, slope)), 1e300)
+    return problem, Place(float(strength), w, slope, nothing)
 
 
 def strength_max(problem: Problem, start: Place) -> float:
@@ -168,8 +168,8 @@ def _blocks(problem: Problem, here: Place, strengths: np.ndarray) -> Iterator[Fo
 
 def _ahead(problem: Problem, strengths: np.ndarray) -> np.ndarray:
     """The strengths of the next block."""
-    few = problem.l1.shape[1] <= _FEW
-    near = np.count_nonzero(strengths >= (0 if few else _FALL * strengths[0]))
+    fall = _FALL if problem.few is None else 0.0
+    near = np.count_nonzero(strengths >= fall * strengths[0])
     return strengths[: min(max(near, 1), problem.block)]
 
 
@@ -182,7 +182,7 @@ def _solve(
     problem: Problem, here: Place, places: np.ndarray, strengths: np.ndarray
 ) -> Block:
     count, features = len(places), len(problem.data.columns)
-    size = _size(count)
+    size = _size(count if problem.few is None else len(problem.few))
     column, output = np.full(size, features), np.zeros(size, int)
     output[:count], column[:count] = np.divmod(places, features)
     group = None
@@ -231,8 +231,8 @@ def _reached(
 
 def _expected(problem: Problem, here: Place, strength: float) -> np.ndarray:
     """What is active now, or may be so before the strength has fallen to `strength`."""
-    if problem.l1.shape[1] <= _FEW:
-        return np.arange(problem.l1.shape[1])
+    if problem.few is not None:
+        return problem.few
     slope = here.slope + min(strength - here.strength, 0.0) * here.rate
     near = _lengths(problem, slope) >= strength * problem.l1
     active = _lengths(problem, here.w) != 0

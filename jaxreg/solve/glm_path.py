@@ -32,6 +32,7 @@ class GLMPath:
         residuals: The largest violation of the optimality conditions, in the units of the
             strength.
         converged: Whether the gap is as small as was asked for.
+        steps: How many Newton steps it took.
         validation: With folds, the mean loss of every strength on each of them.
 
     Example:
@@ -46,6 +47,7 @@ class GLMPath:
     gaps: np.ndarray
     residuals: np.ndarray
     converged: np.ndarray
+    steps: np.ndarray
     validation: CrossValidation | None = None
 
     def predictor(self, x: ArrayLike) -> np.ndarray:
@@ -134,9 +136,9 @@ def logistic_path(
         in lasso-type problems* (2012).
     """
     x, y, weights = check_data(x, y, sample_weight)
-    family, targets = _classes(y, weights)
-    model = _model(family, x, targets, weights, penalty, intercept, standardize)
-    return _solve(model, strengths, folds, num, ratio, tol)
+    family, targets = classes_of(y, weights)
+    model = model_of(family, x, targets, weights, penalty, intercept, standardize)
+    return solve_model(model, strengths, folds, num, ratio, tol)
 
 
 def poisson_path(
@@ -195,10 +197,10 @@ def poisson_path(
         raise ValueError(f"y must hold counts, at least 0, got {np.min(y):g}.")
     if not np.any(y[_counted(weights, y)] > 0):
         raise ValueError("y must hold a count above 0: without one no rate is small enough.")
-    model = _model(Poisson(), x, y[None], weights, penalty, intercept, standardize)
+    model = model_of(Poisson(), x, y[None], weights, penalty, intercept, standardize)
     if offset is not None:
         model = model._replace(offset=check_data(x, offset, None)[1][None])
-    return _solve(model, strengths, folds, num, ratio, tol)
+    return solve_model(model, strengths, folds, num, ratio, tol)
 
 
 def group_lasso_path(
@@ -260,15 +262,15 @@ def group_lasso_path(
             f"{np.shape(labels)}."
         )
     penalty = GroupLasso(labels=labels, scale=scale)
-    model = _model(Gaussian(), x, y[None], weights, penalty, intercept, False)
-    return _solve(model, strengths, folds, num, ratio, tol)
+    model = model_of(Gaussian(), x, y[None], weights, penalty, intercept, False)
+    return solve_model(model, strengths, folds, num, ratio, tol)
 
 
 def _counted(weights: np.ndarray | None, y: np.ndarray) -> np.ndarray:
     return np.ones(len(y), bool) if weights is None else weights > 0
 
 
-def _classes(y: np.ndarray, weights: np.ndarray | None) -> tuple[Family, np.ndarray]:
+def classes_of(y: np.ndarray, weights: np.ndarray | None) -> tuple[Family, np.ndarray]:
     """The family, and for each class (of two, for the second one) who belongs to it."""
     present = np.unique(y[_counted(weights, y)])
     if np.any(y < 0) or np.any(y != np.floor(y)):
@@ -292,7 +294,7 @@ def _classes(y: np.ndarray, weights: np.ndarray | None) -> tuple[Family, np.ndar
     return Multinomial(), (y[None] == np.arange(classes)[:, None]).astype(float)
 
 
-def _model(
+def model_of(
     family: Family,
     x: np.ndarray,
     y: np.ndarray,
@@ -310,7 +312,7 @@ def _model(
     return Model(family, x, y, np.zeros_like(y), every, l1, l2, group, intercept, standardize)
 
 
-def _solve(
+def solve_model(
     model: Model, strengths: Any, folds: Folds | None, num: int, ratio: float, tol: float
 ) -> GLMPath:
     check_number("tol", tol, above=0.0)
@@ -350,6 +352,7 @@ def _solve(
         found.gap[-1],
         found.residual[-1],
         converged[-1],
+        found.steps[-1],
         validation,
     )
 
