@@ -99,10 +99,11 @@ def elastic_net_path(
         if strengths is None:
             strengths = lm * np.geomspace(1, ratio, num)
         strengths = np.asarray(strengths, float)
+        strengths=np.minimum(strengths, max(lm,strengths[0]))
         if dense:
             w, gaps = dense_path(known, (l1, l2), positive, strengths)
         else:
-            w, gaps, _ = screened_path(f, positive, strengths, c)
+            w, gaps = screened_path(f, positive, strengths, jnp.asarray(c))
     w, others = data.back(w)
     w[:, free] = others[:, int(intercept):]
     return LinearPath(strengths, w, others[:, 0] if intercept else np.zeros(len(w)), gaps)
