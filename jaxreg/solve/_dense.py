@@ -37,7 +37,7 @@ def _follow(
 ) -> Any:
     if anew:
         basis = fresh(problem.gram + jnp.diag(2 * strengths[-1] * problem.l2))
-    return follow(problem, basis, before, strengths)
+    return follow(problem, basis, before, strengths, len(strengths))
 
 
 def dense_path(

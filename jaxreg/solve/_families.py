@@ -15,6 +15,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import entr, xlogy
 
+_ROUNDING = 1e-13
+
 
 class Family(Protocol):
     """A distribution of y given linear predictors."""
@@ -111,6 +113,7 @@ class Multinomial:
     def curvature(self, eta: Array, weights: Array, rows: Array, output: Array) -> Array:
         weighed = rows * self.mean(eta)[output]
         same = output[:, None] == output[None, :]
-        return jnp.where(same, (weighed * weights) @ rows.T, 0.0) - (
-            (weighed * weights) @ weighed.T
-        )
+        own = jnp.where(same, (weighed * weights) @ rows.T, 0.0)
+        # With a certain class the difference is rounding, and might be negative.
+        rounding = jnp.diag(_ROUNDING * jnp.diagonal(own))
+        return own - (weighed * weights) @ weighed.T + rounding

@@ -54,7 +54,10 @@ class Scale(NamedTuple):
         coefficients = w[..., :features] / self.size
         if not intercept:
             return coefficients, np.zeros(w.shape[:-1])
-        return coefficients, w[..., features] - coefficients @ self.mean
+        intercepts = w[..., features] - coefficients @ self.mean
+        if intercepts.shape[-1] > 1:  # Of classes only differences matter.
+            intercepts -= np.mean(intercepts, axis=-1, keepdims=True)
+        return coefficients, intercepts
 
 
 def strengths_of(

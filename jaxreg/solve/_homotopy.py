@@ -118,7 +118,7 @@ def _begin(mode: Any, goal: Array) -> _Stage:
 
 
 def follow(
-    problem: Quadratic, basis: Basis, before: Solution, strengths: Array
+    problem: Quadratic, basis: Basis, before: Solution, strengths: Array, stop: Array
 ) -> Followed:
     """Solve for each strength in turn.
 
@@ -127,6 +127,7 @@ def follow(
         basis: Any basis of it.
         before: The solution at a strength that is at least as large.
         strengths: Falling.
+        stop: How many of them to solve for; of the others nothing is to be read.
     """
     count, size = len(strengths), len(before.w)
     ends = jnp.concatenate([before.strength[None], strengths])
@@ -163,7 +164,7 @@ def follow(
         return basis, k + settled, stage, found, total + 1
 
     first = basis, jnp.asarray(0), _begin(MOVE, before.signs), found, jnp.asarray(0)
-    basis, _, _, found, total = jax.lax.while_loop(lambda c: c[1] < count, body, first)
+    basis, _, _, found, total = jax.lax.while_loop(lambda c: c[1] < stop, body, first)
     return Followed(found[0][1:], found[1][1:], basis, total)
 
 

@@ -69,11 +69,16 @@ def _exchange(
     floors = jnp.where(active, 0.0, DEPENDENT * jnp.diagonal(gram))[index]
     rows = table[index]
     block, done = _pivot_block(rows[:, index], best > 0, floors)
-    unit = jnp.where(done[:, None], index[:, None] == jnp.arange(len(active)), 0.0)
     flips = jnp.where(active, -1.0, 1.0)
-    columns = flips[index, None] * flips * rows + unit
-    table = table - columns.T @ (block @ (rows - unit))
-    changed = jnp.any(unit != 0, axis=0)
+    columns = flips[index, None] * flips * rows
+    places = jnp.where(done, index, len(active))
+    inner = block @ rows
+    table = table - columns.T @ inner
+    inner = (-inner).at[:, places].set(block, mode="drop")
+    outer = (columns.T @ block).at[places].set(block, mode="drop")
+    table = table.at[:, places].set(outer, mode="drop")
+    table = table.at[places].set(inner, mode="drop")
+    changed = jnp.zeros_like(active).at[places].set(True, mode="drop")
     signs = jnp.where(changed, signs, basis.signs)
     return Basis(table, active ^ changed, jnp.where(active ^ changed, signs, 0.0))
 
@@ -85,9 +90,10 @@ def _pivot_block(block: Array, wanted: Array, floors: Array) -> tuple[Array, Arr
     def pivot(k: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         block, done = carry
         good = wanted[k] & (block[k, k] > floors[k])
-        unit = jnp.where(axes == k, 1.0, 0.0)
-        step = jnp.outer(block[:, k] + unit, (block[k] - unit) / block[k, k])
-        return jnp.where(good, block - step, block), done | ((axes == k) & good)
+        column, row = block[:, k] / block[k, k], block[k]
+        new = block - jnp.outer(column, row)
+        new = new.at[:, k].set(column).at[k].set(-row / row[k]).at[k, k].set(1 / row[k])
+        return jnp.where(good, new, block), done | ((axes == k) & good)
 
     start = block, jnp.zeros_like(wanted)
     block, done = jax.lax.fori_loop(0, len(wanted), pivot, start)

@@ -11,7 +11,7 @@ from jax import Array
 from jaxreg.solve._homotopy import Quadratic
 from jaxreg.solve._pivots import Basis
 
-SIZES = (64, 128, 256, 512, 768, 1024, 1280, 1536, 2048)
+SIZES = (256, 512, 768, 1024, 1280, 1536, 2048)
 CHUNK = 64
 """So many features are put into slots at a time."""
 
@@ -43,7 +43,7 @@ class Features(NamedTuple):
 class Slots:
     """Which feature is in which slot, on the host, and what is held of it, on the device."""
 
-    def __init__(self, features: Features, positive: bool, size: int = SIZES[0]) -> None:
+    def __init__(self, features: Features, positive: bool, size: int) -> None:
         self.features = features
         self.ids = np.full(size, -1)
         self.slot_of = np.full(len(features.xt), -1)
@@ -59,6 +59,10 @@ class Slots:
     def size(self) -> int:
         """How many slots there are."""
         return len(self.ids)
+
+    def places(self) -> np.ndarray:
+        """The feature of each slot; beyond the last one where it is empty."""
+        return np.where(self.ids < 0, len(self.slot_of), self.ids)
 
     def spread(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The features in slots, and their values of an array (..., slots)."""

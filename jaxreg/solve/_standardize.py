@@ -18,10 +18,9 @@ class Prepared(NamedTuple):
         xt: Features as rows, without what `free` ones explain, times roots of the weights.
         y: The target, likewise.
         scale: What each feature was divided by.
-        free: Columns that nothing is paid for, as a matrix (samples, columns): ones if
-            there is an intercept, and features.
-        pull: The means (or coefficients on `free`) of features and target.
-        offset: Of the target.
+        slopes: Coefficients of the features on what nothing is paid for (ones if there is
+            an intercept, and features): an array (columns, features).
+        start: Those of the target.
     """
 
     xt: Any
@@ -32,7 +31,8 @@ class Prepared(NamedTuple):
 
     def back(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Coefficients in the units of the data, and those of the free columns."""
-        w = w / self.scale
+        if self.scale.size:
+            w = w / self.scale
         return w, self.start - w @ self.slopes.T
 
 
@@ -104,7 +104,7 @@ def prepare(
         project = _project if x.size < SMALL else _projected
         xt, inside, scale = project(x, root, q, standardize)
     else:
-        xt, inside, scale = x.T, np.zeros((0, features)), np.ones(features)
+        xt, inside, scale = x.T, np.zeros((0, features)), np.ones(0)
     along = q.T @ y
     y = y - q @ along
     y -= q @ (q.T @ y)
@@ -138,7 +138,7 @@ def _project(x: Any, root: Any, q: Any, standardize: bool, xp: Any = np) -> Any:
     left = xp.sqrt(xp.sum(xt**2, axis=1))
     # What rounding leaves of a feature that the others explain is no feature.
     gone = left <= 1e-13 * raw
-    scale = xp.where(gone, 1.0, left / np.sqrt(len(q))) if standardize else raw * 0 + 1
+    scale = xp.where(gone, 1.0, left / len(q) ** 0.5) if standardize else xp.ones(0)
     xt = xp.where(gone[:, None], 0.0, xt / scale[:, None] if standardize else xt)
     return xt, (inside + again).T, scale
 

@@ -3,28 +3,32 @@
 import dataclasses
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxreg.penalties import L1, L2, ElasticNet, Penalty
-from jaxreg.solve._dense import SIZES, dense_path, moments
-from jaxreg.solve._screened import screened_path
-from jaxreg.solve._slots import Features
-from jaxreg.solve._standardize import Prepared, check_data, prepare
+from jaxreg._numbers import check_numbers
+from jaxreg.penalties import L1, L2, ElasticNet
+from jaxreg.solve._least_squares import LeastSquares, penalty_factors
+from jaxreg.solve._standardize import check_data
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class LinearPath:
-    """Linear models at many strengths.
+    """Linear models at many strengths, in double precision.
 
     Attributes:
         strengths: The strengths.
         coefficients: An array (strengths, features).
-        intercepts: One for each strength; zero if none was asked for.
-        gaps: How far each objective is from its minimum at most, relative to the mean
-            square of the centred target: the certificate.
+        intercepts: One for each strength; zeros if none was asked for.
+        gaps: A certificate: how far each objective is from its minimum at most, relative
+            to the mean square of the (centred) target.
+
+    Example:
+        >>> found = lasso_path(np.eye(2), np.array([2.0, 1.0]), [0.25], intercept=False)
+        >>> found
+        LinearPath of 1 strengths and 2 features, gaps at most 0e+00
+        >>> found.coefficients, found.predict(np.eye(2))
+        (array([[1.5, 0.5]]), array([[1.5, 0.5]]))
     """
 
     strengths: np.ndarray
@@ -33,8 +37,24 @@ class LinearPath:
     gaps: np.ndarray
 
     def predict(self, x: ArrayLike) -> np.ndarray:
-        """Predictions for samples, an array (strengths, samples)."""
-        return self.coefficients @ np.asarray(x).T + self.intercepts[:, None]
+        """Predictions of all models.
+
+        Args:
+            x: Samples, an array (samples, features).
+
+        Returns:
+            An array (strengths, samples).
+        """
+        used = np.flatnonzero(np.any(self.coefficients != 0, axis=0))
+        scores = self.coefficients[:, used] @ np.asarray(x)[:, used].T
+        return scores + self.intercepts[:, None]
+
+    def __repr__(self) -> str:
+        strengths, features = self.coefficients.shape
+        return (
+            f"LinearPath of {strengths} strengths and {features} features, gaps at most "
+            f"{np.max(np.abs(self.gaps)):.0e}"
+        )
 
 
 def lasso_path(
@@ -50,7 +70,51 @@ def lasso_path(
     num: int = 100,
     ratio: float = 1e-3,
 ) -> LinearPath:
-    """The lasso at many strengths."""
+    """The lasso at many strengths: exact, and faster than by coordinate descent.
+
+        argmin_(w, b)  ½ · mean (y − x·w − b)² + strength · Σ factors · |w|
+
+    Solutions are exact up to rounding: linear algebra on the right set of features, which
+    a certificate over all features confirms (`gaps`). Everything is computed in double
+    precision, whatever JAX is set to, on JAX's default device.
+
+    Args:
+        x: Features, an array (samples, features) of numbers.
+        y: The target, a number for each sample.
+        strengths: Positive numbers; by default `num` of them, evenly spaced on a
+            logarithmic scale, from the smallest at which all is zero down to `ratio` times
+            that. 0, least squares, is allowed where its solution is unique.
+        factors: What the strength is multiplied by, for each feature. Features with factor
+            0 are not penalised, like the intercept.
+        intercept: Whether there is a b.
+        standardize: Whether the penalty is on coefficients of features with standard
+            deviation 1. Coefficients are returned for the features as they were given.
+        positive: Whether coefficients must not be negative.
+        sample_weight: Non-negative weights for the mean.
+        num: How many strengths, if none are given.
+        ratio: The smallest by the largest of them.
+
+    Returns:
+        A `LinearPath`, with the strengths in the order in which they were given.
+
+    Raises:
+        TypeError: If something is no array of real numbers, or is sparse.
+        ValueError: If shapes do not fit, numbers are not finite or must not be negative,
+            or a solution is not unique because nothing is paid for.
+
+    Example:
+        >>> x = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
+        >>> y = np.array([5.0, 2.0, -3.0, 0.0])
+        >>> found = lasso_path(x, y, [2.0, 1.0, 0.25])
+        >>> found.coefficients, found.intercepts
+        (array([[0. , 0. ], [2. , 0. ], [3.5, 0.5]]), array([1., 1., 1.]))
+
+    References:
+        Tibshirani, *Regression shrinkage and selection via the lasso* (1996); for the
+        algorithm Kim and Park, *Fast active-set-type algorithms for L1-regularized linear
+        regression* (2010); for the certificate Fercoq, Gramfort and Salmon, *Mind the
+        duality gap* (2015).
+    """
     return elastic_net_path(
         x,
         y,
@@ -68,7 +132,7 @@ def lasso_path(
 def elastic_net_path(
     x: Any,
     y: Any,
-    penalty: Penalty,
+    penalty: L1 | L2 | ElasticNet,
     strengths: Any = None,
     *,
     intercept: bool = True,
@@ -78,46 +142,61 @@ def elastic_net_path(
     num: int = 100,
     ratio: float = 1e-3,
 ) -> LinearPath:
-    """The elastic net at many strengths."""
+    """Least squares with multiples of a penalty, exact as `lasso_path` is.
+
+        argmin_(w, b)  ½ · mean (y − x·w − b)² + strength · penalty(w)
+
+    With `from_sklearn(1.0, l1_ratio)` strengths are what scikit-learn calls `alpha`.
+
+    Args:
+        x: As for `lasso_path`.
+        y: As for `lasso_path`.
+        penalty: An `ElasticNet`, `L1` or `L2` whose strengths are numbers, or arrays of
+            one for each feature. Features with none are not penalised. Its mask is not
+            looked at: coefficients have no names.
+        strengths: As for `lasso_path`; without any L1 they must be given.
+        intercept: As for `lasso_path`.
+        standardize: As for `lasso_path`.
+        positive: As for `lasso_path`.
+        sample_weight: As for `lasso_path`.
+        num: As for `lasso_path`.
+        ratio: As for `lasso_path`.
+
+    Returns:
+        A `LinearPath`.
+
+    Raises:
+        TypeError: If the penalty is another one; and as for `lasso_path`.
+        ValueError: As for `lasso_path`.
+
+    Example:
+        >>> x, y = np.sqrt(2) * np.eye(2), np.sqrt(2) * np.array([2.0, 1.0])
+        >>> found = elastic_net_path(x, y, ElasticNet(0.5, 0.25), [1.0], intercept=False)
+        >>> found.coefficients.round(4)
+        array([[1.    , 0.3333]])
+
+    References:
+        Zou and Hastie, *Regularization and variable selection via the elastic net* (2005).
+    """
     x, y, weights = check_data(x, y, sample_weight)
-    samples, features = x.shape
-    l1, l2 = _factors(penalty, features)
-    free = np.flatnonzero((l1 == 0) & (l2 == 0))
-    with jax.enable_x64(True):
-        data = prepare(x, y, weights, intercept=intercept, standardize=standardize, free=free)
-        dense = features <= SIZES[-1] and (samples >= features or features <= 64)
-        l1, l2 = l1.copy(), l2.copy()
-        l1[free] = 1.0
-        if dense:
-            known = moments(jnp.asarray(data.xt) if x.size > 2**18 and jax.default_backend() != 'cpu' else np.asarray(data.xt), data.y)
-            c = known.correlations
-        else:
-            f = Features(*(jnp.asarray(a) for a in (data.xt, data.y, float(samples), l1, l2)))
-            c = np.asarray(_correlations(f))
-        penalised = l1 > 0
-        lm = np.max((np.maximum(c,0) if positive else np.abs(c))[penalised] / l1[penalised], initial=0.0)
-        if strengths is None:
-            strengths = lm * np.geomspace(1, ratio, num)
-        strengths = np.asarray(strengths, float)
-        if dense:
-            w, gaps = dense_path(known, (l1, l2), positive, strengths)
-        else:
-            w, gaps, _ = screened_path(f, positive, strengths, c)
-    w, others = data.back(w)
-    w[:, free] = others[:, int(intercept):]
-    return LinearPath(strengths, w, others[:, 0] if intercept else np.zeros(len(w)), gaps)
+    given = None if strengths is None else check_strengths(strengths)
+    model = LeastSquares(
+        *penalty_factors(penalty, x.shape[1]), intercept, standardize, positive
+    )
+    problem = model.prepared(x, y, weights)
+    if given is None:
+        given = problem.grid(num, ratio)
+    w, intercepts, gaps = problem.solve(given)
+    return LinearPath(given, w, intercepts, gaps)
 
 
-@jax.jit
-def _correlations(features: Features) -> jax.Array:
-    return features.xt @ features.y / features.samples
-
-
-def _factors(penalty, features):
-    if isinstance(penalty, L1):
-        l1, l2 = penalty.strength, 0.0
-    elif isinstance(penalty, L2):
-        l1, l2 = 0.0, penalty.strength
-    else:
-        l1, l2 = penalty.l1, penalty.l2
-    return tuple(np.broadcast_to(np.asarray(v, float), features).copy() for v in (l1, l2))
+def check_strengths(strengths: Any) -> np.ndarray:
+    """An array of numbers that may be strengths."""
+    values = np.atleast_1d(np.asarray(strengths))
+    check_numbers("strengths", values)
+    if values.ndim != 1 or not values.size or not np.all(np.isfinite(values)):
+        raise ValueError(
+            "strengths must be a number or a list of finite numbers, got shape "
+            f"{values.shape}, up to {np.max(values, initial=0.0)}."
+        )
+    return values.astype(np.float64)
