@@ -132,7 +132,7 @@ def arrange(
     train, test = (weights / weights.sum(1, keepdims=True) for weights in (train, test))
     scale = _scale(model, train[-1])
     rows = padded(features + 1)
-    columns = np.zeros((rows, padded(samples, 128)))
+    columns = np.zeros((rows, padded(samples, 512)))
     columns[:features, :samples] = ((x - scale.mean) / scale.size).T
     l1, l2 = np.ones((len(train), outputs, rows)), np.zeros((len(train), outputs, rows))
     size = scale.size[None]
@@ -171,7 +171,7 @@ def padded(count: int, least: int = 32) -> int:
     """The next size that programs are compiled for: powers of 2, later quarters of them."""
     power = max(least, 1 << (count - 1).bit_length())
     quarter = power // 8
-    return power if power <= 256 else -(-count // quarter) * quarter
+    return power if power <= max(least, 256) else -(-count // quarter) * quarter
 
 
 def _scale(model: Model, weights: np.ndarray) -> Scale:

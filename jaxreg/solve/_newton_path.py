@@ -103,6 +103,7 @@ class _State(NamedTuple):
     stuck: Array
     fresh: Array
     point: _Point
+    dual: Array
     curvature: Array
     gap: Array
 
@@ -211,9 +212,8 @@ class _Model(NamedTuple):
         change = jax.jvp(self.family.mean, (point.eta,), (part.predictor(u),))[1]
         return point.difference - fold.weights * change
 
-    def gap(self, fold: Fold, point: _Point, l1: Array, l2: Array) -> Array:
+    def gap(self, fold: Fold, point: _Point, dual: Array, l1: Array, l2: Array) -> Array:
         """The relative duality gap on the candidates."""
-        dual = self.dual(fold, point)
         slope = self.slope(dual)
         return self.certified(fold, point.objective, dual, slope, l1, l2, self.group)
 
@@ -273,18 +273,20 @@ def _path(
     l1, l2 = _chosen(candidates, fold.l1, fold.l2)
 
     def run(carry: tuple[Array, ...], strength: Array) -> Any:
-        w, curvature, before, gap = carry
+        w, dual, curvature, before, gap = carry
         # Blocks are filled up by repeating their last strength.
         gap = jnp.where(strength == before, gap, jnp.inf)
-        state = _newton(model, fold, strength * l1, strength * l2, w, curvature, gap, tol)
-        point, dual = state.point, model.dual(fold, state.point)
+        known = w, dual, curvature, gap
+        state = _newton(model, fold, strength * l1, strength * l2, known, tol)
+        point = state.point
         loss = point.objective - _value(point.w, strength * l1, strength * l2, model.group)
         score = model.loss(fold.test, point.eta)
-        carry = point.w, state.curvature, strength, state.gap
-        return carry, (point.w, loss, score, dual, state.count)
+        carry = point.w, state.dual, state.curvature, strength, state.gap
+        return carry, (point.w, loss, score, state.dual, state.count)
 
     eta = model.predictor(w) + model.data.offset
-    start = w, model.curvature(fold, eta), jnp.full([], jnp.nan), jnp.full([], jnp.inf)
+    curvature = model.curvature(fold, eta)
+    start = w, eta, curvature, jnp.full([], jnp.nan), jnp.full([], jnp.inf)
     return jax.lax.scan(run, start, strengths)[1]
 
 
@@ -293,9 +295,7 @@ def _newton(
     fold: Fold,
     l1: Array,
     l2: Array,
-    w: Array,
-    curvature: Array,
-    gap: Array,
+    known: tuple[Array, Array, Array, Array],
     tol: Array,
 ) -> _State:
     """Newton steps until the duality gap is small.
@@ -335,7 +335,8 @@ def _newton(
 
         above = here._replace(objective=jnp.full([], jnp.inf))
         length, there = jax.lax.while_loop(too_long, shorter, (jnp.full([], 2.0), above))
-        gap = model.gap(fold, there, l1, l2)
+        dual = model.dual(fold, there)
+        gap = model.gap(fold, there, dual, l1, l2)
         slow = (gap > _SLOW * state.gap) | (length < 1)
         fell = there.objective < here.objective - rounding
         stuck = state.fresh & ~fell & (gap >= state.gap)
@@ -344,11 +345,12 @@ def _newton(
             lambda: model.curvature(fold, there.eta),
             lambda: state.curvature,
         )
-        return _State(state.count + 1, stuck, slow, there, curvature, gap)
+        return _State(state.count + 1, stuck, slow, there, dual, curvature, gap)
 
     def goes_on(state: _State) -> Array:
         return (state.gap > tol) & ~state.stuck & (state.count < _STEPS)
 
     no = jnp.zeros([], bool)
-    start = _State(jnp.zeros([], int), no, no, at(w), curvature, gap)
+    w, dual, curvature, gap = known
+    start = _State(jnp.zeros([], int), no, no, at(w), dual, curvature, gap)
     return jax.lax.while_loop(goes_on, advance, start)

@@ -182,7 +182,8 @@ def _solve(
     problem: Problem, here: Place, places: np.ndarray, strengths: np.ndarray
 ) -> Block:
     count, features = len(places), len(problem.data.columns)
-    size = _size(count if problem.few is None else len(problem.few))
+    few = problem.few is not None
+    size = min(problem.l1.shape[1], _FEW) if few else _size(count)
     column, output = np.full(size, features), np.zeros(size, int)
     output[:count], column[:count] = np.divmod(places, features)
     group = None
@@ -206,7 +207,7 @@ def _solve(
 
 def _size(count: int) -> int:
     """The next number of candidates that programs are compiled for."""
-    power = max(32, 1 << (count - 1).bit_length())
+    power = max(2 * _FEW, 1 << (count - 1).bit_length())
     return power * 3 // 4 if power > 256 and count <= power * 3 // 4 else power
 
 
