@@ -49,6 +49,10 @@ def entrywise(cls):
     return issubclass(cls, Entrywise)
 
 
+def norm(cls):
+    return cls.is_norm
+
+
 def any_metric(cls):
     return cls.takes_metric
 
@@ -326,6 +330,15 @@ def test_value_is_nonnegative_and_zero_at_zero(cls, data):
     assert value(penalty, x) >= 0
     is_zero = finite(cls) and cls.is_zero_at_zero
     assert not is_zero or value(penalty, 0 * x) == 0
+
+
+@law(norm, uses_prox=False)
+def test_a_norm_is_positive_and_grows_in_proportion(cls):
+    penalty = sample(cls)
+    for x in (np.abs(X), np.ones_like(X)):
+        assert 0 < value(penalty, x) < np.inf
+        for factor in (0.25, 3.0):
+            assert_close(value(penalty, factor * x), factor * value(penalty, x))
 
 
 @law(finite, uses_prox=False)

@@ -12,6 +12,7 @@ from jax import Array
 
 from jaxreg._numbers import Scalar
 from jaxreg.solve._problem import (
+    Metric,
     Problem,
     Values,
     all_finite,
@@ -49,7 +50,7 @@ class State(NamedTuple):
     is_alive: Array
 
 
-def start(problem: Problem, values: Values, metric: Values) -> State:
+def start(problem: Problem, values: Values, metric: Metric) -> State:
     """The state before the first step.
 
     The curvature along the gradient gives the length of the first step.
@@ -79,7 +80,7 @@ def start(problem: Problem, values: Values, metric: Values) -> State:
 
 
 def run(
-    problem: Problem, state: State, metric: Values, tolerance: Array, most: Array
+    problem: Problem, state: State, metric: Metric, tolerance: Array, most: Scalar
 ) -> State:
     """Steps until the residual is at most `tolerance`, or `most` were taken."""
     first = state.steps
@@ -91,7 +92,7 @@ def run(
     return jax.lax.while_loop(goes_on, lambda state: _step(problem, state, metric), state)
 
 
-def _step(problem: Problem, state: State, metric: Values) -> State:
+def _step(problem: Problem, state: State, metric: Metric) -> State:
     value, gradient = jax.value_and_grad(problem.smooth)(state.ahead)
     trial = _backtrack(problem, state, value, gradient, metric)
     inertia = (1 + jnp.sqrt(1 + 4 * state.inertia**2)) / 2
@@ -130,7 +131,7 @@ class _Trial(NamedTuple):
 
 
 def _backtrack(
-    problem: Problem, state: State, value: Array, gradient: Values, metric: Values
+    problem: Problem, state: State, value: Array, gradient: Values, metric: Metric
 ) -> _Trial:
     """The first point, for shorter and shorter steps, below the quadratic model.
 
@@ -144,7 +145,9 @@ def _backtrack(
         move = difference(point, state.ahead)
         bend = square(move, metric) / (2 * length)
         excess = problem.smooth(point) - value - dot(gradient, move) - bend
-        return _Trial(trial.number + 1, length, point, excess <= rounding, bend > rounding)
+        is_sharp = bend > 10 * rounding
+        is_good = (excess <= rounding) | (~is_sharp & jnp.isfinite(excess))
+        return _Trial(trial.number + 1, length, point, is_good, is_sharp)
 
     def goes_on(trial: _Trial) -> Array:
         return ~trial.is_good & (trial.number < _MOST_TRIALS) & jnp.isfinite(value)
@@ -156,7 +159,7 @@ def _backtrack(
     return jax.lax.while_loop(goes_on, shorter, first)
 
 
-def certificate(problem: Problem, state: State, metric: Values) -> Array:
+def certificate(problem: Problem, state: State, metric: Metric) -> Array:
     """The residual at the last point itself."""
     gradient = jax.grad(problem.smooth)(state.point)
     reached = problem.descend(state.point, gradient, state.length, metric)
@@ -164,7 +167,7 @@ def certificate(problem: Problem, state: State, metric: Values) -> Array:
 
 
 def residual_of(
-    origin: Values, reached: Values, gradient: Values, step: Scalar, metric: Values
+    origin: Values, reached: Values, gradient: Values, step: Scalar, metric: Metric
 ) -> Array:
     """How far a proximal gradient step moves, relative to what it is made of.
 

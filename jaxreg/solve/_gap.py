@@ -15,7 +15,7 @@ from jaxreg._groups import quotient
 from jaxreg._numbers import Scalar
 from jaxreg._tree import Params, walk
 from jaxreg.penalties import L2, ElasticNet, Entrywise, Penalty
-from jaxreg.solve.losses import LinearLoss
+from jaxreg.solve._linear import LinearLoss
 
 
 def duality_gap(loss: object, penalty: Penalty, params: Params) -> Array:

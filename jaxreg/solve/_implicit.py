@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
-from jaxreg.solve._problem import Problem, Values
+from jaxreg.solve._problem import Metric, Problem, Values, dot
 
 _MOST_STEPS = 1000
 
@@ -34,7 +34,7 @@ def tangent(
     changes: Any,
     solution: Values,
     step: Array,
-    metric: Values,
+    metric: Metric,
 ) -> Values:
     """How a minimiser moves with what it depends on.
 
@@ -89,10 +89,7 @@ def tangent(
         return weigh(advance(project(u)))
 
     def on_support(b: Values) -> Values:
-        tolerance = float(jnp.finfo(step.dtype).eps) ** 0.75
-        return jax.scipy.sparse.linalg.cg(
-            normal, weigh(project(b)), M=unweigh, tol=tolerance, maxiter=_MOST_STEPS
-        )[0]
+        return _conjugate_gradients(normal, weigh(project(b)), unweigh, step.dtype)
 
     def solve(_: Any, b: Values) -> Values:
         return _combined(jnp.add, b, project(on_support(relax(b))))
@@ -106,6 +103,39 @@ def tangent(
     nothing = 0.0 * sum(jnp.sum(b) for b in jax.tree.leaves(moved))
     moved = _combined(lambda b: b + nothing, moved)
     return jax.lax.custom_linear_solve(advance, moved, solve, solve_transposed)
+
+
+def _conjugate_gradients(
+    apply: Callable[[Values], Values],
+    b: Values,
+    precondition: Callable[[Values], Values],
+    dtype: Any,
+) -> Values:
+    """The solution of a symmetric, positive semidefinite system with b in its range.
+
+    The program has the operator once, unlike that of `jax.scipy.sparse.linalg.cg`.
+    """
+    least = float(jnp.finfo(dtype).eps) ** 1.5 * dot(b, precondition(b))
+
+    def advance(carry: Any) -> Any:
+        count, x, rest, direction, size = carry
+        image = apply(direction)
+        curvature = dot(direction, image)
+        length = jnp.where(curvature > 0, size / curvature, 0.0)
+        x = _combined(lambda x, p: x + length * p, x, direction)
+        rest = _combined(lambda r, q: r - length * q, rest, image)
+        natural = precondition(rest)
+        smaller = dot(rest, natural)
+        direction = _combined(lambda z, p: z + smaller / size * p, natural, direction)
+        return count + 1, x, rest, direction, smaller
+
+    def goes_on(carry: Any) -> Array:
+        return (carry[4] > least) & (carry[0] < _MOST_STEPS)
+
+    natural = precondition(b)
+    zeros = jax.tree.map(jnp.zeros_like, b)
+    first = jnp.zeros((), jnp.int32), zeros, b, natural, dot(b, natural)
+    return jax.lax.while_loop(goes_on, advance, first)[1]
 
 
 def _is_zero(change: Any) -> bool:

@@ -1,6 +1,6 @@
 """A smooth function plus a penalty, over the arrays of a pytree that can be optimised."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +15,9 @@ from jaxreg.penalties._base import Toward
 Values = dict[int, Array]
 """The arrays that are optimised, by their places in the pytree."""
 
+Metric = Mapping[int, Scalar]
+"""The weights dᵢ > 0 of the metric, by the places of the arrays."""
+
 
 class Problem(NamedTuple):
     """What is minimised: smooth(w) + R(w).
@@ -27,16 +30,16 @@ class Problem(NamedTuple):
 
     smooth: Callable[[Values], Array]
     penalty: Penalty
-    full: Callable[[Values], Params]
+    full: Callable[[Metric], Params]
 
-    def prox(self, values: Values, step: Scalar, metric: Values) -> Values:
+    def prox(self, values: Values, step: Scalar, metric: Metric) -> Values:
         """argmin_z  step·R(z) + ½·Σ dᵢ(zᵢ − xᵢ)²."""
         moved = self.penalty.unchecked_prox(self.full(values), step, self.full(metric))
         leaves = jax.tree.leaves(moved)
         return {place: leaves[place] for place in values}
 
     def descend(
-        self, values: Values, gradient: Values, step: Scalar, metric: Values
+        self, values: Values, gradient: Values, step: Scalar, metric: Metric
     ) -> Values:
         """A proximal gradient step: prox(w − step·g/d)."""
 

@@ -1,0 +1,175 @@
+"""Losses of linear models: values, slopes, conjugates, gaps; and what is refused."""
+
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.experimental import sparse
+
+import jaxreg
+from jaxreg import (
+    L1,
+    L2,
+    ElasticNet,
+    HuberLoss,
+    LogisticLoss,
+    MultinomialLoss,
+    PoissonLoss,
+    SquaredLoss,
+    minimize,
+)
+from jaxreg.solve._gap import duality_gap
+from tests.solving import CONVEX, LOSSES, STRENGTH, data, instance, solve, start
+
+pytestmark = pytest.mark.xdist_group("minimize")
+X, TARGETS = data()
+WEIGHTS = np.random.default_rng(2).integers(0, 3, len(X)) * 1.0
+every_loss = pytest.mark.parametrize("cls", LOSSES)
+
+
+def somewhere() -> Any:
+    rng = np.random.default_rng(3)
+    return jax.tree.map(lambda x: rng.normal(size=x.shape), start())
+
+
+def loss_of(cls, **options):
+    return cls(X, TARGETS[cls.__name__], **options)
+
+
+# The formulas.
+
+
+ELSEWHERE = {
+    HuberLoss: lambda eta, y: optax.losses.huber_loss(eta, y).sum(1),
+    LogisticLoss: lambda eta, y: optax.losses.sigmoid_binary_cross_entropy(eta, y).sum(1),
+    MultinomialLoss: optax.losses.softmax_cross_entropy,
+    PoissonLoss: lambda eta, y: (jnp.exp(eta) - y * eta).sum(1),
+    SquaredLoss: lambda eta, y: optax.losses.squared_error(eta, y).sum(1) / 2,
+}
+
+
+@every_loss
+def test_the_value_is_the_weighted_mean_of_those_of_optax(cls):
+    params = somewhere()
+    eta = X @ params["kernel"] + params["bias"]
+    losses = ELSEWHERE[cls](jnp.asarray(eta), jnp.asarray(TARGETS[cls.__name__]))
+    np.testing.assert_allclose(loss_of(cls)(params), np.mean(losses), rtol=1e-5)
+    weighted = loss_of(cls, sample_weight=WEIGHTS)
+    expected = np.average(losses, weights=WEIGHTS)
+    np.testing.assert_allclose(weighted(params), expected, rtol=1e-5)
+
+
+@every_loss
+def test_slopes_and_their_pullback_are_the_gradient(cls):
+    loss, params = loss_of(cls, sample_weight=WEIGHTS), somewhere()
+    pulled = loss.pullback(loss.slopes(loss.predictor(params)))
+    for name, gradient in jax.grad(loss)(params).items():
+        np.testing.assert_allclose(pulled[name], gradient, rtol=1e-4, atol=1e-5)
+
+
+@every_loss
+def test_conjugates_meet_fenchel_and_young(cls):
+    """ℓ(η) + ℓ*(u) ≥ u·η for all u, with equality at the slopes."""
+    with jax.enable_x64(True):
+        loss, params = loss_of(cls), somewhere()
+        eta = loss.predictor(params)
+        values, slopes = loss.sample_losses(eta), loss.slopes(eta)
+        spare = values + loss.sample_conjugates(slopes) - jnp.sum(slopes * eta, axis=1)
+        np.testing.assert_allclose(spare, 0, atol=1e-10)
+        other = loss.slopes(-eta[::-1])
+        spare = values + loss.sample_conjugates(other) - jnp.sum(other * eta, axis=1)
+        assert np.all(spare >= -1e-10)
+        assert np.any(np.isfinite(spare) & (spare > 1e-3))
+
+
+@every_loss
+def test_the_curvature_is_the_largest(cls):
+    loss = loss_of(cls)
+    curve = jax.jit(jax.hessian(lambda eta: loss.sample_losses(eta[None])[0]))
+    largest = max(
+        float(np.linalg.eigvalsh(curve(scale * eta)).max())
+        for eta in np.float32(np.random.default_rng(0).normal(size=(5, 3)))
+        for scale in (0.0, 0.3, 3.0)
+    )
+    assert largest <= loss.curvature * (1 + 1e-5)
+    assert largest >= 0.6 * min(loss.curvature, 1.0)
+
+
+def test_classes_by_number_are_those_by_probability():
+    loss, params = loss_of(MultinomialLoss), somewhere()
+    by_number = MultinomialLoss(X, np.argmax(loss.y, axis=1))
+    np.testing.assert_allclose(by_number(params), loss(params))
+
+
+def test_features_may_be_sparse():
+    loss = loss_of(SquaredLoss)
+    found = minimize(
+        SquaredLoss(sparse.BCOO.fromdense(loss.x), loss.y), L1(STRENGTH), start()
+    )
+    numbers = CONVEX.index(L1), LOSSES.index(SquaredLoss)
+    with jax.enable_x64(True):
+        expected = solve(*numbers, STRENGTH, X, TARGETS["SquaredLoss"])
+    np.testing.assert_allclose(found.objective, expected.objective, rtol=1e-6)
+
+
+# Duality gaps.
+
+
+BOUNDED = [kind for kind in CONVEX if kind.is_norm or kind in (L2, ElasticNet)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "cls"),
+    [*((kind, SquaredLoss) for kind in BOUNDED), *((L1, cls) for cls in LOSSES)],
+)
+def test_gaps_are_upper_bounds_and_close_at_the_minimum(kind, cls):
+    penalty, numbers = instance(kind), (CONVEX.index(kind), LOSSES.index(cls))
+    with jax.enable_x64(True):
+        loss = loss_of(cls)
+        found = solve(*numbers, STRENGTH, X, loss.y, tolerance=1e-12)
+        away = jax.tree.map(lambda w: 1.1 * w + 0.01, found.params)
+        assert duality_gap(loss, penalty, found.params) <= 1e-8
+        spare = loss(away) + penalty(away) - found.objective
+        assert 0 < spare <= duality_gap(loss, penalty, away)
+
+
+def test_a_gap_is_infinite_where_none_is_known():
+    loss, w = loss_of(SquaredLoss), start()
+    assert np.isfinite(duality_gap(loss, L1(0.1), w))
+    for penalty in (jaxreg.MCP(0.1), L1(0.1, mask=jaxreg.everything), jaxreg.NonNegative()):
+        assert np.isinf(duality_gap(loss, penalty, w))
+    assert np.isinf(duality_gap(lambda w: 0.0, L1(0.1), w))
+
+
+# What is refused.
+
+
+def refused(cls, message, x, y, error=ValueError, **options):
+    with pytest.raises(error, match=re.escape(message)):
+        cls(x, y, **options)
+
+
+def test_bad_data_are_refused():
+    x, y = np.ones((3, 2)), np.ones(3)
+    refused(SquaredLoss, "SquaredLoss.x must have two axes, (n, p), got shape (3,)", y, y)
+    refused(SquaredLoss, "SquaredLoss.y must have length 3, as x, got shape (2,)", x, y[:2])
+    refused(SquaredLoss, "SquaredLoss.x must be finite", np.inf * x, y)
+    refused(SquaredLoss, "SquaredLoss.y must be an array of real", x, list(y), TypeError)
+    refused(SquaredLoss, "must be non-negative, got -1", x, y, sample_weight=-y)
+    refused(SquaredLoss, "The sum of SquaredLoss.sample_weight", x, y, sample_weight=0 * y)
+    refused(HuberLoss, "HuberLoss.delta must be greater than 0", x, y, delta=0.0)
+    refused(LogisticLoss, "LogisticLoss.y must be 0 or 1, or a probability", x, 2 * y)
+    refused(MultinomialLoss, "must be classes, numbered from 0, got 0.5", x, y / 2)
+    refused(PoissonLoss, "PoissonLoss.y must be at least 0, got -1", x, -y)
+    with pytest.raises(ValueError, match="a column for each class"):
+        MultinomialLoss(x, y)(jnp.zeros(2))
+
+
+def test_integers_and_bools_are_numbers():
+    x, y = np.array([[1, 2], [3, 4]]), np.array([True, False])
+    by_ints = LogisticLoss(x, y)(jnp.ones(2))
+    assert by_ints == LogisticLoss(1.0 * x, 1.0 * y)(jnp.ones(2))

@@ -1,0 +1,48 @@
+"""Derivatives of what `minimize` finds: against finite differences of solutions."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+import jaxreg
+from tests.solving import CONVEX, QUICKLY, STRENGTH, Chosen, data, loss_among, start
+
+LOSSES = [jaxreg.SquaredLoss, jaxreg.LogisticLoss]
+one_of_them = loss_among(LOSSES)
+
+
+@functools.partial(jax.jit, compiler_options=QUICKLY)
+def solution_and_tangent(penalty, loss, inputs, direction):
+    def params(inputs):
+        strength, x, y = inputs
+        chosen = Chosen(penalty, strength)
+        return jaxreg.minimize(
+            one_of_them, chosen, start(), loss, x, y, tolerance=1e-12
+        ).params
+
+    return jax.jvp(params, (inputs,), (direction,))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("cls", CONVEX)
+def test_derivatives_are_those_of_the_solution(cls, loss):
+    """In the strength, the features and the targets at once."""
+    rng = np.random.default_rng(1)
+    x, targets = data()
+    inputs = [np.float64(STRENGTH), x, targets[loss.__name__]]
+    direction = [0.1 * np.ones(()), *(rng.normal(size=part.shape) for part in inputs[1:])]
+
+    def at(distance):
+        moved = [a + distance * b for a, b in zip(inputs, direction, strict=True)]
+        numbers = CONVEX.index(cls), LOSSES.index(loss)
+        with jax.enable_x64(True):
+            return jax.device_get(solution_and_tangent(*numbers, moved, direction))
+
+    (_, found), (ahead, _), (behind, _) = at(0.0), at(1e-5), at(-1e-5)
+    for name in ("kernel", "bias"):
+        expected = (ahead[name] - behind[name]) / 2e-5
+        assert np.any(expected)
+        slack = 1e-6 * np.max(np.abs(expected))
+        np.testing.assert_allclose(found[name], expected, rtol=1e-5, atol=slack)
