@@ -92,6 +92,14 @@ from jaxreg.penalties import (
     static as static,
 )
 from jaxreg.precision import decay_resolution as decay_resolution
+from jaxreg.solve import (
+    LinearPath as LinearPath,
+    elastic_net_cv as elastic_net_cv,
+    elastic_net_path as elastic_net_path,
+    lasso_cv as lasso_cv,
+    lasso_knots as lasso_knots,
+    lasso_path as lasso_path,
+)
 from jaxreg.strength import (
     CrossValidation as CrossValidation,
     Fold as Fold,
@@ -136,11 +144,11 @@ from jaxreg.transforms import (
 )
 
 if typing.TYPE_CHECKING:
-    from jaxreg import plot as plot
+    from jaxreg import linear as linear, plot as plot
 
 
 def __getattr__(name: str) -> object:
-    """Import `jaxreg.plot`, and with it matplotlib, only when it is used."""
-    if name == "plot":
-        return importlib.import_module("jaxreg.plot")
+    """Import what needs matplotlib or scikit-learn only when it is used."""
+    if name in ("linear", "plot"):
+        return importlib.import_module(f"jaxreg.{name}")
     raise AttributeError(f"module 'jaxreg' has no attribute {name!r}")
