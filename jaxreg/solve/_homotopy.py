@@ -309,13 +309,13 @@ def _kinks(
     leaves = basis.active & (l1 > 0) & (signs * w_rate < 0)
     leaving = jnp.maximum(signs * stage.w, 0) / jnp.abs(jnp.where(leaves, w_rate, 1.0))
     outside = ~basis.active & ~dependent(basis, problem.gram)
-    outside &= jnp.arange(len(l1)) != stage.last
+    left = jnp.arange(len(l1)) == stage.last
     here = way.good.strength + stage.share * way.step
 
     def entering(sign: float) -> Array:
         room = jnp.maximum(here * l1 - sign * stage.g, 0)
         closing = sign * g_rate - way.step * l1
-        enters = outside & (closing > 1e-9 * jnp.abs(way.step) * l1)
+        enters = outside & ~(left & (sign * stage.g > 0)) & (closing > 1e-9 * jnp.abs(way.step) * l1)
         return jnp.where(enters, room / jnp.where(enters, closing, 1.0), jnp.inf)
 
     down = jnp.where(problem.positive, jnp.inf, entering(-1.0))

@@ -89,7 +89,7 @@ class _Knots:
         self.strengths, self.w = [problem.largest], [np.zeros(len(self.l1))]
         self.signs = np.zeros(len(self.l1))
         self.dependent = np.zeros(len(self.l1), bool)
-        self.left = -1
+        self.left, self.left_sign = 0, 0.0
 
     def gaps(self, strengths: np.ndarray, w: np.ndarray) -> np.ndarray:
         """Relative duality gaps; at strength 0, where nothing is dual feasible, NaN."""
@@ -118,10 +118,10 @@ class _Knots:
         where[active[shrinking]] = end[shrinking] / rate[shrinking]
         entering = np.zeros(len(self.l1))
         outside = (self.signs == 0) & ~self.dependent
-        outside[self.left] &= self.left < 0
         for sign in (1.0,) if self.positive else (1.0, -1.0):
             closing = self.l1 - sign * slope
             meets = outside & (closing > PARALLEL * self.l1)
+            meets[self.left] &= self.left_sign != sign
             strength = np.where(meets, sign * rest / np.where(meets, closing, 1.0), 0.0)
             entering = np.where(strength > where, sign, entering)
             where = np.maximum(where, strength)
@@ -135,13 +135,9 @@ class _Knots:
         w = np.zeros(len(self.l1))
         w[active] = end - strength * rate
         if index >= 0:
-            leaves = self.signs[index] != 0
-            self.signs[index] = w[index] = 0.0
-            self.left = index if leaves else -1
-            if leaves:
-                self.dependent[:] = False
-            else:
-                self.signs[index] = entering[index]
+            self.left, self.left_sign = index, self.signs[index]
+            self.dependent &= self.left_sign == 0
+            self.signs[index], w[index] = entering[index], 0.0
         if strength == now:
             self.w[-1] = w
         else:
