@@ -22,10 +22,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxreg.solve._pivots import Basis, dependent, exchange, fresh, solve
+from jaxreg.solve._pivots import Basis, dependent, exchange, fresh, lengths, solve
 
 ROUNDOFF = 1e-14
-"""Correlations beyond the threshold by this share of the largest one are within it."""
+"""Correlations beyond their threshold by this share of the largest are within it."""
 WORN = 1e-9
 """A table that leaves errors of this share in a solution is made anew."""
 PATIENCE = 3
@@ -191,16 +191,17 @@ def _round(
     signed = problem.l1 * basis.signs
     w, slope = solve(problem.gram, way.ridge, basis, aim - rate * signed)
     g = aim - slope
-    error = jnp.max(jnp.where(basis.active, jnp.abs(g - rate * signed), 0.0))
-    scale = jnp.max(jnp.where(basis.active, jnp.abs(aim) + jnp.abs(rate) * problem.l1, 0.0))
-    worn = ~(error <= WORN * scale)
+    units = lengths(jnp.diagonal(problem.gram))
+    error = jnp.abs(g - rate * signed) / units
+    scale = (jnp.abs(aim) + jnp.abs(rate) * problem.l1) / units
+    most = [jnp.max(jnp.where(basis.active, x, 0.0)) for x in (error, scale)]
+    worn = ~(most[0] <= WORN * most[1])
     proposal = jax.lax.switch(
-        stage.mode,
+        jnp.where(stage.mode == FINISH, GUESS, stage.mode),
         (
             lambda: _move(problem, basis, stage),
             lambda: _guess(problem, basis, stage, way, w, g, worn),
             lambda: _walk(problem, basis, stage, way, w, g, worn),
-            lambda: _finish(stage),
         ),
     )
     return w, proposal
@@ -217,11 +218,6 @@ def _move(problem: Quadratic, basis: Basis, stage: _Stage) -> _Proposal:
     return _Proposal(action, scores, stage.goal, stage, jnp.asarray(False))
 
 
-def _finish(stage: _Stage) -> _Proposal:
-    stay = jnp.asarray(STAY)
-    return _Proposal(stay, stage.w, stage.goal, stage, jnp.asarray(True))
-
-
 def _guess(
     problem: Quadratic,
     basis: Basis,
@@ -231,15 +227,19 @@ def _guess(
     g: Array,
     worn: Array,
 ) -> _Proposal:
-    """Exchange every feature that the solution shows to be on the wrong side."""
-    scores = _wrong(problem, basis, w, g, way.strength)
+    """Exchange every feature that the solution shows to be on the wrong side.
+
+    After a walk that only mends what rounding has left, and ends where it does not help.
+    """
+    scores, stuck = _wrong(problem, basis, w, g, way.strength)
     number = jnp.sum(scores > 0)
     better = number < stage.fewest
-    lost = worn | (~better & (stage.patience == 0))
-    settled = ~lost & (number == 0)
+    lost = worn | (~better & (stage.patience == 0)) | (stuck & (number == 0))
+    walked = stage.mode == FINISH
+    settled = jnp.where(lost, walked, number == 0)
     start = _walking(stage, problem, way.good)
     stage = start._replace(
-        mode=jnp.where(lost, MOVE, GUESS),
+        mode=jnp.where(lost, MOVE, stage.mode),
         goal=jnp.where(lost, way.good.signs, stage.goal),
         fewest=jnp.minimum(number, stage.fewest),
         patience=jnp.where(better, PATIENCE, stage.patience - 1),
@@ -286,14 +286,19 @@ def _walk(
 
 def _wrong(
     problem: Quadratic, basis: Basis, w: Array, g: Array, strength: Array
-) -> Array:
-    """A positive score for each feature that a solution shows to be on the wrong side."""
-    scale = jnp.max(jnp.abs(problem.correlations))
+) -> tuple[Array, Array]:
+    """A positive score for each feature that a solution shows to be on the wrong side.
+
+    And whether some that should enter cannot, as they depend on the active ones.
+    """
+    units = lengths(jnp.diagonal(problem.gram))
+    slack = ROUNDOFF * units * jnp.max(jnp.abs(problem.correlations) / units)
     leaves = basis.active & (problem.l1 > 0) & (basis.signs * w < 0)
     pull = jnp.where(problem.positive, g, jnp.abs(g)) - strength * problem.l1
-    outside = ~basis.active & ~dependent(basis, problem.gram)
-    enters = outside & (pull > ROUNDOFF * scale)
-    return jnp.where(leaves, jnp.inf, jnp.where(enters, pull, 0.0))
+    enters = ~basis.active & (pull > slack)
+    cannot = enters & dependent(basis, problem.gram)
+    entering = jnp.where(enters & ~cannot, pull / units, 0.0)
+    return jnp.where(leaves, jnp.inf, entering), jnp.any(cannot)
 
 
 def _kinks(
@@ -309,13 +314,13 @@ def _kinks(
     leaves = basis.active & (l1 > 0) & (signs * w_rate < 0)
     leaving = jnp.maximum(signs * stage.w, 0) / jnp.abs(jnp.where(leaves, w_rate, 1.0))
     outside = ~basis.active & ~dependent(basis, problem.gram)
-    outside &= jnp.arange(len(l1)) != stage.last
+    left = jnp.arange(len(l1)) == stage.last
     here = way.good.strength + stage.share * way.step
 
     def entering(sign: float) -> Array:
         room = jnp.maximum(here * l1 - sign * stage.g, 0)
         closing = sign * g_rate - way.step * l1
-        enters = outside & (closing > 1e-9 * jnp.abs(way.step) * l1)
+        enters = outside & ~(left & (sign * stage.g > 0)) & (closing > 1e-9 * jnp.abs(way.step) * l1)
         return jnp.where(enters, room / jnp.where(enters, closing, 1.0), jnp.inf)
 
     down = jnp.where(problem.positive, jnp.inf, entering(-1.0))

@@ -119,11 +119,14 @@ class Problem:
         asked, where = np.unique(-strengths, return_inverse=True)
         with jax.enable_x64(True):
             w, gaps = self._at(-asked)
-        w, others = self.data.back(w[where])
+        return *self.finished(w[where]), gaps[where]
+
+    def finished(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Coefficients in the units of the data, those without a price too; intercepts."""
+        w, others = self.data.back(w)
         model = self.model
         w[:, self.free] = others[:, int(model.intercept) :]
-        intercepts = others[:, 0] if model.intercept else np.zeros(len(w))
-        return w, intercepts, gaps[where]
+        return w, others[:, 0] if model.intercept else np.zeros(len(w))
 
     def _at(self, falling: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         paid = falling[falling > 0]

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-DEPENDENT = 1e-10
+DEPENDENT = 1e-12
 """A feature depends on others if this share of its square, or less, is outside their span."""
 WIDTHS = 8, 32
 """So many features are exchanged at once: if there are few, and at most."""
@@ -34,6 +34,11 @@ def fresh(gram: Array) -> Basis:
     """No feature is active: the table is the matrix itself."""
     none = jnp.zeros(len(gram), bool)
     return Basis(gram, none, jnp.zeros(len(gram), gram.dtype))
+
+
+def lengths(squares: Array) -> Array:
+    """Lengths of features, in whose units errors are measured; 1 for those that are zero."""
+    return jnp.sqrt(jnp.where(squares > 0, squares, 1.0))
 
 
 def dependent(basis: Basis, gram: Array) -> Array:
@@ -111,7 +116,8 @@ def solve(gram: Array, ridge: Array, basis: Basis, target: Array) -> tuple[Array
     """
     active = basis.active
     target = jnp.where(active, target, 0.0)
-    size, largest = jnp.max(jnp.abs(target)), jnp.max(jnp.diagonal(gram) + ridge)
+    units = lengths(jnp.diagonal(gram) + ridge)
+    size = jnp.max(jnp.abs(target) / units)
 
     def inverse(r: Array) -> Array:
         return jnp.where(active, basis.table @ r, 0.0)
@@ -124,8 +130,8 @@ def solve(gram: Array, ridge: Array, basis: Basis, target: Array) -> tuple[Array
 
     def rough(carry: tuple[Array, ...]) -> Array:
         w, slope, *_, count = carry
-        error = jnp.max(jnp.abs(residuals(slope)))
-        attainable = 4e-16 * (size + largest * jnp.sum(jnp.abs(w)))
+        error = jnp.max(jnp.abs(residuals(slope)) / units)
+        attainable = 4e-16 * (size + jnp.sum(jnp.abs(w) * units))
         return (error > attainable) & (count < 25)
 
     def refine(carry: tuple[Array, ...]) -> tuple[Array, ...]:

@@ -32,3 +32,38 @@ def ridge_path(
     along = residuals @ y / samples
     gaps = duality_gaps(w**2 @ l2, correlations, squares, along, factors, strengths, np)
     return w, gaps / max(float(np.mean(y**2)), np.finfo(float).tiny)
+
+
+def left_out(
+    x: np.ndarray,
+    y: np.ndarray,
+    alphas: np.ndarray,
+    intercept: bool,
+    weights: np.ndarray | None,
+) -> np.ndarray:
+    """Mean squared errors of ridge regression for samples that it has not seen.
+
+    Each sample is left out in turn, by a formula: its error is its residual divided by
+    what of it the others leave unexplained, one minus its leverage.
+
+    Args:
+        x: Features, an array (samples, features).
+        y: The target.
+        alphas: What Σ w² is multiplied by, beside the sum of squared errors.
+        intercept: Whether there is an intercept.
+        weights: Of the samples, or `None`.
+    """
+    weights = np.ones(len(y)) if weights is None else weights
+    root = np.sqrt(weights)[:, None]
+    design, target = x * root, y[:, None] * root
+    leverage = np.zeros(len(y))
+    if intercept:
+        ones = root / np.linalg.norm(root)
+        design = design - ones @ (ones.T @ design)
+        target = target - ones @ (ones.T @ target)
+        leverage = ones[:, 0] ** 2
+    left, values, _ = np.linalg.svd(design, full_matrices=False)
+    kept = values**2 / (values**2 + alphas[:, None])
+    residuals = target[:, 0] - (kept * (left.T @ target)[:, 0]) @ left.T
+    apart = 1 - leverage - kept @ (left**2).T
+    return np.mean((residuals / apart) ** 2, axis=1)

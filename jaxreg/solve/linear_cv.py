@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxreg.penalties import L1, L2, ElasticNet
-from jaxreg.solve._least_squares import LeastSquares, Problem, penalty_factors
+from jaxreg.solve._least_squares import LeastSquares, penalty_factors
 from jaxreg.solve._standardize import check_data
 from jaxreg.solve.lasso_path import LinearPath, check_strengths
 from jaxreg.strength.cross_validation import CrossValidation, Folds, _weights_of
@@ -142,19 +142,22 @@ def elastic_net_cv(
                     "fold, but is zero for all of one."
                 )
 
-    def fit(train: np.ndarray) -> Problem:
-        return model.prepared(
-            x[train], y[train], None if weights is None else weights[train]
-        )
-
-    def score(found: LinearPath, test: np.ndarray) -> np.ndarray:
-        errors = (found.predict(x[test]) - y[test]) ** 2
-        return np.average(errors, 1, None if weights is None else weights[test])
-
     def run(part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        w, intercepts, gaps = fit(part[0]).solve(given)
-        return score(LinearPath(given, w, intercepts, gaps), part[1]), gaps
+        (train_x, train_y, train_weights), (test_x, test_y, test_weights) = (
+            (_rows(x, mask), y[mask], None if weights is None else weights[mask])
+            for mask in part
+        )
+        w, intercepts, gaps = model.prepared(train_x, train_y, train_weights).solve(given)
+        errors = (LinearPath(given, w, intercepts, gaps).predict(test_x) - test_y) ** 2
+        return np.average(errors, axis=1, weights=test_weights), gaps
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
         scores, gaps = zip(*threads.map(run, parts), strict=True)
     return CrossValidation(given, np.stack(scores, 1), results={"gaps": np.stack(gaps, 1)})
+
+
+def _rows(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Some of the samples, in the order of memory that x has."""
+    if x.flags.f_contiguous and not x.flags.c_contiguous:
+        return np.compress(mask, x.T, axis=1).T
+    return x[mask]
