@@ -3,19 +3,15 @@
 from typing import Any, Self
 
 import numpy as np
-from sklearn.utils.validation import _check_sample_weight
 
 from jaxreg.linear._base import LinearRegressor, folds_of
 from jaxreg.solve.glm_path import GLMPath, group_lasso_path
-from jaxreg.strength import best_mean
+from jaxreg.strength import CrossValidation, best_mean
 
 
 class _Grouped(LinearRegressor):
     def _path(self, x: Any, y: Any, sample_weight: Any, **options: Any) -> GLMPath:
-        x, y = self._validated(x, y, y_numeric=True)
-        weights = _check_sample_weight(
-            sample_weight, x, dtype=np.float64, ensure_non_negative=True
-        )
+        x, y, weights = self._validated(x, y, sample_weight)
         labels = np.arange(x.shape[1]) if self.groups is None else np.asarray(self.groups)
         if labels.shape != (x.shape[1],):
             raise ValueError(
@@ -132,7 +128,7 @@ class GroupLassoCV(_Grouped):
         alpha_: The best strength.
         alphas_: All strengths.
         mse_path_: The mean squared error, an array (strengths, folds).
-        validation_: Half of it, for `one_standard_error` and `plot.cross_validation`.
+        cross_validation_: The same, for `one_standard_error` and `plot.cross_validation`.
         path_: The models of all strengths on all data, a `GLMPath`.
         dual_gap_: The relative duality gap that was reached.
         n_iter_: The number of Newton steps.
@@ -184,11 +180,12 @@ class GroupLassoCV(_Grouped):
         path = self._path(X, y, sample_weight, folds=self.cv, **grid)
         assert path.validation is not None
         best = best_mean(path.validation)
-        self.path_, self.validation_ = path, path.validation
+        self.path_ = path
+        self.cross_validation_ = CrossValidation(path.strengths, 2 * path.validation.scores)
         return self._chosen(
             path,
             best,
             alpha=float(path.strengths[best]),
             alphas=path.strengths,
-            mse_path=2 * path.validation.scores,
+            mse_path=self.cross_validation_.scores,
         )

@@ -73,7 +73,7 @@ class LinearClassifier(ClassifierMixin, LinearModel):
         return scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
 
     def _checked(self, x: Any, y: Any, sample_weight: Any) -> Checked:
-        x, y = self._validated(x, y)
+        x, y, _ = self._validated(x, y, y_numeric=False)
         check_classification_targets(y)
         self.classes_, numbers = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
@@ -239,7 +239,7 @@ class LogisticRegressionCV(LinearClassifier):
         scores_: An array (folds, shares, Cs).
         coefs_paths_: Coefficients and then intercepts on each fold, an array (folds,
             shares, Cs, classes, features + 1).
-        validation_: The scores for the best share, for `one_standard_error` and
+        cross_validation_: The scores for the best share, for `one_standard_error` and
             `plot.cross_validation`.
         path_: The models of all C with the best share on all data, a `GLMPath`.
         dual_gap_: The relative duality gap that was reached.
@@ -301,11 +301,17 @@ class LogisticRegressionCV(LinearClassifier):
         data = self._checked(X, y, sample_weight)
         if not self.refit:
             raise ValueError("refit must be true: averages of models are not offered.")
-        self.Cs_ = np.logspace(-4, 4, self.Cs) if np.ndim(self.Cs) == 0 else np.asarray(self.Cs)
+        self.Cs_ = (
+            np.logspace(-4, 4, self.Cs) if np.ndim(self.Cs) == 0 else np.asarray(self.Cs)
+        )
         self.l1_ratios_ = np.asarray(self.l1_ratios, float)
-        folds = folds_of(self.cv, data[0], self.classes_[data[1].astype(int)], classifier=True)
+        folds = folds_of(
+            self.cv, data[0], self.classes_[data[1].astype(int)], classifier=True
+        )
         paths = [
-            self._path(data, _penalty(ratio, self.groups, data[0].shape[1]), self.Cs_, folds)
+            self._path(
+                data, _penalty(ratio, self.groups, data[0].shape[1]), self.Cs_, folds
+            )
             for ratio in self.l1_ratios_
         ]
         self.coefs_paths_ = np.stack([_of_folds(path) for path in paths], axis=1)
@@ -314,7 +320,7 @@ class LogisticRegressionCV(LinearClassifier):
         ratio, best = np.unravel_index(np.argmax(means), means.shape)
         path = paths[ratio]
         self.path_ = path
-        self.validation_ = CrossValidation(
+        self.cross_validation_ = CrossValidation(
             path.strengths, self.scores_[:, ratio].T, higher_is_better=True
         )
         coefficients, intercept = _shaped(path.coefficients[best], path.intercepts[best])

@@ -110,9 +110,7 @@ def _per_feature(strength: Any, outputs: int) -> np.ndarray:
     return strength[:, None] if strength.ndim == 1 and outputs > 1 else strength
 
 
-def arrange(
-    model: Model, train: np.ndarray, test: np.ndarray
-) -> tuple[Data, Fold, Scale]:
+def arrange(model: Model, train: np.ndarray, test: np.ndarray) -> tuple[Data, Fold, Scale]:
     """Features as rows of mean 0 and size 1, in shapes that programs are compiled for.
 
     Samples without weight and features that are zero fill up the shapes: what is
@@ -164,7 +162,11 @@ def arrange(
         None if model.group is None else jnp.asarray(group.ravel()),
     )
     ones = jnp.ones(len(train))
-    return data, Fold(wide(train), wide(test), jnp.asarray(l1), jnp.asarray(l2), ones), scale
+    return (
+        data,
+        Fold(wide(train), wide(test), jnp.asarray(l1), jnp.asarray(l2), ones),
+        scale,
+    )
 
 
 def padded(count: int, least: int = 32) -> int:

@@ -155,8 +155,10 @@ def solve_block(
         @jax.vmap
         def at(strength: Array, w: Array, loss: Array, dual: Array, slope: Array) -> Any:
             l1, l2 = strength * fold.l1, strength * fold.l2
-            full = jnp.zeros_like(l1).at[candidates.output, candidates.column].add(
-                w, mode="drop"
+            full = (
+                jnp.zeros_like(l1)
+                .at[candidates.output, candidates.column]
+                .add(w, mode="drop")
             )
             full, slope, l1, l2 = map(jnp.ravel, (full, slope, l1, l2))
             primal = loss + _value(full, l1, l2, data.group)
@@ -252,9 +254,7 @@ def _value(w: Array, l1: Array, l2: Array, group: Array | None) -> Array:
     return jnp.sum(l1 * shares(w, group) * w) + jnp.sum(l2 * w**2) / 2
 
 
-def _violation(
-    w: Array, slope: Array, l1: Array, l2: Array, group: Array | None
-) -> Array:
+def _violation(w: Array, slope: Array, l1: Array, l2: Array, group: Array | None) -> Array:
     """By how much the largest violation misses the optimality conditions."""
     slope = slope + l2 * w
     off = jnp.maximum(lengths(slope, group) - l1, 0.0)
@@ -318,7 +318,7 @@ def _newton(
         here = state.point
         slope = model.slope(here.difference)
         violation = _violation(here.w, slope, l1, l2, model.group)
-        tolerance = jnp.maximum(1e-3 * violation, 1e-15)
+        tolerance = jnp.maximum(1e-3 * violation, 1e-12 * jnp.max(jnp.abs(slope)))
         z = step(state.curvature, slope, here.w, l1, l2, tolerance)
         rise = _value(z, l1, l2, model.group) - _value(here.w, l1, l2, model.group)
         expected = slope @ (z - here.w) + rise

@@ -52,8 +52,11 @@ def lasso_step(h: Array, slope: Array, w: Array, l1: Array, l2: Array, tol: Arra
     def advance(state: _State) -> _State:
         z, slope = state.z, state.slope
         excess = jnp.where(z == 0, jnp.abs(slope) - l1, 0.0)
-        settled = _residual(z, slope, jnp.where(z == 0, jnp.inf, l1)) <= tol
-        enters = ~state.one_by_one | (settled & (excess == jnp.max(excess)))
+        # Others enter when those that are not zero are settled, or they would go in and
+        # out by ever smaller steps.
+        unsettled = _residual(z, slope, jnp.where(z == 0, jnp.inf, l1))
+        settled = (unsettled <= 0.1 * jnp.max(excess)) | (state.count == 0)
+        enters = settled & (~state.one_by_one | (excess == jnp.max(excess)))
         free = (z != 0) | (l1 == 0) | ((excess > tol) & enters)
         sign = jnp.where(z != 0, jnp.sign(z), -jnp.sign(slope))
         d = direction(z, slope + l1 * sign, free)
@@ -77,9 +80,7 @@ def lasso_step(h: Array, slope: Array, w: Array, l1: Array, l2: Array, tol: Arra
         moved = projected - z
         curved_too = h @ moved
         gain_too = (
-            slope @ moved
-            + moved @ curved_too / 2
-            + (jnp.abs(projected) - jnp.abs(z)) @ l1
+            slope @ moved + moved @ curved_too / 2 + (jnp.abs(projected) - jnp.abs(z)) @ l1
         )
         better = gain_too < gains[best]
         z_new = jnp.where(better, projected, on_ray)

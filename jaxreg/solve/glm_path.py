@@ -196,7 +196,9 @@ def poisson_path(
     if np.any(y < 0):
         raise ValueError(f"y must hold counts, at least 0, got {np.min(y):g}.")
     if not np.any(y[_counted(weights, y)] > 0):
-        raise ValueError("y must hold a count above 0: without one no rate is small enough.")
+        raise ValueError(
+            "y must hold a count above 0: without one no rate is small enough."
+        )
     model = model_of(Poisson(), x, y[None], weights, penalty, intercept, standardize)
     if offset is not None:
         model = model._replace(offset=check_data(x, offset, None)[1][None])
@@ -303,13 +305,17 @@ def model_of(
     intercept: bool,
     standardize: bool,
 ) -> Model:
-    l1, l2, group = strengths_of(L1() if penalty is None else penalty, x.shape[1], len(y))
+    with jax.enable_x64(True):
+        penalty = L1() if penalty is None else penalty
+        l1, l2, group = strengths_of(penalty, x.shape[1], len(y))
     if group is not None and standardize:
         raise ValueError(
             "standardize would change the shape of the groups: standardise x beforehand."
         )
     every = np.ones(len(x)) if weights is None else weights
-    return Model(family, x, y, np.zeros_like(y), every, l1, l2, group, intercept, standardize)
+    return Model(
+        family, x, y, np.zeros_like(y), every, l1, l2, group, intercept, standardize
+    )
 
 
 def solve_model(
@@ -324,7 +330,9 @@ def solve_model(
         count = num if strengths is None else np.size(strengths)
         problem, start = prepare(model.family, data, fold, 1 if count == 1 else 10, tol)
         if strengths is None:
-            strengths = np.asarray(strength_grid(_maximum(strength_max(problem, start)), num, ratio))
+            strengths = np.asarray(
+                strength_grid(_maximum(strength_max(problem, start)), num, ratio)
+            )
         order = np.argsort(-strengths, kind="stable")
         found = follow(problem, start, strengths[order])
     found = Found(*(part[:, np.argsort(order)] for part in found))
