@@ -12,9 +12,10 @@ import argparse
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
-from benchmarks._measure import interleaved
+from _measure import interleaved
 from sklearn.datasets import load_breast_cancer, load_digits
 
 import jaxreg as jr
@@ -35,6 +36,7 @@ def problem(name: str) -> tuple[np.ndarray, np.ndarray]:
         for j in range(1, 5000):
             x[:, j] = 0.5 * x[:, j - 1] + np.sqrt(0.75) * x[:, j]
         y = x[:, ::100] @ rng.standard_normal(50) + rng.standard_normal(500) > 0
+    x, y = np.asarray(x), np.asarray(y)
     x = x[:, x.std(0) > 0]
     return np.asfortranarray((x - x.mean(0)) / x.std(0)), np.asarray(y, int)
 
@@ -65,7 +67,7 @@ def solvers(
     from sklearn.linear_model import LogisticRegression
 
     def liblinear() -> np.ndarray:
-        model = LogisticRegression(
+        model: Any = LogisticRegression(
             l1_ratio=1, solver="liblinear", fit_intercept=False, tol=1e-6, max_iter=10_000
         )
         found = []
@@ -138,7 +140,9 @@ def compare(name: str, rounds: int, peers: bool) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--problems", nargs="+", default=["breast cancer", "digits", "wide"])
+    parser.add_argument(
+        "--problems", nargs="+", default=["breast cancer", "digits", "wide"]
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-peers", action="store_true")
     arguments = parser.parse_args()

@@ -10,13 +10,18 @@ from jaxreg.strength import CrossValidation, best_mean
 
 
 class _Grouped(LinearRegressor):
+    groups: Any
+    scale: Any
+    fit_intercept: bool
+    tol: float
+
     def _path(self, x: Any, y: Any, sample_weight: Any, **options: Any) -> GLMPath:
         x, y, weights = self._validated(x, y, sample_weight)
         labels = np.arange(x.shape[1]) if self.groups is None else np.asarray(self.groups)
         if labels.shape != (x.shape[1],):
             raise ValueError(
-                f"groups must hold a label for each of the {x.shape[1]} features, got shape "
-                f"{labels.shape}."
+                f"groups must hold a label for each of the {x.shape[1]} features, got "
+                f"shape {labels.shape}."
             )
         labels = np.unique(labels, return_inverse=True)[1]
         if "folds" in options:
@@ -80,7 +85,7 @@ class GroupLasso(_Grouped):
         scale: Any = "sqrt_size",
         fit_intercept: bool = True,
         tol: float = 1e-9,
-    ):
+    ) -> None:
         self.alpha = alpha
         self.groups = groups
         self.scale = scale
@@ -151,7 +156,7 @@ class GroupLassoCV(_Grouped):
         fit_intercept: bool = True,
         cv: Any = None,
         tol: float = 1e-9,
-    ):
+    ) -> None:
         self.groups = groups
         self.scale = scale
         self.eps = eps

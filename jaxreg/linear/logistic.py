@@ -12,7 +12,7 @@ from sklearn.utils.validation import _check_sample_weight
 from jaxreg.conversions import from_sklearn
 from jaxreg.linear._base import LinearModel, folds_of
 from jaxreg.penalties import GroupLasso, Penalty
-from jaxreg.solve.glm_path import GLMPath, classes_of, model_of, solve_model
+from jaxreg.solve._glm_model import GLMPath, classes_of, model_of, solve_model
 from jaxreg.strength import CrossValidation
 
 Checked = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -21,6 +21,11 @@ Checked = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 class LinearClassifier(ClassifierMixin, LinearModel):
     """Logistic regression: classes and their probabilities from linear scores."""
+
+    classes_: np.ndarray
+    class_weight: Any
+    fit_intercept: bool
+    tol: float
 
     def decision_function(self, X: Any) -> np.ndarray:  # noqa: N803
         """Linear scores: of two classes, the log odds of the second one.
@@ -167,7 +172,7 @@ class LogisticRegression(LinearClassifier):
         max_iter: Any = None,
         random_state: Any = None,
         n_jobs: Any = None,
-    ):
+    ) -> None:
         self.C = C
         self.l1_ratio = l1_ratio
         self.groups = groups
@@ -269,7 +274,7 @@ class LogisticRegressionCV(LinearClassifier):
         max_iter: Any = None,
         random_state: Any = None,
         n_jobs: Any = None,
-    ):
+    ) -> None:
         self.Cs = Cs
         self.l1_ratios = l1_ratios
         self.groups = groups
@@ -336,7 +341,7 @@ class LogisticRegressionCV(LinearClassifier):
     def _all_scores(self, data: Checked, folds: Any, sample_weight: Any) -> np.ndarray:
         """The score of every model on what its fold left out."""
         x, y = data[0], self.classes_[data[1].astype(int)]
-        scorer = check_scoring(_Fixed(self.classes_, None, None), self.scoring)
+        scorer: Any = check_scoring(_Fixed(self.classes_, None, None), self.scoring)
         scores = np.empty(self.coefs_paths_.shape[:3])
         for place in np.ndindex(scores.shape):
             test, weights = folds[place[0]][1], self.coefs_paths_[place]
@@ -349,7 +354,7 @@ class LogisticRegressionCV(LinearClassifier):
 class _Fixed(LinearClassifier):
     """A model that is fitted already."""
 
-    def __init__(self, classes: Any, coefficients: Any, intercepts: Any):
+    def __init__(self, classes: Any, coefficients: Any, intercepts: Any) -> None:
         self.classes_, self.coef_, self.intercept_ = classes, coefficients, intercepts
 
     def fit(self, X: Any, y: Any) -> Self:  # noqa: N803

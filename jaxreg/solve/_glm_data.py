@@ -102,7 +102,8 @@ def strengths_of(
         ) from None
     if group is not None:
         group = np.broadcast_to(group, shape).reshape(features, outputs).T
-    return *(np.array(v, float).reshape(features, outputs).T for v in wide), group
+    l1, l2 = (np.array(v, float).reshape(features, outputs).T for v in wide)
+    return l1, l2, group
 
 
 def _per_feature(strength: Any, outputs: int) -> np.ndarray:

@@ -22,7 +22,7 @@ def lengths(x: Array, group: Array | None) -> Array:
 
 
 def shares(x: Array, group: Array | None) -> Array:
-    """x / ‖x‖ for each group, and 0 at 0: the gradient of the norm."""
+    """For each group x / ‖x‖, and 0 at 0: the gradient of the norm."""
     if group is None:
         return jnp.sign(x)
     length = lengths(x, group)
@@ -34,7 +34,7 @@ def _totals(x: Array, group: Array) -> Array:
 
 
 class _State(NamedTuple):
-    count: Array
+    rounds: Array
     failed: Array
     z: Array
     slope: Array
@@ -112,11 +112,11 @@ def group_step(
         best = jnp.argmin(found)
         step = jnp.where(found[best] < 0, tries[best], 0.0)
         failed = (found[best] >= 0) & ~state.failed
-        return _State(state.count + 1, failed, z + step, slope + h @ step)
+        return _State(state.rounds + 1, failed, z + step, slope + h @ step)
 
     def goes_on(state: _State) -> Array:
         worst = jnp.maximum(*_violations(state.z, state.slope, l1, group))
-        return (worst > tol) & (state.count < _STEPS)
+        return (worst > tol) & (state.rounds < _STEPS)
 
     start = _State(jnp.zeros([], int), jnp.zeros([], bool), w, slope + l2 * w)
     return jax.lax.while_loop(goes_on, advance, start).z

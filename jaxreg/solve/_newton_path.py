@@ -77,7 +77,7 @@ class Block(NamedTuple):
         score: The same on the samples for the score.
         gap: Relative duality gap over all features.
         residual: Largest violation of the optimality conditions over all features.
-        count: Number of Newton steps.
+        steps: Number of Newton steps.
     """
 
     w: Array
@@ -86,7 +86,7 @@ class Block(NamedTuple):
     score: Array
     gap: Array
     residual: Array
-    count: Array
+    steps: Array
 
 
 class _Point(NamedTuple):
@@ -99,7 +99,7 @@ class _Point(NamedTuple):
 
 
 class _State(NamedTuple):
-    count: Array
+    steps: Array
     stuck: Array
     fresh: Array
     point: _Point
@@ -282,7 +282,7 @@ def _path(
         loss = point.objective - _value(point.w, strength * l1, strength * l2, model.group)
         score = model.loss(fold.test, point.eta)
         carry = point.w, state.dual, state.curvature, strength, state.gap
-        return carry, (point.w, loss, score, state.dual, state.count)
+        return carry, (point.w, loss, score, state.dual, state.steps)
 
     eta = model.predictor(w) + model.data.offset
     curvature = model.curvature(fold, eta)
@@ -303,7 +303,6 @@ def _newton(
     The curvature is kept, from one strength to the next, until a step gains too little:
     it costs as much as a hundred slopes.
     """
-
     step = lasso_step
     if model.group is not None:
         step = functools.partial(group_step, group=model.group)
@@ -345,10 +344,10 @@ def _newton(
             lambda: model.curvature(fold, there.eta),
             lambda: state.curvature,
         )
-        return _State(state.count + 1, stuck, slow, there, dual, curvature, gap)
+        return _State(state.steps + 1, stuck, slow, there, dual, curvature, gap)
 
     def goes_on(state: _State) -> Array:
-        return (state.gap > tol) & ~state.stuck & (state.count < _STEPS)
+        return (state.gap > tol) & ~state.stuck & (state.steps < _STEPS)
 
     no = jnp.zeros([], bool)
     w, dual, curvature, gap = known

@@ -125,7 +125,7 @@ def _lengths(problem: Problem, slope: np.ndarray) -> np.ndarray:
     if problem.data.group is None:
         return np.abs(slope)
     squares = np.zeros_like(slope)
-    np.add.at(squares, (..., problem.group), slope**2)
+    np.add.at(squares.T, problem.group, (slope**2).T)
     return np.sqrt(squares)[..., problem.group]
 
 
@@ -159,7 +159,7 @@ def _blocks(problem: Problem, here: Place, strengths: np.ndarray) -> Iterator[Fo
             w = _spread(problem, places, found)
             parts = (
                 w.reshape(*w.shape[:2], len(problem.data.y), -1),
-                *(found.loss, found.score, found.gap, found.residual, found.count),
+                *(found.loss, found.score, found.gap, found.residual, found.steps),
             )
             yield Found(*(np.asarray(part)[:, :count] for part in parts))
             here = _reached(here, ahead[:count], w, np.asarray(found.slope))

@@ -12,7 +12,7 @@ _DAMPING = 1e-11
 
 
 class _State(NamedTuple):
-    count: Array
+    rounds: Array
     z: Array
     slope: Array
     one_by_one: Array
@@ -55,7 +55,7 @@ def lasso_step(h: Array, slope: Array, w: Array, l1: Array, l2: Array, tol: Arra
         # Others enter when those that are not zero are settled, or they would go in and
         # out by ever smaller steps.
         unsettled = _residual(z, slope, jnp.where(z == 0, jnp.inf, l1))
-        settled = (unsettled <= 0.1 * jnp.max(excess)) | (state.count == 0)
+        settled = (unsettled <= 0.1 * jnp.max(excess)) | (state.rounds == 0)
         enters = settled & (~state.one_by_one | (excess == jnp.max(excess)))
         free = (z != 0) | (l1 == 0) | ((excess > tol) & enters)
         sign = jnp.where(z != 0, jnp.sign(z), -jnp.sign(slope))
@@ -91,10 +91,10 @@ def lasso_step(h: Array, slope: Array, w: Array, l1: Array, l2: Array, tol: Arra
         residual = jnp.where(
             falls | ~state.one_by_one, _residual(z_new, slope_new, l1), 0.0
         )
-        return _State(state.count + 1, z_new, slope_new, ~falls, residual)
+        return _State(state.rounds + 1, z_new, slope_new, ~falls, residual)
 
     def goes_on(state: _State) -> Array:
-        return (state.residual > tol) & (state.count < _STEPS)
+        return (state.residual > tol) & (state.rounds < _STEPS)
 
     slope = slope + l2 * w
     start = _State(
