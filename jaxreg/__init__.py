@@ -94,14 +94,24 @@ from jaxreg.penalties import (
 )
 from jaxreg.precision import decay_resolution as decay_resolution
 from jaxreg.solve import (
+    GLMPath as GLMPath,
     HuberLoss as HuberLoss,
     LinearLoss as LinearLoss,
+    LinearPath as LinearPath,
     LogisticLoss as LogisticLoss,
     MultinomialLoss as MultinomialLoss,
     PoissonLoss as PoissonLoss,
     Solution as Solution,
     SquaredLoss as SquaredLoss,
+    elastic_net_cv as elastic_net_cv,
+    elastic_net_path as elastic_net_path,
+    group_lasso_path as group_lasso_path,
+    lasso_cv as lasso_cv,
+    lasso_knots as lasso_knots,
+    lasso_path as lasso_path,
+    logistic_path as logistic_path,
     minimize as minimize,
+    poisson_path as poisson_path,
 )
 from jaxreg.strength import (
     CrossValidation as CrossValidation,
@@ -148,11 +158,11 @@ from jaxreg.transforms import (
 )
 
 if typing.TYPE_CHECKING:
-    from jaxreg import plot as plot
+    from jaxreg import linear as linear, plot as plot
 
 
 def __getattr__(name: str) -> object:
-    """Import `jaxreg.plot`, and with it matplotlib, only when it is used."""
-    if name == "plot":
-        return importlib.import_module("jaxreg.plot")
+    """Import what needs matplotlib or scikit-learn only when it is used."""
+    if name in ("linear", "plot"):
+        return importlib.import_module(f"jaxreg.{name}")
     raise AttributeError(f"module 'jaxreg' has no attribute {name!r}")

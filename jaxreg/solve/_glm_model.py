@@ -1,0 +1,194 @@
+"""A generalised linear model as it is asked for, and its path as it is returned."""
+
+import dataclasses
+import warnings
+from typing import Any
+
+import jax
+import numpy as np
+from jax.typing import ArrayLike
+
+from jaxreg._numbers import check_number, check_numbers
+from jaxreg.penalties import L1, Penalty
+from jaxreg.solve._families import Bernoulli, Family, Multinomial
+from jaxreg.solve._glm_data import Model, arrange, strengths_of
+from jaxreg.solve._newton_screening import Found, follow, prepare, strength_max
+from jaxreg.strength import CrossValidation, strength_grid
+from jaxreg.strength.cross_validation import Folds, _weights_of
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class GLMPath:
+    """Generalised linear models at many strengths.
+
+    Attributes:
+        strengths: The strengths.
+        coefficients: An array (strengths, features); of several classes (strengths,
+            features, classes).
+        intercepts: One for each strength (and class); zero if none was asked for.
+        gaps: How far each objective is from its minimum at most, relative to the loss
+            without features: the certificate.
+        residuals: The largest violation of the optimality conditions, in the units of the
+            strength.
+        converged: Whether the gap is as small as was asked for.
+        steps: How many Newton steps it took.
+        validation: With folds, the mean loss of every strength on each of them.
+
+    Example:
+        >>> x, y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0, 1, 0, 1])
+        >>> logistic_path(x, y, num=3)
+        GLMPath of 3 strengths from 0.25 to 0.0025, up to 1 coefficients
+    """
+
+    strengths: np.ndarray
+    coefficients: np.ndarray
+    intercepts: np.ndarray
+    gaps: np.ndarray
+    residuals: np.ndarray
+    converged: np.ndarray
+    steps: np.ndarray
+    validation: CrossValidation | None = None
+
+    def predictor(self, x: ArrayLike) -> np.ndarray:
+        """The linear predictors of samples.
+
+        Args:
+            x: Features, an array (samples, features).
+
+        Returns:
+            An array (strengths, samples); of several classes (strengths, samples, classes).
+        """
+        scores = np.einsum("np,sp...->sn...", np.asarray(x, float), self.coefficients)
+        return scores + self.intercepts[:, None]
+
+    def __repr__(self) -> str:
+        count = len(self.strengths)
+        active = np.count_nonzero(self.coefficients.reshape(count, -1), axis=1)
+        return (
+            f"GLMPath of {count} strengths from {self.strengths[0]:.3g} to "
+            f"{self.strengths[-1]:.3g}, up to {np.max(active)} coefficients"
+        )
+
+
+def classes_of(y: np.ndarray, weights: np.ndarray | None) -> tuple[Family, np.ndarray]:
+    """The family, and for each class (of two, for the second one) who belongs to it."""
+    present = np.unique(y if weights is None else y[weights > 0])
+    if np.any(y < 0) or np.any(y != np.floor(y)):
+        raise ValueError(
+            f"y must hold classes, numbered from 0, got {present[:5].tolist()}: number "
+            "them by np.unique(y, return_inverse=True)."
+        )
+    if len(present) < 2:
+        raise ValueError(
+            f"y must hold at least two classes, got only {present.tolist()}: there is "
+            "nothing to tell apart."
+        )
+    classes = int(np.max(y)) + 1
+    if classes > max(2, 10 * len(present)):
+        raise ValueError(
+            f"y must hold classes, numbered from 0 without large gaps, got {classes - 1} "
+            f"as one of {len(present)}: number them by np.unique(y, return_inverse=True)."
+        )
+    if classes == 2:
+        return Bernoulli(), y[None]
+    return Multinomial(), (y[None] == np.arange(classes)[:, None]).astype(float)
+
+
+def model_of(
+    family: Family,
+    x: np.ndarray,
+    y: np.ndarray,
+    weights: np.ndarray | None,
+    penalty: Penalty | None,
+    intercept: bool,
+    standardize: bool,
+) -> Model:
+    """A model from checked data and what a penalty says about each coefficient.
+
+    Raises:
+        TypeError: If the penalty is another one than `strengths_of` takes.
+        ValueError: If its strengths do not fit, or groups should be standardised.
+    """
+    with jax.enable_x64(True):
+        penalty = L1() if penalty is None else penalty
+        l1, l2, group = strengths_of(penalty, x.shape[1], len(y))
+    if group is not None and standardize:
+        raise ValueError(
+            "standardize would change the shape of the groups: standardise x beforehand."
+        )
+    every = np.ones(len(x)) if weights is None else weights
+    return Model(
+        family, x, y, np.zeros_like(y), every, l1, l2, group, intercept, standardize
+    )
+
+
+def solve_model(
+    model: Model, strengths: Any, folds: Folds | None, num: int, ratio: float, tol: float
+) -> GLMPath:
+    """Solve a model at given strengths, or at `num` of them; with folds, on each of them.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+    check_number("tol", tol, above=0.0)
+    train, test = _folds(model.weights, folds)
+    if strengths is not None:
+        check_numbers("strengths", strengths := np.asarray(strengths, float), above=0.0)
+    with jax.enable_x64(True):
+        data, fold, scale = arrange(model, train, test)
+        count = num if strengths is None else np.size(strengths)
+        problem, start = prepare(model.family, data, fold, 1 if count == 1 else 10, tol)
+        if strengths is None:
+            strengths = np.asarray(
+                strength_grid(_maximum(strength_max(problem, start)), num, ratio)
+            )
+        order = np.argsort(-strengths, kind="stable")
+        found = follow(problem, start, strengths[order])
+    found = Found(*(part[:, np.argsort(order)] for part in found))
+    coefficients, intercepts = scale.back(found.w, model.intercept)
+    coefficients = np.moveaxis(coefficients, -2, -1)
+    if len(data.y) == 1:
+        coefficients, intercepts = coefficients[..., 0], intercepts[..., 0]
+    converged = found.gap <= tol
+    if not converged.all():
+        warnings.warn(
+            f"The duality gap is {np.max(found.gap):.1e} after many Newton steps, not "
+            f"{tol:.1e}: are features scaled very differently? See `converged`.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    validation = None
+    if folds is not None:
+        each = {"coefficients": coefficients[:-1], "intercepts": intercepts[:-1]}
+        each = {name: np.moveaxis(value, 0, 1) for name, value in each.items()}
+        validation = CrossValidation(strengths, found.score[:-1].T, results=each)
+    return GLMPath(
+        strengths,
+        coefficients[-1],
+        intercepts[-1],
+        found.gap[-1],
+        found.residual[-1],
+        converged[-1],
+        found.steps[-1],
+        validation,
+    )
+
+
+def _maximum(critical: float) -> float:
+    if not 0 < critical < np.inf:
+        raise ValueError(
+            "Strengths must be given: there is no smallest one at which all coefficients "
+            "are zero (as for L2), or all are zero whatever the strength."
+        )
+    return critical
+
+
+def _folds(weights: np.ndarray, folds: Folds | None) -> tuple[np.ndarray, np.ndarray]:
+    """Weights for training and for the score: for each fold, and last for all data."""
+    whole = weights[None]
+    if folds is None:
+        return whole, whole
+    train, test = (part * weights for part in _weights_of(folds, len(weights)))
+    if not np.all(np.any(train > 0, axis=1) & np.any(test > 0, axis=1)):
+        raise ValueError("Both parts of every fold must hold a sample of positive weight.")
+    return np.concatenate([train, whole]), np.concatenate([test, whole])

@@ -1,0 +1,196 @@
+"""Least squares with a penalty: which algorithm, and what all of them share."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreg.penalties import L1, L2, ElasticNet, Penalty
+from jaxreg.solve._dense import SIZES, Moments, dense_path, moments
+from jaxreg.solve._ridge import ridge_path
+from jaxreg.solve._screened import screened_path
+from jaxreg.solve._slots import Features
+from jaxreg.solve._standardize import SMALL, Prepared, prepare
+
+STRIDE = 0.5
+"""Strengths are at most so much smaller than the one before, or others come between."""
+LEAST = 1e-8
+"""Nor are others smaller than this share of the largest."""
+
+
+def penalty_factors(penalty: Penalty, features: int) -> tuple[np.ndarray, np.ndarray]:
+    """`l1` and `l2` of a penalty, one of each for every feature.
+
+    Raises:
+        TypeError: If it is another penalty.
+        ValueError: If there is not one for each.
+    """
+    if isinstance(penalty, ElasticNet):
+        given = {"l1": penalty.l1, "l2": penalty.l2}
+    elif isinstance(penalty, L1):
+        given = {"strength": penalty.strength, "l2": 0.0}
+    elif isinstance(penalty, L2):
+        given = {"l1": 0.0, "strength": penalty.strength}
+    else:
+        raise TypeError(f"penalty must be an L1, L2 or ElasticNet, got {penalty!r}.")
+    for name, value in given.items():
+        if np.shape(value) not in ((), (features,)) or not np.all(np.isfinite(value)):
+            raise ValueError(
+                f"{name} of the penalty must be finite: a number, or one for each of the "
+                f"{features} features, got shape {np.shape(value)}."
+            )
+    l1, l2 = (np.broadcast_to(np.asarray(x, float), features) for x in given.values())
+    return l1, l2
+
+
+class LeastSquares(NamedTuple):
+    """A model; `l1` and `l2` are factors of the strength, for each feature."""
+
+    l1: np.ndarray
+    l2: np.ndarray
+    intercept: bool
+    standardize: bool
+    positive: bool
+
+    def prepared(
+        self, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None
+    ) -> "Problem":
+        """The model with data."""
+        free = np.flatnonzero((self.l1 == 0) & (self.l2 == 0))
+        with jax.enable_x64(True):
+            data = prepare(
+                x,
+                y,
+                weights,
+                intercept=self.intercept,
+                standardize=self.standardize,
+                free=free,
+            )
+            return Problem(self, data, free)
+
+
+class Problem:
+    """A model and data without what nothing is paid for."""
+
+    def __init__(self, model: LeastSquares, data: Prepared, free: np.ndarray) -> None:
+        self.model, self.data, self.free = model, data, free
+        features, samples = data.xt.shape
+        # What is free is zero in the data now; a price keeps it zero.
+        self.l1, self.l2 = np.array(model.l1), np.array(model.l2)
+        self.l1[free] = 1.0
+        self.known: Moments | None = None
+        self.features: Features | None = None
+        if features <= SIZES[-1] and (features <= 2 * samples or features <= SIZES[1]):
+            host = data.xt.size < SMALL or jax.default_backend() == "cpu"
+            self.known = moments(np.asarray(data.xt) if host else data.xt, data.y)
+            self.correlations = self.known.correlations
+        else:
+            arrays = data.xt, data.y, float(samples), self.l1, self.l2
+            self.features = Features(*map(jnp.asarray, arrays))
+            self.correlations = np.asarray(_correlations(self.features))
+
+    @property
+    def largest(self) -> float:
+        """The smallest strength at which all coefficients with `l1` are zero.
+
+        (If some have `l2` only: with these zero too.)
+        """
+        c = np.maximum(self.correlations, 0) if self.model.positive else self.correlations
+        paid = self.l1 > 0
+        return float(np.max(np.abs(c)[paid] / self.l1[paid], initial=0.0))
+
+    def grid(self, num: int, ratio: float) -> np.ndarray:
+        """Strengths from the largest useful one down, evenly spaced in their logarithms.
+
+        Raises:
+            ValueError: If there is no L1, or a number is out of its range.
+        """
+        if not np.any(self.model.l1 > 0):
+            raise ValueError("strengths must be given for a penalty without L1.")
+        if num < 1 or not 0 < ratio <= 1:
+            raise ValueError(
+                f"num must be at least 1 and ratio in (0, 1], got {num} and {ratio}."
+            )
+        return (self.largest or 1.0) * np.geomspace(1.0, ratio, num)
+
+    def solve(self, strengths: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Coefficients, intercepts and gaps at strengths in any order."""
+        asked, where = np.unique(-strengths, return_inverse=True)
+        with jax.enable_x64(True):
+            w, gaps = self._at(-asked)
+        return *self.finished(w[where]), gaps[where]
+
+    def finished(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Coefficients in the units of the data, those without a price too; intercepts."""
+        w, others = self.data.back(w)
+        model = self.model
+        w[:, self.free] = others[:, int(model.intercept) :]
+        return w, others[:, 0] if model.intercept else np.zeros(len(w))
+
+    def _at(self, falling: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        paid = falling[falling > 0]
+        w = np.zeros((len(falling), len(self.l1)))
+        gaps = np.zeros(len(falling))
+        if paid.size:
+            w[: len(paid)], gaps[: len(paid)] = self._paid(paid)
+        if len(paid) < len(falling):
+            w[-1], gaps[-1] = self._unpaid()
+        return w, gaps
+
+    def _paid(self, falling: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        model, data = self.model, self.data
+        penalised = np.delete(model.l1, self.free)
+        if not np.any(penalised > 0) and not model.positive:
+            l2 = np.where(model.l2 > 0, model.l2, 1.0)
+            return ridge_path(data.xt, data.y, l2, falling)
+        all_of_them, asked = _with_stops(falling, self.largest)
+        if self.known is not None:
+            factors = self.l1, self.l2
+            w, gaps = dense_path(self.known, factors, model.positive, all_of_them)
+        else:
+            assert self.features is not None
+            w, gaps = screened_path(
+                self.features, model.positive, all_of_them, jnp.asarray(self.correlations)
+            )
+        return w[asked], gaps[asked]
+
+    def _unpaid(self) -> tuple[np.ndarray, float]:
+        """Least squares, and how far it is from the minimum."""
+        xt, y = np.asarray(self.data.xt), self.data.y
+        keep = np.setdiff1d(np.arange(len(xt)), self.free)
+        design = xt[keep].T
+        found, _, rank, _ = np.linalg.lstsq(design, y)
+        if rank < len(keep) or self.model.positive:
+            raise ValueError(
+                "strengths must be positive, unless coefficients are without a sign and no "
+                "feature depends on others (or is constant): at 0 the solution is not "
+                f"unique, of {len(keep)} features {rank} are independent. Give a small "
+                f"strength, such as {1e-6 * self.largest:.1g}."
+            )
+        more, *_ = np.linalg.lstsq(design, y - design @ found)
+        w = np.zeros(len(xt))
+        w[keep] = found + more
+        square = max(float(y @ y), np.finfo(float).tiny)
+        left, *_ = np.linalg.lstsq(design, y - design @ w[keep])
+        return w, float(np.sum((design @ left) ** 2)) / 2 / square
+
+
+def _with_stops(falling: np.ndarray, largest: float) -> tuple[np.ndarray, np.ndarray]:
+    """Strengths with others between them where they are far apart; which were asked for."""
+    stops: list[float] = []
+    asked: list[int] = []
+    now = max(largest, float(falling[0]))
+    for strength in falling:
+        low = max(float(strength), LEAST * largest)
+        steps = max(int(np.ceil(np.log(low / now) / np.log(STRIDE))), 1) if low < now else 1
+        stops += [now * (low / now) ** (i / steps) for i in range(1, steps)]
+        asked.append(len(stops))
+        stops.append(float(strength))
+        now = float(strength)
+    return np.array(stops), np.array(asked)
+
+
+@jax.jit
+def _correlations(features: Features) -> jax.Array:
+    return features.xt @ features.y / features.samples

@@ -1,0 +1,161 @@
+"""A path over more features than their Gram matrix could hold.
+
+Only candidates are looked at: features whose correlation with the residuals, drawn on along
+the path, comes near its threshold before the end of a block of strengths. One product with
+all features then checks the block: it certifies the solutions by their duality gaps, finds
+the features that were missed, and tells where all correlations are heading.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxreg.solve._gaps import duality_gaps
+from jaxreg.solve._homotopy import Followed, Solution, follow
+from jaxreg.solve._pivots import Basis, fresh
+from jaxreg.solve._slots import Features, Held, Slots
+
+BLOCKS = 15, 10, 5
+"""How many strengths are solved between two products with all features."""
+FEW = 256
+"""So many candidates cost little: the longest block is taken that needs no more."""
+NEAR = 0.95
+"""Candidates are predicted to come so near to their threshold, or nearer."""
+MISSED = 1e-13
+"""Other features whose correlation is beyond it, by this share of the largest."""
+
+
+class Checked(NamedTuple):
+    """What one product with all features says of the solutions of a block.
+
+    Attributes:
+        gaps: Duality gaps, relative to the mean square of the target.
+        correlations: With the residuals, an array (features, strengths).
+        good: For each strength, whether no feature was missed.
+        missed: For each feature, whether it was at any of the strengths.
+    """
+
+    gaps: Array
+    correlations: Array
+    good: Array
+    missed: Array
+
+
+@functools.partial(jax.jit, static_argnums=4)
+def _follow(
+    held: Held, before: Solution, strengths: Array, stop: Any, anew: bool
+) -> Followed:
+    problem, basis = held.problem, held.basis
+    if anew:
+        basis = fresh(problem.gram + jnp.diag(2 * strengths[-1] * problem.l2))
+    return follow(problem, basis, before, strengths, stop)
+
+
+@jax.jit
+def _check(
+    features: Features, held: Held, ids: Any, w: Array, strengths: Array, stop: Any
+) -> Checked:
+    xt, y, samples, l1, l2 = features
+    problem, solved = held.problem, jnp.arange(len(strengths)) < stop
+    residuals = y - w @ held.rows
+    c = xt @ residuals.T / samples
+    squares = jnp.sum(residuals**2, axis=1) / samples
+    sizes = jnp.abs(w) @ problem.l1 + w**2 @ problem.l2
+    pull = jnp.where(problem.positive, jnp.maximum(c, 0.0), jnp.abs(c))
+    along = residuals @ y / samples
+    gaps = duality_gaps(sizes, pull.T, squares, along, (l1, l2), strengths, jnp)
+    slack = MISSED * jnp.max(jnp.abs(problem.correlations))
+    missed = (pull - l1[:, None] * strengths > slack) & solved
+    missed = missed.at[ids].set(False, mode="drop")
+    relative = gaps / (jnp.vdot(y, y) / samples)
+    return Checked(relative, c, ~jnp.any(missed, axis=0), jnp.any(missed, axis=1))
+
+
+@jax.jit
+def _nearness(c: Array, slope: Array, l1: Array, start: Array, ends: Any) -> Array:
+    """How near to their threshold correlations come until each of the ends, as predicted.
+
+    An array (features, ends), of one and more where they reach it.
+    """
+    between = start + (ends - start) * jnp.array([0.3, 0.6, 1.0])[:, None]
+    predicted = c + (between[..., None] - start) * slope
+    limits = between[..., None] * l1
+    near = jnp.abs(predicted) / jnp.where(limits > 0, limits, 1.0)
+    return jnp.max(jnp.where(limits > 0, near, jnp.inf), axis=0).T
+
+
+class _Path:
+    """A path as far as it has been followed."""
+
+    def __init__(self, slots: Slots, start: float, correlations: Array, count: int) -> None:
+        self.slots, self.done = slots, 0
+        line = jnp.zeros(slots.size)
+        self.before = Solution(jnp.asarray(start), line, line)
+        self.c, self.slope = correlations, jnp.zeros_like(correlations)
+        self.w = np.zeros((count, len(correlations)))
+        self.gaps = np.zeros(count)
+        self.missed = np.zeros(0, int)
+
+    def ahead(self, strengths: np.ndarray) -> np.ndarray:
+        """The next strengths, and features that may become active there."""
+        left = strengths[self.done :]
+        blocks = [left[:size] for size in BLOCKS]
+        ends = np.array([block[-1] for block in blocks])
+        l1 = self.slots.features.l1
+        near = np.asarray(_nearness(self.c, self.slope, l1, self.before.strength, ends))
+        for block, column in zip(blocks, near.T, strict=True):
+            wanted = np.flatnonzero(column >= NEAR)
+            if len(wanted) <= FEW:
+                break
+        return block, np.union1d(wanted, self.missed)
+
+    def advance(self, strengths: np.ndarray, ridged: bool) -> None:
+        """Solve for some more strengths, and check them."""
+        block, wanted = self.ahead(strengths)
+        slots, count = self.slots, len(block)
+        keep = np.asarray(slots.held.basis.active) | (np.asarray(self.before.signs) != 0)
+        slots.hold(wanted, keep)
+        more = (0, slots.size - len(self.before.w))
+        start, w, signs = self.before
+        before = Solution(start, jnp.pad(w, more), jnp.pad(signs, more))
+        padded = np.pad(block, (0, max(BLOCKS) - count), mode="edge")
+        found = _follow(slots.held, before, padded, count, ridged)
+        slots.held = slots.held._replace(basis=found.basis)
+        checked = _check(slots.features, slots.held, slots.places(), found.w, padded, count)
+        self.missed = np.flatnonzero(checked.missed)
+        good = int(np.argmin(np.append(np.asarray(checked.good)[:count], False)))
+        self.before = before
+        if good:
+            self._keep(block[:good], found, checked)
+
+    def _keep(self, block: np.ndarray, found: Followed, checked: Checked) -> None:
+        part, last = slice(self.done, self.done + len(block)), len(block) - 1
+        ids, values = self.slots.spread(np.asarray(found.w[: len(block)]))
+        self.w[part, ids] = values
+        self.gaps[part] = np.asarray(checked.gaps)[: len(block)]
+        c = checked.correlations
+        between = c[:, last - 1] if last else self.c
+        step = block[last] - (block[last - 1] if last else float(self.before.strength))
+        if step:
+            self.slope = (c[:, last] - between) / step
+        self.c = c[:, last]
+        self.before = Solution(jnp.asarray(block[last]), found.w[last], found.signs[last])
+        self.done += len(block)
+
+
+def screened_path(
+    features: Features, positive: bool, strengths: np.ndarray, correlations: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients at falling strengths, an array (strengths, features), and their gaps.
+
+    The gaps are relative to the mean square of the target.
+    """
+    ridged = bool(jnp.any(features.l2 > 0))
+    path = _Path(Slots(features, positive, FEW), strengths[0], correlations, len(strengths))
+    while path.done < len(strengths):
+        path.advance(strengths, ridged)
+    return path.w, path.gaps

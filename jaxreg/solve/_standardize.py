@@ -1,0 +1,146 @@
+"""Data as the solvers want it: features as rows, centred, weighted, in one precision."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+SMALL = 2**16
+"""Fewer numbers than this are prepared by numpy, which compiles nothing."""
+
+
+class Prepared(NamedTuple):
+    """Data of the penalised problem, and the way back to the coefficients that are asked.
+
+    Attributes:
+        xt: Features as rows, without what `free` ones explain, times roots of the weights.
+        y: The target, likewise.
+        scale: What each feature was divided by.
+        slopes: Coefficients of the features on what nothing is paid for (ones if there is
+            an intercept, and features): an array (columns, features).
+        start: Those of the target.
+    """
+
+    xt: Any
+    y: Any
+    scale: np.ndarray
+    slopes: np.ndarray
+    start: np.ndarray
+
+    def back(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Coefficients in the units of the data, and those of the free columns."""
+        if self.scale.size:
+            w = w / self.scale
+        return w, self.start - w @ self.slopes.T
+
+
+def check_data(x: Any, y: Any, sample_weight: Any) -> tuple[Any, np.ndarray, Any]:
+    """Arrays of 64-bit floats.
+
+    Raises:
+        TypeError: If they are sparse, complex or no numbers.
+        ValueError: If shapes do not fit, or numbers are not finite.
+    """
+    arrays = [_floats("x", x), _floats("y", y)]
+    weights = None if sample_weight is None else _floats("sample_weight", sample_weight)
+    x, y = arrays
+    if x.ndim != 2 or 0 in x.shape:
+        raise ValueError(
+            f"x must be an array (samples, features), neither of them none, got shape {x.shape}."
+        )
+    for name, value in {"y": y, "sample_weight": weights}.items():
+        if value is not None and value.shape != x.shape[:1]:
+            raise ValueError(
+                f"{name} must hold one number for each of the {len(x)} samples, got shape "
+                f"{value.shape}."
+            )
+    if weights is not None and not (np.all(weights >= 0) and np.any(weights > 0)):
+        raise ValueError(
+            "sample_weight must be non-negative, with a positive sum, got a least of "
+            f"{np.min(weights)} and a sum of {np.sum(weights)}."
+        )
+    for name, value in {"x": x, "y": y, "sample_weight": weights}.items():
+        # The sum of finite numbers is finite, or so large that squares would not be.
+        if value is not None and not np.isfinite(np.sum(value)):
+            raise ValueError(
+                f"{name} must be finite, got NaN or infinity (or numbers whose sum is)."
+            )
+    return x, y, weights
+
+
+def _floats(name: str, value: Any) -> np.ndarray:
+    if hasattr(value, "tocsr") or hasattr(value, "todense"):
+        raise TypeError(
+            f"{name} must be a dense array, got {type(value).__name__}: pass "
+            f"{name}.toarray()."
+        )
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers, got an array of {array.dtype}.")
+    return np.asarray(array, np.float64)
+
+
+def prepare(
+    x: np.ndarray,
+    y: np.ndarray,
+    weights: np.ndarray | None,
+    *,
+    intercept: bool,
+    standardize: bool,
+    free: np.ndarray,
+) -> Prepared:
+    """Take out the intercept and free features, and bring features to one scale."""
+    samples, features = x.shape
+    root = None if weights is None else np.sqrt(weights * (samples / np.sum(weights)))
+    columns = [np.ones(samples)] if intercept else []
+    columns += list(x[:, free].T)
+    outside = np.stack(columns, 1) if columns else np.zeros((samples, 0))
+    if root is not None:
+        outside, y = outside * root[:, None], y * root
+    q, r = _orthonormal(outside)
+    if columns or root is not None or standardize:
+        project = _project if x.size < SMALL else _projected
+        xt, inside, scale = project(x, root, q, standardize)
+    else:
+        xt, inside, scale = x.T, np.zeros((0, features)), np.ones(0)
+    along = q.T @ y
+    y = y - q @ along
+    y -= q @ (q.T @ y)
+    return Prepared(xt, y, np.asarray(scale), r @ np.asarray(inside), r @ along)
+
+
+def _orthonormal(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An orthonormal basis of columns, and coefficients on them of what it spans.
+
+    Raises:
+        ValueError: If the columns depend on each other.
+    """
+    q, r = np.linalg.qr(columns)
+    size = np.abs(np.diag(r))
+    if np.any(size <= 1e-12 * np.linalg.norm(columns, axis=0)):
+        raise ValueError(
+            "Features without a penalty must not depend on each other (nor be constant, "
+            "beside an intercept): their coefficients are not unique. Penalise them."
+        )
+    return q, np.linalg.inv(r)
+
+
+def _project(x: Any, root: Any, q: Any, standardize: bool, xp: Any = np) -> Any:
+    """Features as rows, less their parts in the span of q; these parts; and scales."""
+    xt = x.T if root is None else x.T * root
+    raw = xp.sqrt(xp.sum(xt**2, axis=1))
+    inside = xt @ q
+    xt = xt - inside @ q.T
+    again = xt @ q
+    xt = xt - again @ q.T
+    left = xp.sqrt(xp.sum(xt**2, axis=1))
+    # What rounding leaves of a feature that the others explain is no feature.
+    gone = left <= 1e-13 * raw
+    scale = xp.where(gone, 1.0, left / len(q) ** 0.5) if standardize else xp.ones(0)
+    xt = xp.where(gone[:, None], 0.0, xt / scale[:, None] if standardize else xt)
+    return xt, (inside + again).T, scale
+
+
+_projected = jax.jit(functools.partial(_project, xp=jnp), static_argnums=3)

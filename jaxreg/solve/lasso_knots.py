@@ -1,0 +1,152 @@
+"""The strengths at which features enter and leave the lasso."""
+
+from typing import Any
+
+import numpy as np
+
+from jaxreg.penalties import L1
+from jaxreg.solve._gaps import duality_gaps
+from jaxreg.solve._least_squares import LeastSquares, Problem, penalty_factors
+from jaxreg.solve._standardize import check_data
+from jaxreg.solve.lasso_path import LinearPath
+
+DEPENDENT = 1e-10
+"""A feature depends on others if this share of its square, or less, is outside their span."""
+PARALLEL = 1e-10
+"""A correlation that closes in on its threshold more slowly than this stays where it is."""
+
+
+def lasso_knots(
+    x: Any,
+    y: Any,
+    *,
+    factors: Any = 1.0,
+    intercept: bool = True,
+    standardize: bool = False,
+    positive: bool = False,
+    sample_weight: Any = None,
+    num: int | None = None,
+) -> LinearPath:
+    """The lasso wherever a feature enters or leaves: all of its path, in a few points.
+
+    Between these strengths coefficients are linear in the strength, so that the path can
+    be read off at any of them:
+
+        np.interp(strength, found.strengths[::-1], found.coefficients[::-1, j])
+
+    It is the path of LARS with the lasso's modification (scikit-learn's `lars_path`, whose
+    `alphas` are these strengths).
+
+    Args:
+        x: As for `lasso_path`.
+        y: As for `lasso_path`.
+        factors: As for `lasso_path`.
+        intercept: As for `lasso_path`.
+        standardize: As for `lasso_path`.
+        positive: As for `lasso_path`.
+        sample_weight: As for `lasso_path`.
+        num: How many to find at most; by default all, down to 0.
+
+    Returns:
+        A `LinearPath` at the knots, from the largest on. The last one, if not `num` end it
+        before, is at 0: least squares there, with the fewest features that it needs.
+
+    Raises:
+        TypeError: As for `lasso_path`.
+        ValueError: As for `lasso_path`.
+
+    Example:
+        >>> found = lasso_knots(np.eye(2), np.array([2.0, 1.0]), intercept=False)
+        >>> found.strengths
+        array([1. , 0.5, 0. ])
+        >>> found.coefficients
+        array([[0., 0.],
+               [1., 0.],
+               [2., 1.]])
+
+    References:
+        Efron, Hastie, Johnstone and Tibshirani, *Least angle regression* (2004), section
+        3.1; Osborne, Presnell and Turlach, *A new approach to variable selection in least
+        squares problems* (2000).
+    """
+    x, y, weights = check_data(x, y, sample_weight)
+    l1, l2 = penalty_factors(L1(factors), x.shape[1])
+    problem = LeastSquares(l1, l2, intercept, standardize, positive).prepared(x, y, weights)
+    knots = _Knots(problem)
+    while knots.strengths[-1] > 0 and len(knots.strengths) != num:
+        knots.find_next()
+    w, strengths = np.stack(knots.w), np.array(knots.strengths)
+    return LinearPath(strengths, *problem.finished(w), knots.gaps(strengths, w))
+
+
+class _Knots:
+    """The knots that have been found, and the features that are active after the last."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.xt, self.y = np.asarray(problem.data.xt), problem.data.y
+        self.l1, self.positive = problem.l1, problem.model.positive
+        self.correlations = self.xt @ self.y / len(self.y)
+        self.strengths, self.w = [problem.largest], [np.zeros(len(self.l1))]
+        self.signs = np.zeros(len(self.l1))
+        self.dependent = np.zeros(len(self.l1), bool)
+        self.left, self.left_sign = 0, 0.0
+
+    def gaps(self, strengths: np.ndarray, w: np.ndarray) -> np.ndarray:
+        """Relative duality gaps; at strength 0, where nothing is dual feasible, NaN."""
+        residuals = self.y - w @ self.xt
+        c = residuals @ self.xt.T / len(self.y)
+        squares, along = np.mean(residuals**2, axis=1), residuals @ self.y / len(self.y)
+        pull = np.maximum(c, 0.0) if self.positive else np.abs(c)
+        factors = self.l1, np.zeros_like(self.l1)
+        sizes = np.abs(w) @ self.l1
+        gaps = duality_gaps(sizes, pull, squares, along, factors, strengths, np)
+        relative = gaps / max(float(np.mean(self.y**2)), np.finfo(float).tiny)
+        return np.where(strengths > 0, relative, np.nan)
+
+    def find_next(self) -> None:
+        """Go down to where the next feature must enter or leave, and exchange it."""
+        now, active = self.strengths[-1], np.flatnonzero(self.signs)
+        rows = self.xt[active]
+        # On the way, w = end − strength·rate and correlations = rest + strength·slope.
+        gram = rows @ rows.T / len(self.y)
+        sides = np.stack([self.correlations[active], (self.l1 * self.signs)[active]], 1)
+        end, rate = np.linalg.solve(gram, sides).T
+        rest = self.correlations - self.xt @ (end @ rows) / len(self.y)
+        slope = self.xt @ (rate @ rows) / len(self.y)
+        where = np.zeros(len(self.l1))
+        shrinking = self.signs[active] * rate < 0
+        where[active[shrinking]] = end[shrinking] / rate[shrinking]
+        entering = np.zeros(len(self.l1))
+        outside = (self.signs == 0) & ~self.dependent
+        for sign in (1.0,) if self.positive else (1.0, -1.0):
+            closing = self.l1 - sign * slope
+            meets = outside & (closing > PARALLEL * self.l1)
+            meets[self.left] &= self.left_sign != sign
+            strength = np.where(meets, sign * rest / np.where(meets, closing, 1.0), 0.0)
+            entering = np.where(strength > where, sign, entering)
+            where = np.maximum(where, strength)
+        index = int(np.argmax(where))
+        strength = min(where[index], now)
+        if strength <= 1e-12 * self.strengths[0]:
+            strength, index = 0.0, -1
+        if index >= 0 and not self.signs[index] and self._depends(index, gram, rows):
+            self.dependent[index] = True
+            return
+        w = np.zeros(len(self.l1))
+        w[active] = end - strength * rate
+        if index >= 0:
+            self.left, self.left_sign = index, self.signs[index]
+            self.dependent &= self.left_sign == 0
+            self.signs[index], w[index] = entering[index], 0.0
+        if strength == now:
+            self.w[-1] = w
+        else:
+            self.strengths.append(strength)
+            self.w.append(w)
+
+    def _depends(self, index: int, gram: np.ndarray, rows: np.ndarray) -> bool:
+        """Whether a feature is in the span of the active ones."""
+        row = self.xt[index]
+        inner = rows @ row / len(self.y)
+        square = row @ row / len(self.y)
+        return square - inner @ np.linalg.solve(gram, inner) <= DEPENDENT * square

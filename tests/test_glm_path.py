@@ -1,0 +1,330 @@
+"""Paths of generalised linear models: minima, certificates, screening, folds."""
+
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.linear_model import LogisticRegression, PoissonRegressor
+
+import jaxreg as jr
+
+
+def scaled(x):
+    return (x - x.mean(0)) / x.std(0)
+
+
+def first_rows():
+    x, y = load_breast_cancer(return_X_y=True)
+    return scaled(x[:300, :12]), y[:300]
+
+
+X, Y = first_rows()
+IRIS, SPECIES = map(np.asarray, load_iris(return_X_y=True))
+
+
+def log_loss(found, index, x, y, weights=None):
+    scores = x @ found.coefficients[index] + found.intercepts[index]
+    if scores.ndim == 1:
+        return np.average(np.logaddexp(0, scores) - y * scores, weights=weights)
+    own = scores[np.arange(len(y)), y]
+    return np.average(np.logaddexp.reduce(scores, axis=1) - own, weights=weights)
+
+
+def slope(found, index, x, y):
+    """The gradient of the mean loss, in numpy, for coefficients and the intercept."""
+    scores = x @ found.coefficients[index] + found.intercepts[index]
+    errors = 1 / (1 + np.exp(-scores)) - y
+    return x.T @ errors / len(y), errors.mean()
+
+
+def violation(found, index, x, y, l1, l2=0.0):
+    """By how much the optimality conditions are missed, for all features."""
+    w, strength = found.coefficients[index], found.strengths[index]
+    gradient, of_intercept = slope(found, index, x, y)
+    gradient = gradient + 2 * strength * l2 * w
+    off = np.maximum(np.abs(gradient) - strength * l1, 0.0)
+    on = np.abs(gradient + strength * l1 * np.sign(w))
+    return max(np.max(np.where(w == 0, off, on)), abs(of_intercept))
+
+
+@functools.cache
+def whole_path():
+    return jr.logistic_path(X, Y, num=30, ratio=1e-3)
+
+
+def test_the_whole_path_is_optimal_and_says_so():
+    found = whole_path()
+    assert np.all(found.gaps <= 1e-9)
+    assert found.converged.all()
+    for index in range(30):
+        exact = violation(found, index, X, Y, 1.0)
+        assert exact < 1e-5 * found.strengths[0]
+        assert found.residuals[index] == pytest.approx(exact, abs=1e-6)
+    active = np.count_nonzero(found.coefficients, axis=1)
+    assert active[0] == 0
+    assert active[1] > 0
+    assert active[-1] > 5
+
+
+def test_its_minima_are_those_of_scikit_learn():
+    found = whole_path()
+    for index in (5, 25):
+        strength = found.strengths[index]
+        c = float(jr.alpha_from_c(strength, len(Y)))
+        other = LogisticRegression(C=c, l1_ratio=1, solver="saga", tol=1e-9, max_iter=10**5)
+        other.fit(X, Y)
+        scores = X @ other.coef_[0] + other.intercept_
+        reached = np.mean(np.logaddexp(0, scores) - Y * scores)
+        reached += strength * np.abs(other.coef_).sum()
+        ours = log_loss(found, index, X, Y)
+        ours += strength * np.abs(found.coefficients[index]).sum()
+        assert ours <= reached * (1 + 1e-9)
+        np.testing.assert_allclose(found.coefficients[index], other.coef_[0], atol=1e-4)
+
+
+def test_the_gap_is_what_theory_says():
+    found = whole_path()
+    index = 20
+    strength = found.strengths[index]
+    gradient, _ = slope(found, index, X, Y)
+    scores = X @ found.coefficients[index] + found.intercepts[index]
+    errors = 1 / (1 + np.exp(-scores)) - Y
+    chance = np.clip(Y + errors * min(1.0, strength / np.abs(gradient).max()), 1e-300, 1)
+    dual = -np.mean(chance * np.log(chance) + (1 - chance) * np.log1p(-chance))
+    primal = log_loss(found, index, X, Y)
+    primal += strength * np.abs(found.coefficients[index]).sum()
+    share = Y.mean()
+    null = -share * np.log(share) - (1 - share) * np.log(1 - share)
+    assert (primal - dual) / null == pytest.approx(found.gaps[index], abs=3e-10)
+
+
+def test_it_starts_where_all_is_zero():
+    def loss(params):
+        return jr.LogisticLoss(X, Y)(params)
+
+    with jax.enable_x64(True):
+        start = {"kernel": np.zeros(12), "bias": np.zeros(())}
+        critical = float(jr.strength_max(loss, start, jr.L1()))
+    assert whole_path().strengths[0] == pytest.approx(critical, rel=1e-9)
+    above = jr.logistic_path(X, Y, [2 * critical, 1.001 * critical, 0.999 * critical])
+    assert np.count_nonzero(above.coefficients, axis=1).tolist() == [0, 0, 1]
+    share = Y.mean()
+    np.testing.assert_allclose(above.intercepts[:2], np.log(share / (1 - share)), rtol=1e-6)
+
+
+def test_elastic_net_and_factors_of_each_feature():
+    factors = np.r_[np.full(6, 0.5), np.full(6, 2.0)]
+    penalty = jr.ElasticNet(factors, 0.3)
+    found = jr.logistic_path(X, Y, [0.02, 0.05], penalty=penalty)
+    for index in range(2):
+        assert violation(found, index, X, Y, factors, 0.3) < 1e-6
+    assert 0 < np.count_nonzero(found.coefficients[0]) < 12
+
+
+def test_a_feature_of_strength_zero_is_free():
+    factors = np.r_[0.0, np.ones(11)]
+    found = jr.logistic_path(X, Y, penalty=jr.L1(factors), num=5, ratio=0.2)
+    assert np.all(found.coefficients[:, 0] != 0)
+    np.testing.assert_allclose(found.coefficients[0, 1:], 0.0, atol=1e-12)
+    assert max(violation(found, index, X, Y, factors) for index in range(5)) < 1e-6
+
+
+def test_weights_count_samples():
+    weights: Any = np.arange(300) % 3
+    weighted = jr.logistic_path(X, Y, [0.05, 0.01], sample_weight=weights)
+    repeated = jr.logistic_path(X.repeat(weights, 0), Y.repeat(weights), [0.05, 0.01])
+    np.testing.assert_allclose(weighted.coefficients, repeated.coefficients, atol=1e-5)
+
+
+def test_standardising_is_what_it_says():
+    crooked = X * np.logspace(-3, 3, 12) + 5
+    found = jr.logistic_path(crooked, Y, [0.05, 0.01], standardize=True)
+    plain = jr.logistic_path(X, Y, [0.05, 0.01])
+    np.testing.assert_allclose(
+        found.coefficients * np.logspace(-3, 3, 12), plain.coefficients, atol=1e-5
+    )
+
+
+def test_hard_data():
+    twice = np.c_[X[:, :5], X[:, :5], np.ones(300), X[:, 0] + 1e-9 * X[:, 1]]
+    found = jr.logistic_path(twice.round(12), (X[:, 0] > 0).astype(int), ratio=1e-4, num=20)
+    assert found.converged.all()  # Separable, duplicated, constant, nearly dependent.
+    assert np.all(found.coefficients[:, 10] == 0)
+    integers = jr.logistic_path((4 * X).astype(int), Y > 0, [0.01])
+    assert integers.converged.all()
+
+
+def test_among_many_features_none_is_missed():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(80, 300)) + rng.normal(size=(80, 1))
+    y = (x[:, :5].sum(1) + rng.normal(size=80) > 0).astype(int)
+    found = jr.logistic_path(x, y, num=25, ratio=0.02)
+    assert found.converged.all()
+    worst = max(violation(found, index, x, y, 1.0) for index in range(25))
+    assert worst < 1e-5 * found.strengths[0]
+    assert np.count_nonzero(found.coefficients[-1]) > 12
+
+
+def test_three_classes():
+    found = jr.logistic_path(IRIS, SPECIES, [0.2, 0.02])
+    for index, strength in enumerate(found.strengths):
+        c = float(jr.alpha_from_c(strength, 150))
+        other = LogisticRegression(C=c, l1_ratio=1, solver="saga", tol=1e-9, max_iter=10**5)
+        other.fit(IRIS, SPECIES)
+        reached = LogLossOf(other).at(IRIS, SPECIES) + strength * np.abs(other.coef_).sum()
+        ours = log_loss(found, index, IRIS, SPECIES)
+        ours += strength * np.abs(found.coefficients[index]).sum()
+        assert reached * (1 - 1e-6) < ours <= reached * (1 + 1e-9)
+    assert found.predictor(IRIS).shape == (2, 150, 3)
+    assert np.mean(np.argmax(found.predictor(IRIS)[1], axis=1) == SPECIES) > 0.9
+
+
+class LogLossOf:
+    def __init__(self, model):
+        self.model = model
+
+    def at(self, x, y):
+        return -np.mean(self.model.predict_log_proba(x)[np.arange(len(y)), y])
+
+
+def test_rows_of_all_classes_as_groups():
+    found = jr.logistic_path(IRIS, SPECIES, penalty=jr.GroupLasso(axis=0), num=8)
+    used = np.any(found.coefficients != 0, axis=2)
+    assert np.array_equal(used, np.all(found.coefficients != 0, axis=2))
+    assert used.sum(axis=1)[0] == 0
+    for index in range(8):
+        scores = found.predictor(IRIS)[index]
+        chances = np.exp(scores - np.logaddexp.reduce(scores, axis=1, keepdims=True))
+        gradient = IRIS.T @ (chances - np.eye(3)[SPECIES]) / 150
+        strength = np.sqrt(3) * found.strengths[index]
+        w = found.coefficients[index]
+        length = np.linalg.norm(w, axis=1, keepdims=True)
+        on = gradient + strength * w / np.where(length > 0, length, 1.0)
+        off = np.linalg.norm(gradient, axis=1) - strength
+        assert np.max(np.abs(on)[used[index]], initial=0.0) < 1e-5
+        assert np.max(off[~used[index]], initial=0.0) < 1e-5
+
+
+def test_counts_and_their_exposure():
+    rng = np.random.default_rng(0)
+    exposure = rng.uniform(0.5, 3.0, 300)
+    y = rng.poisson(exposure * np.exp(0.3 * X[:, 0]))
+    strengths = np.array([0.3, 0.1, 0.01])
+    known = jr.poisson_path(X, y, strengths, offset=np.log(exposure))
+    mean = exposure.mean()
+    rates = jr.poisson_path(X, y / exposure, strengths / mean, sample_weight=exposure)
+    np.testing.assert_allclose(known.coefficients, rates.coefficients, atol=1e-5)
+    assert 0 < np.count_nonzero(known.coefficients[1]) < 12
+    ridge = jr.poisson_path(X, y, [0.1], penalty=jr.L2(0.5))
+    other = PoissonRegressor(alpha=0.1, tol=1e-10, max_iter=10**4).fit(X, y)
+    np.testing.assert_allclose(ridge.coefficients[0], other.coef_, atol=1e-5)
+    np.testing.assert_allclose(ridge.intercepts[0], other.intercept_, atol=1e-5)
+
+
+PROGRESS = load_diabetes(return_X_y=True)[1]
+DIABETES = scaled(load_diabetes(return_X_y=True)[0])
+LABELS = np.array([2, 2, 0, 0, 1, 1, 1, 3, 3, 4])
+
+
+def test_groups_agree_with_cvxpy():
+    cp = pytest.importorskip("cvxpy")
+    found = jr.group_lasso_path(DIABETES, PROGRESS, LABELS, num=12)
+    with jax.enable_x64(True):
+        start = {"kernel": np.zeros(10), "bias": np.zeros(())}
+        loss = jr.SquaredLoss(DIABETES, PROGRESS)
+        critical = jr.strength_max(loss, start, jr.GroupLasso(labels=LABELS))
+    assert found.strengths[0] == pytest.approx(float(critical), rel=1e-9)
+    assert not np.any(found.coefficients[0])
+
+    def objective(w, b, norm, squares, strength):
+        groups = [w[np.flatnonzero(label == LABELS)] for label in range(5)]
+        penalty = sum(np.sqrt(group.size) * norm(group) for group in groups)
+        return squares(DIABETES @ w + b - PROGRESS) / 2 / 442 + strength * penalty
+
+    for index in (3, 8):
+        w, b, strength = cp.Variable(10), cp.Variable(), found.strengths[index]
+        problem = cp.Problem(
+            cp.Minimize(objective(w, b, cp.norm, cp.sum_squares, strength))
+        )
+        reached = problem.solve(solver="CLARABEL")
+        ours = objective(
+            found.coefficients[index],
+            found.intercepts[index],
+            np.linalg.norm,
+            lambda x: np.sum(x**2),
+            strength,
+        )
+        assert ours == pytest.approx(reached, rel=1e-7)
+        zero = np.bincount(LABELS, np.abs(w.value)) < 1e-4
+        assert np.array_equal(
+            np.bincount(LABELS, found.coefficients[index] != 0) == 0, zero
+        )
+
+
+def test_folds_are_trained_apart_and_scored_on_the_rest():
+    found = jr.logistic_path(X, Y, folds=3, num=6, standardize=True)
+    folds = found.validation
+    assert folds is not None
+    assert folds.scores.shape == (6, 3)
+    parts = np.array_split(np.arange(300), 3)
+    for number, test in enumerate(parts):
+        train = np.setdiff1d(np.arange(300), test)
+        alone = jr.logistic_path(X[train], Y[train], found.strengths, standardize=True)
+        scores = [log_loss(alone, index, X[test], Y[test]) for index in range(6)]
+        np.testing.assert_allclose(folds.scores[:, number], scores, rtol=1e-5)
+        coefficients = folds.results["coefficients"][:, number]
+        np.testing.assert_allclose(coefficients, alone.coefficients, atol=1e-5)
+    whole = jr.logistic_path(X, Y, found.strengths, standardize=True)
+    np.testing.assert_allclose(found.coefficients, whole.coefficients, atol=1e-5)
+    assert jr.one_standard_error(folds) <= jr.best_mean(folds)
+
+
+def test_the_order_of_strengths_does_not_matter():
+    strengths = whole_path().strengths[[25, 5, 15]]
+    found = jr.logistic_path(X, Y, strengths)
+    assert np.array_equal(found.strengths, strengths)
+    wanted = whole_path().coefficients[[25, 5, 15]]
+    np.testing.assert_allclose(found.coefficients, wanted, atol=1e-4)
+
+
+BAD = {
+    "one class": (lambda: jr.logistic_path(X, 0 * Y), "at least two classes"),
+    "no classes": (lambda: jr.logistic_path(X, Y - 0.5), "classes, numbered from 0"),
+    "names far apart": (lambda: jr.logistic_path(X, 999 * Y), "without large gaps"),
+    "NaN": (lambda: jr.logistic_path(X * np.nan, Y), "x must be finite"),
+    "length": (lambda: jr.logistic_path(X, Y[:-1]), "one number for each"),
+    "strength 0": (
+        lambda: jr.logistic_path(X, Y, [0.0]),
+        "strengths must be greater than 0",
+    ),
+    "weight": (lambda: jr.logistic_path(X, Y, sample_weight=-Y), "non-negative"),
+    "ridge": (lambda: jr.logistic_path(X, Y, penalty=jr.L2()), "Strengths must be given"),
+    "factors": (lambda: jr.logistic_path(X, Y, penalty=jr.L1(np.ones(3))), "12 features"),
+    "tol": (lambda: jr.logistic_path(X, Y, tol=0.0), "tol must be greater than 0"),
+    "scaled groups": (
+        lambda: jr.logistic_path(X, Y, penalty=jr.GroupLasso(), standardize=True),
+        "standardise x beforehand",
+    ),
+    "labels": (lambda: jr.group_lasso_path(X, Y, [0, 1]), "each of the 12 features"),
+    "counts": (lambda: jr.poisson_path(X, Y - 1), "counts, at least 0"),
+    "no counts": (lambda: jr.poisson_path(X, 0 * Y), "a count above 0"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_mistakes_are_named(name):
+    call, message = BAD[name]
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_what_it_does_not_take_is_named():
+    with pytest.raises(TypeError, match="minimize. takes any other"):
+        jr.logistic_path(X, Y, penalty=jr.MCP())
+    from scipy.sparse import csr_matrix
+
+    with pytest.raises(TypeError, match="toarray"):
+        jr.logistic_path(csr_matrix(X), Y)

@@ -1,0 +1,129 @@
+"""Logistic and grouped estimators: scikit-learn's rules, and its numbers."""
+
+import warnings
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, load_iris
+from sklearn.linear_model import (
+    Lasso,
+    LogisticRegression as OtherLogistic,
+    LogisticRegressionCV as OtherCV,
+)
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+import jaxreg as jr
+from jaxreg.linear import (
+    GroupLasso,
+    GroupLassoCV,
+    LogisticRegression,
+    LogisticRegressionCV,
+)
+
+
+def some_rows():
+    x, y = map(np.asarray, load_breast_cancer(return_X_y=True))
+    return ((x - x.mean(0)) / x.std(0))[:300, :12], np.array(["no", "yes"])[y[:300]]
+
+
+X, Y = some_rows()
+
+
+# Each compiles programs for shapes of its own. What they ask for is in code that the
+# cross-validated estimators share with the others.
+COSTLY = {
+    "check_class_weight_classifiers",
+    "check_classifiers_train",
+    "check_dtype_object",
+    "check_estimators_dtypes",
+    "check_sample_weight_equivalence_on_dense_data",
+}
+
+
+@pytest.mark.parametrize(
+    "estimator", [LogisticRegression, LogisticRegressionCV, GroupLasso, GroupLassoCV]
+)
+def test_the_checks_of_scikit_learn(estimator):
+    checks: Any = estimator_checks_generator(estimator())
+    for instance, check in checks:
+        if estimator.__name__.endswith("CV") and check.func.__name__ in COSTLY:
+            continue
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                check(instance)
+        except pytest.skip.Exception:
+            continue
+        except BaseException as error:
+            if type(error).__name__ != "SkipTest":
+                raise
+
+
+@pytest.mark.parametrize("l1_ratio", [0.0, 1.0])
+def test_coefficients_are_those_of_scikit_learn(l1_ratio):
+    ours: Any = LogisticRegression(C=0.3, l1_ratio=l1_ratio, solver="saga").fit(X, Y)
+    other = OtherLogistic(C=0.3, l1_ratio=l1_ratio, solver="saga", tol=1e-9, max_iter=10**5)
+    other.fit(X, Y)
+    np.testing.assert_allclose(ours.coef_, other.coef_, atol=1e-5)
+    np.testing.assert_allclose(ours.intercept_, other.intercept_, atol=1e-5)
+    np.testing.assert_allclose(ours.predict_proba(X), other.predict_proba(X), atol=1e-5)
+    assert np.array_equal(ours.predict(X), other.predict(X))
+    assert ours.dual_gap_ <= 1e-9
+
+
+def test_without_a_penalty_and_with_weights_of_classes():
+    x, y = load_iris(return_X_y=True)
+    ours = LogisticRegression(C=np.inf, class_weight="balanced").fit(x[50:, :2], y[50:])
+    other = OtherLogistic(C=np.inf, class_weight="balanced", tol=1e-9, max_iter=10**4)
+    other.fit(x[50:, :2], y[50:])
+    np.testing.assert_allclose(ours.coef_, other.coef_, rtol=1e-4)
+
+
+def test_groups_of_features_vanish_for_all_classes():
+    x, y = load_iris(return_X_y=True)
+    model = LogisticRegression(C=0.02, groups=["sepal"] * 2 + ["petal"] * 2).fit(x, y)
+    assert np.all(model.coef_[:, :2] == 0)
+    assert np.all(model.coef_[:, 2:] != 0)
+
+
+def test_cross_validation_is_that_of_scikit_learn():
+    options: Any = {"Cs": [0.05, 0.3, 2.0], "l1_ratios": [1.0], "cv": 3}
+    ours: Any = LogisticRegressionCV(**options, scoring="neg_log_loss").fit(X, Y)
+    exact: Any = {"solver": "saga", "tol": 1e-9, "max_iter": 10**5}
+    other: Any = OtherCV(
+        **options, **exact, scoring="neg_log_loss", use_legacy_attributes=cast("Any", False)
+    ).fit(X, Y)
+    np.testing.assert_allclose(ours.scores_, other.scores_, rtol=1e-4)
+    np.testing.assert_allclose(ours.coefs_paths_, other.coefs_paths_, atol=1e-4)
+    assert pytest.approx(other.C_) == ours.C_
+    np.testing.assert_allclose(ours.coef_, other.coef_, atol=1e-4)
+    assert ours.cross_validation_.scores.shape == (3, 3)
+    assert jr.best_mean(ours.cross_validation_) == np.argmin(np.abs(ours.Cs_ - ours.C_))
+
+
+def test_groups_of_one_are_the_lasso():
+    y = X @ np.r_[1.0, -2.0, np.zeros(10)] + 1.0
+    ours = GroupLasso(alpha=0.1).fit(X, y)
+    other = Lasso(alpha=0.1, tol=1e-12, max_iter=10**5).fit(X, y)
+    np.testing.assert_allclose(ours.coef_, other.coef_, atol=1e-6)
+    assert ours.intercept_ == pytest.approx(other.intercept_)
+    chosen: Any = GroupLassoCV(groups=np.arange(12) // 2, alphas=10, cv=3).fit(X, y)
+    assert chosen.mse_path_.shape == (10, 3)
+    assert chosen.alpha_ == chosen.alphas_[np.argmin(chosen.mse_path_.mean(axis=1))]
+    assert np.flatnonzero(chosen.coef_).tolist()[:2] == [0, 1]
+
+
+def test_mistakes_are_named():
+    with pytest.raises(ValueError, match="C must be greater than 0, got -1"):
+        LogisticRegression(C=-1.0).fit(X, Y)
+    with pytest.raises(ValueError, match="l1_ratio must be at most 1"):
+        LogisticRegression(l1_ratio=2.0).fit(X, Y)
+    with pytest.raises(ValueError, match="a label for each of the 12 features"):
+        LogisticRegression(groups=[0, 1]).fit(X, Y)
+    with pytest.raises(ValueError, match="refit must be true"):
+        LogisticRegressionCV(refit=False).fit(X, Y)
+    with pytest.raises(ValueError, match="alpha must be greater than 0"):
+        GroupLasso(alpha=0.0).fit(X, X[:, 0])
+    with pytest.raises(ValueError, match="a label for each of the 12 features"):
+        GroupLasso(groups=[0]).fit(X, X[:, 0])
