@@ -32,7 +32,11 @@ class LinearModel(BaseEstimator):
     intercept_: Any
 
     def _validated(
-        self, X: Matrix, y: Vector, sample_weight: Vector | None = None, **checks: Any
+        self,
+        X: Matrix,  # noqa: N803
+        y: Vector,
+        sample_weight: Vector | None = None,
+        **checks: Any,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Dense arrays of 64-bit floats; sets `n_features_in_` and `feature_names_in_`.
 
@@ -54,7 +58,7 @@ class LinearModel(BaseEstimator):
             setattr(self, f"{name}_", value)
         return self
 
-    def _scores(self, X: Matrix) -> np.ndarray:
+    def _scores(self, X: Matrix) -> np.ndarray:  # noqa: N803
         check_is_fitted(self)
         x = validate_data(self, X, dtype=np.float64, reset=False)
         return x @ self.coef_.T + self.intercept_
@@ -94,7 +98,9 @@ class LinearRegressor(RegressorMixin, LinearModel):
         )
 
 
-def folds_of(cv: Any, x: np.ndarray, y: np.ndarray, *, classifier: bool = False) -> list[Pair]:
+def folds_of(
+    cv: Any, x: np.ndarray, y: np.ndarray, *, classifier: bool = False
+) -> list[Pair]:
     """Indices for training and for the score, from what scikit-learn calls `cv`.
 
     Args:

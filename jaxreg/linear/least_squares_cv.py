@@ -103,7 +103,9 @@ class ElasticNetCV(LinearRegressor):
             for penalty in penalties
         ]
         # Each fold counts as much as the samples that it is scored on.
-        counts = [len(test) if weights is None else weights[test].sum() for _, test in folds]
+        counts = [
+            len(test) if weights is None else weights[test].sum() for _, test in folds
+        ]
         if weights is None:
             counts = None
         means = np.stack([np.average(f.scores, axis=1, weights=counts) for f in every])

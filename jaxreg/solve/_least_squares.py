@@ -1,6 +1,6 @@
 """Least squares with a penalty: which algorithm, and what all of them share."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp

@@ -16,7 +16,7 @@ from jax import Array
 
 from jaxreg.solve._gaps import duality_gaps
 from jaxreg.solve._homotopy import Followed, Solution, follow
-from jaxreg.solve._pivots import Basis, fresh
+from jaxreg.solve._pivots import fresh
 from jaxreg.solve._slots import Features, Held, Slots
 
 BLOCKS = 15, 10, 5
@@ -100,18 +100,17 @@ class _Path:
         self.gaps = np.zeros(count)
         self.missed = np.zeros(0, int)
 
-    def ahead(self, strengths: np.ndarray) -> np.ndarray:
+    def ahead(self, strengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The next strengths, and features that may become active there."""
         left = strengths[self.done :]
         blocks = [left[:size] for size in BLOCKS]
         ends = np.array([block[-1] for block in blocks])
         l1 = self.slots.features.l1
         near = np.asarray(_nearness(self.c, self.slope, l1, self.before.strength, ends))
-        for block, column in zip(blocks, near.T, strict=True):
-            wanted = np.flatnonzero(column >= NEAR)
-            if len(wanted) <= FEW:
-                break
-        return block, np.union1d(wanted, self.missed)
+        counts = np.sum(near >= NEAR, axis=0)
+        which = next((i for i, count in enumerate(counts) if count <= FEW), -1)
+        wanted = np.flatnonzero(near[:, which] >= NEAR)
+        return blocks[which], np.union1d(wanted, self.missed)
 
     def advance(self, strengths: np.ndarray, ridged: bool) -> None:
         """Solve for some more strengths, and check them."""
@@ -148,7 +147,7 @@ class _Path:
 
 
 def screened_path(
-    features: Features, positive: bool, strengths: np.ndarray, correlations: np.ndarray
+    features: Features, positive: bool, strengths: np.ndarray, correlations: Array
 ) -> tuple[np.ndarray, np.ndarray]:
     """Coefficients at falling strengths, an array (strengths, features), and their gaps.
 

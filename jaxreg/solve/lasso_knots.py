@@ -11,7 +11,7 @@ from jaxreg.solve._standardize import check_data
 from jaxreg.solve.lasso_path import LinearPath
 
 DEPENDENT = 1e-10
-"""A feature depends on others if this share of its square, or less, is outside their span."""
+"""A feature depends on others if at most this share of its square is outside their span."""
 PARALLEL = 1e-10
 """A correlation that closes in on its threshold more slowly than this stays where it is."""
 
