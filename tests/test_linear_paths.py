@@ -133,9 +133,11 @@ def test_features_with_factor_zero_are_like_the_intercept(data):
     np.testing.assert_allclose(residuals @ free.T, 0.0, atol=1e-9)
     assert np.max(found.gaps) <= EXACT
     assert np.all(np.delete(found.coefficients[0], [0, 2]) == 0)
-    one_hot = np.eye(x.shape[1])[0]
-    ones = jr.lasso_path(np.c_[np.ones(len(y)), x], y, [0.3], factors=1 - np.r_[1, 0 * one_hot], intercept=False)
-    np.testing.assert_allclose(ones.coefficients[0, 1:], jr.lasso_path(x, y, [0.3]).coefficients[0], atol=1e-9)
+    columns, prices = np.c_[np.ones(len(y)), x], np.r_[0.0, np.ones(x.shape[1])]
+    by_hand = jr.lasso_path(columns, y, [0.3], factors=prices, intercept=False)
+    expected = jr.lasso_path(x, y, [0.3])
+    np.testing.assert_allclose(by_hand.coefficients[:, 0], expected.intercepts)
+    np.testing.assert_allclose(by_hand.coefficients[:, 1:], expected.coefficients, atol=1e-9)
 
 
 @BOTH

@@ -266,7 +266,7 @@ def _walk(
     index = jnp.argmin(kinks)
     reached = stage.share + kinks[index]
     worn = worn & ~stage.renewed
-    endless = stage.rounds > 20 * len(order)
+    endless = stage.rounds > 4 * len(order)
     arrived = (reached >= 1) | endless
     g = stage.g + kinks[index] * g_rate
     here = way.good.strength + reached * way.step

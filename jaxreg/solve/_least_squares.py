@@ -171,9 +171,16 @@ class Problem:
         more, *_ = np.linalg.lstsq(design, y - design @ found)
         w = np.zeros(len(xt))
         w[keep] = found + more
-        square = max(float(y @ y), np.finfo(float).tiny)
-        left, *_ = np.linalg.lstsq(design, y - design @ w[keep])
-        return w, float(np.sum((design @ left) ** 2)) / 2 / square
+        return w, unpaid_gap(xt, y, w)
+
+
+def unpaid_gap(xt: np.ndarray, y: np.ndarray, w: np.ndarray) -> float:
+    """How far least squares are from their minimum, by the mean square of the target.
+
+    That is half of what the features still explain of the residuals.
+    """
+    left, *_ = np.linalg.lstsq(xt.T, y - w @ xt)
+    return float(np.sum((left @ xt) ** 2)) / 2 / max(float(y @ y), np.finfo(float).tiny)
 
 
 def _with_stops(falling: np.ndarray, largest: float) -> tuple[np.ndarray, np.ndarray]:

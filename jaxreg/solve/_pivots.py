@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-DEPENDENT = 1e-12
+DEPENDENT = 1e-10
 """A feature depends on others if at most this share of its square is outside their span."""
 WIDTHS = 8, 32
 """So many features are exchanged at once: if there are few, and at most."""

@@ -19,7 +19,7 @@ from jaxreg.solve._homotopy import Followed, Solution, follow
 from jaxreg.solve._pivots import fresh
 from jaxreg.solve._slots import Features, Held, Slots
 
-BLOCKS = 15, 10, 5
+BLOCKS = 15, 10, 5, 2, 1
 """How many strengths are solved between two products with all features."""
 FEW = 256
 """So many candidates cost little: the longest block is taken that needs no more."""
@@ -125,9 +125,11 @@ class _Path:
         found = _follow(slots.held, before, padded, count, ridged)
         slots.held = slots.held._replace(basis=found.basis)
         checked = _check(slots.features, slots.held, slots.places(), found.w, padded, count)
-        self.missed = np.flatnonzero(checked.missed)
+        missed = np.flatnonzero(checked.missed)
         good = int(np.argmin(np.append(np.asarray(checked.good)[:count], False)))
         self.before = before
+        # Until there is progress, none is given up again.
+        self.missed = missed if good else np.union1d(self.missed, missed)
         if good:
             self._keep(block[:good], found, checked)
 
