@@ -57,9 +57,10 @@ def peers(x: np.ndarray, y: np.ndarray, strengths: np.ndarray) -> Iterator[tuple
     try:
         from sklearn.linear_model import lasso_path
 
+        options: Any = {"alphas": strengths, "tol": 1e-6, "precompute": not wide}
         yield (
             "scikit-learn",
-            lambda: lasso_path(x, y, alphas=strengths, tol=1e-6, precompute=not wide)[1].T,
+            lambda: lasso_path(x, y, **options)[1].T,
         )
     except ImportError:
         pass
@@ -82,7 +83,7 @@ def peers(x: np.ndarray, y: np.ndarray, strengths: np.ndarray) -> Iterator[tuple
     except ImportError:
         pass
     try:
-        import adelie as ad
+        import adelie as ad  # pyright: ignore[reportMissingImports]
 
         def adelie() -> np.ndarray:
             state = ad.grpnet(

@@ -30,6 +30,7 @@ class LinearModel(BaseEstimator):
 
     coef_: np.ndarray
     intercept_: Any
+    alpha_: float
 
     def _validated(
         self,
@@ -46,10 +47,12 @@ class LinearModel(BaseEstimator):
             sample_weight: Weights of the samples, or `None`.
             checks: More arguments of scikit-learn's `validate_data`.
         """
-        x, y = validate_data(self, X, y, dtype=np.float64, **{"y_numeric": True, **checks})
+        checks = {"dtype": np.float64, "y_numeric": True, **checks}
+        x, y = map(np.asarray, validate_data(self, X, y, **checks))
         if sample_weight is None:
             return x, y, None
-        return x, y, _check_sample_weight(sample_weight, x, dtype=np.float64)
+        weights = np.asarray(_check_sample_weight(sample_weight, x, dtype=np.float64))
+        return x, y, weights
 
     def _fitted(self, coefficients: Any, intercept: Any, **attributes: Any) -> Self:
         """Keep what was found; further attributes by name, without the underscore."""
@@ -109,7 +112,8 @@ def folds_of(
         y: The targets.
         classifier: Whether folds should have all classes alike.
     """
-    return list(check_cv(cv, y, classifier=classifier).split(x, y))
+    splitter: Any = check_cv(cv, y, classifier=classifier)
+    return list(splitter.split(x, y))
 
 
 def check_ratio(l1_ratio: float) -> float:

@@ -87,7 +87,7 @@ class ElasticNetCV(LinearRegressor):
         """
         x, target, weights = self._validated(X, y, sample_weight)
         folds = folds_of(self.cv, x, target)
-        options = {
+        options: dict[str, Any] = {
             "intercept": self.fit_intercept,
             "positive": self.positive,
             "sample_weight": weights,
@@ -208,7 +208,7 @@ class RidgeCV(LinearRegressor):
 
     def __init__(
         self,
-        alphas: ArrayLike = (0.1, 1.0, 10.0),
+        alphas: Sequence[float] | np.ndarray = (0.1, 1.0, 10.0),
         *,
         fit_intercept: bool = True,
         cv: Any = None,

@@ -1,5 +1,6 @@
 """Least squares with a penalty: which algorithm, and what all of them share."""
 
+import warnings
 from typing import NamedTuple
 
 import jax
@@ -15,6 +16,8 @@ from jaxreg.solve._standardize import SMALL, Prepared, prepare
 
 STRIDE = 0.5
 """Strengths are at most so much smaller than the one before, or others come between."""
+INEXACT = 1e-6
+"""Gaps larger than this, by the mean square of the target, are warned of."""
 LEAST = 1e-8
 """Nor are others smaller than this share of the largest."""
 
@@ -119,6 +122,14 @@ class Problem:
         asked, where = np.unique(-strengths, return_inverse=True)
         with jax.enable_x64(True):
             w, gaps = self._at(-asked)
+        if np.max(gaps) > INEXACT:
+            warnings.warn(
+                "Some strengths are solved only up to a duality gap of "
+                f"{np.max(gaps):.1g} times the mean square of the target: features depend "
+                "on each other up to rounding. Larger strengths, or some L2, solve that.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
         return *self.finished(w[where]), gaps[where]
 
     def finished(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
