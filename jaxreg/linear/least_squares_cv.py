@@ -46,7 +46,7 @@ class ElasticNetCV(LinearRegressor):
         >>> x = np.arange(8.0)[:, None]
         >>> model = ElasticNetCV(cv=4, alphas=[100.0, 0.1]).fit(x, 2 * x[:, 0])
         >>> model.alpha_, model.coef_.round(3)
-        (np.float64(0.1), array([1.971]))
+        (np.float64(0.1), array([1.972]))
 
     References:
         Friedman, Hastie and Tibshirani, *Regularization paths for generalized linear
