@@ -30,9 +30,14 @@ class LinearModel(BaseEstimator):
 
     coef_: np.ndarray
     intercept_: Any
+    alpha_: float
 
     def _validated(
-        self, X: Matrix, y: Vector, sample_weight: Vector | None = None, **checks: Any
+        self,
+        X: Matrix,  # noqa: N803
+        y: Vector,
+        sample_weight: Vector | None = None,
+        **checks: Any,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Dense arrays of 64-bit floats; sets `n_features_in_` and `feature_names_in_`.
 
@@ -42,10 +47,12 @@ class LinearModel(BaseEstimator):
             sample_weight: Weights of the samples, or `None`.
             checks: More arguments of scikit-learn's `validate_data`.
         """
-        x, y = validate_data(self, X, y, dtype=np.float64, **{"y_numeric": True, **checks})
+        checks = {"dtype": np.float64, "y_numeric": True, **checks}
+        x, y = map(np.asarray, validate_data(self, X, y, **checks))
         if sample_weight is None:
             return x, y, None
-        return x, y, _check_sample_weight(sample_weight, x, dtype=np.float64)
+        weights = np.asarray(_check_sample_weight(sample_weight, x, dtype=np.float64))
+        return x, y, weights
 
     def _fitted(self, coefficients: Any, intercept: Any, **attributes: Any) -> Self:
         """Keep what was found; further attributes by name, without the underscore."""
@@ -54,7 +61,7 @@ class LinearModel(BaseEstimator):
             setattr(self, f"{name}_", value)
         return self
 
-    def _scores(self, X: Matrix) -> np.ndarray:
+    def _scores(self, X: Matrix) -> np.ndarray:  # noqa: N803
         check_is_fitted(self)
         x = validate_data(self, X, dtype=np.float64, reset=False)
         return x @ self.coef_.T + self.intercept_
@@ -94,7 +101,9 @@ class LinearRegressor(RegressorMixin, LinearModel):
         )
 
 
-def folds_of(cv: Any, x: np.ndarray, y: np.ndarray, *, classifier: bool = False) -> list[Pair]:
+def folds_of(
+    cv: Any, x: np.ndarray, y: np.ndarray, *, classifier: bool = False
+) -> list[Pair]:
     """Indices for training and for the score, from what scikit-learn calls `cv`.
 
     Args:
@@ -103,7 +112,8 @@ def folds_of(cv: Any, x: np.ndarray, y: np.ndarray, *, classifier: bool = False)
         y: The targets.
         classifier: Whether folds should have all classes alike.
     """
-    return list(check_cv(cv, y, classifier=classifier).split(x, y))
+    splitter: Any = check_cv(cv, y, classifier=classifier)
+    return list(splitter.split(x, y))
 
 
 def check_ratio(l1_ratio: float) -> float:

@@ -100,7 +100,7 @@ class Lasso(ElasticNet):
 
     Example:
         >>> model = Lasso(alpha=0.5).fit(np.array([[0.0], [2.0]]), np.array([0.0, 4.0]))
-        >>> model.coef_, model.intercept_
+        >>> model.coef_.round(3), model.intercept_.round(3)
         (array([1.5]), np.float64(0.5))
 
     References:
@@ -142,7 +142,7 @@ class Ridge(LinearRegressor):
 
     Example:
         >>> model = Ridge(alpha=2.0).fit(np.array([[0.0], [2.0]]), np.array([0.0, 4.0]))
-        >>> model.coef_, model.intercept_
+        >>> model.coef_.round(3), model.intercept_.round(3)
         (array([1.]), np.float64(1.0))
 
     References:

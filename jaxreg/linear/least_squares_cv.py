@@ -46,7 +46,7 @@ class ElasticNetCV(LinearRegressor):
         >>> x = np.arange(8.0)[:, None]
         >>> model = ElasticNetCV(cv=4, alphas=[100.0, 0.1]).fit(x, 2 * x[:, 0])
         >>> model.alpha_, model.coef_.round(3)
-        (np.float64(0.1), array([1.971]))
+        (np.float64(0.1), array([1.972]))
 
     References:
         Friedman, Hastie and Tibshirani, *Regularization paths for generalized linear
@@ -87,7 +87,7 @@ class ElasticNetCV(LinearRegressor):
         """
         x, target, weights = self._validated(X, y, sample_weight)
         folds = folds_of(self.cv, x, target)
-        options = {
+        options: dict[str, Any] = {
             "intercept": self.fit_intercept,
             "positive": self.positive,
             "sample_weight": weights,
@@ -103,7 +103,9 @@ class ElasticNetCV(LinearRegressor):
             for penalty in penalties
         ]
         # Each fold counts as much as the samples that it is scored on.
-        counts = [len(test) if weights is None else weights[test].sum() for _, test in folds]
+        counts = [
+            len(test) if weights is None else weights[test].sum() for _, test in folds
+        ]
         if weights is None:
             counts = None
         means = np.stack([np.average(f.scores, axis=1, weights=counts) for f in every])
@@ -206,7 +208,7 @@ class RidgeCV(LinearRegressor):
 
     def __init__(
         self,
-        alphas: ArrayLike = (0.1, 1.0, 10.0),
+        alphas: Sequence[float] | np.ndarray = (0.1, 1.0, 10.0),
         *,
         fit_intercept: bool = True,
         cv: Any = None,

@@ -53,14 +53,14 @@ def dense_path(
     size = len(known.correlations)
     slots = next((s for s in SIZES if s >= size), size)
     pad = (0, slots - size)
-    problem = Quadratic(
+    arrays = (
         np.pad(known.gram, (pad, pad)),
         np.pad(known.correlations, pad),
         np.pad(factors[0], pad, constant_values=1),
         np.pad(factors[1], pad),
-        np.asarray(positive),
+        positive,
     )
-    problem = jax.tree.map(jnp.asarray, problem)
+    problem = Quadratic(*map(jnp.asarray, arrays))
     line = jnp.zeros(slots)
     before = Solution(jnp.asarray(strengths[0]), line, line)
     parts, basis = [], fresh(problem.gram)

@@ -118,7 +118,7 @@ def _begin(mode: Any, goal: Array) -> _Stage:
 
 
 def follow(
-    problem: Quadratic, basis: Basis, before: Solution, strengths: Array, stop: Array
+    problem: Quadratic, basis: Basis, before: Solution, strengths: Array, stop: Any
 ) -> Followed:
     """Solve for each strength in turn.
 
@@ -155,7 +155,9 @@ def follow(
         )
         # Where one walk was needed, the next strengths will need one.
         mode = jnp.where(stage.mode == FINISH, WALK, stage.mode)
-        again = _walking(_begin(mode, stage.goal), problem, Solution(ends[k + 1], w, basis.signs))
+        again = _walking(
+            _begin(mode, stage.goal), problem, Solution(ends[k + 1], w, basis.signs)
+        )
         stage = jax.tree.map(
             lambda new, old: jnp.where(settled, new, old),
             again,
@@ -264,7 +266,7 @@ def _walk(
     index = jnp.argmin(kinks)
     reached = stage.share + kinks[index]
     worn = worn & ~stage.renewed
-    endless = stage.rounds > 20 * len(order)
+    endless = stage.rounds > 4 * len(order)
     arrived = (reached >= 1) | endless
     g = stage.g + kinks[index] * g_rate
     here = way.good.strength + reached * way.step
@@ -320,7 +322,11 @@ def _kinks(
     def entering(sign: float) -> Array:
         room = jnp.maximum(here * l1 - sign * stage.g, 0)
         closing = sign * g_rate - way.step * l1
-        enters = outside & ~(left & (sign * stage.g > 0)) & (closing > 1e-9 * jnp.abs(way.step) * l1)
+        enters = (
+            outside
+            & ~(left & (sign * stage.g > 0))
+            & (closing > 1e-9 * jnp.abs(way.step) * l1)
+        )
         return jnp.where(enters, room / jnp.where(enters, closing, 1.0), jnp.inf)
 
     down = jnp.where(problem.positive, jnp.inf, entering(-1.0))

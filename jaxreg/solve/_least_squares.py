@@ -1,6 +1,7 @@
 """Least squares with a penalty: which algorithm, and what all of them share."""
 
-from typing import Any, NamedTuple
+import warnings
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,8 @@ from jaxreg.solve._standardize import SMALL, Prepared, prepare
 
 STRIDE = 0.5
 """Strengths are at most so much smaller than the one before, or others come between."""
+INEXACT = 1e-6
+"""Gaps larger than this, by the mean square of the target, are warned of."""
 LEAST = 1e-8
 """Nor are others smaller than this share of the largest."""
 
@@ -119,6 +122,14 @@ class Problem:
         asked, where = np.unique(-strengths, return_inverse=True)
         with jax.enable_x64(True):
             w, gaps = self._at(-asked)
+        if np.max(gaps) > INEXACT:
+            warnings.warn(
+                "Some strengths are solved only up to a duality gap of "
+                f"{np.max(gaps):.1g} times the mean square of the target: features depend "
+                "on each other up to rounding. Larger strengths, or some L2, solve that.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
         return *self.finished(w[where]), gaps[where]
 
     def finished(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -171,9 +182,16 @@ class Problem:
         more, *_ = np.linalg.lstsq(design, y - design @ found)
         w = np.zeros(len(xt))
         w[keep] = found + more
-        square = max(float(y @ y), np.finfo(float).tiny)
-        left, *_ = np.linalg.lstsq(design, y - design @ w[keep])
-        return w, float(np.sum((design @ left) ** 2)) / 2 / square
+        return w, unpaid_gap(xt, y, w)
+
+
+def unpaid_gap(xt: np.ndarray, y: np.ndarray, w: np.ndarray) -> float:
+    """How far least squares are from their minimum, by the mean square of the target.
+
+    That is half of what the features still explain of the residuals.
+    """
+    left, *_ = np.linalg.lstsq(xt.T, y - w @ xt)
+    return float(np.sum((left @ xt) ** 2)) / 2 / max(float(y @ y), np.finfo(float).tiny)
 
 
 def _with_stops(falling: np.ndarray, largest: float) -> tuple[np.ndarray, np.ndarray]:

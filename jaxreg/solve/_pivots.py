@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-DEPENDENT = 1e-12
-"""A feature depends on others if this share of its square, or less, is outside their span."""
+DEPENDENT = 1e-10
+"""A feature depends on others if at most this share of its square is outside their span."""
 WIDTHS = 8, 32
 """So many features are exchanged at once: if there are few, and at most."""
 
@@ -37,7 +37,7 @@ def fresh(gram: Array) -> Basis:
 
 
 def lengths(squares: Array) -> Array:
-    """Lengths of features, in whose units errors are measured; 1 for those that are zero."""
+    """Lengths of features, the units of errors; 1 for those that are zero."""
     return jnp.sqrt(jnp.where(squares > 0, squares, 1.0))
 
 
@@ -66,9 +66,7 @@ def exchange(basis: Basis, scores: Array, signs: Array, gram: Array) -> Basis:
     )
 
 
-def _exchange(
-    basis: Basis, scores: Array, signs: Array, gram: Array, width: int
-) -> Basis:
+def _exchange(basis: Basis, scores: Array, signs: Array, gram: Array, width: int) -> Basis:
     table, active, _ = basis
     best, index = jax.lax.top_k(scores, width)
     floors = jnp.where(active, 0.0, DEPENDENT * jnp.diagonal(gram))[index]

@@ -16,10 +16,10 @@ from jax import Array
 
 from jaxreg.solve._gaps import duality_gaps
 from jaxreg.solve._homotopy import Followed, Solution, follow
-from jaxreg.solve._pivots import Basis, fresh
+from jaxreg.solve._pivots import fresh
 from jaxreg.solve._slots import Features, Held, Slots
 
-BLOCKS = 15, 10, 5
+BLOCKS = 15, 10, 5, 2, 1
 """How many strengths are solved between two products with all features."""
 FEW = 256
 """So many candidates cost little: the longest block is taken that needs no more."""
@@ -100,18 +100,17 @@ class _Path:
         self.gaps = np.zeros(count)
         self.missed = np.zeros(0, int)
 
-    def ahead(self, strengths: np.ndarray) -> np.ndarray:
+    def ahead(self, strengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The next strengths, and features that may become active there."""
         left = strengths[self.done :]
         blocks = [left[:size] for size in BLOCKS]
         ends = np.array([block[-1] for block in blocks])
         l1 = self.slots.features.l1
         near = np.asarray(_nearness(self.c, self.slope, l1, self.before.strength, ends))
-        for block, column in zip(blocks, near.T, strict=True):
-            wanted = np.flatnonzero(column >= NEAR)
-            if len(wanted) <= FEW:
-                break
-        return block, np.union1d(wanted, self.missed)
+        counts = np.sum(near >= NEAR, axis=0)
+        which = next((i for i, count in enumerate(counts) if count <= FEW), -1)
+        wanted = np.flatnonzero(near[:, which] >= NEAR)
+        return blocks[which], np.union1d(wanted, self.missed)
 
     def advance(self, strengths: np.ndarray, ridged: bool) -> None:
         """Solve for some more strengths, and check them."""
@@ -126,9 +125,11 @@ class _Path:
         found = _follow(slots.held, before, padded, count, ridged)
         slots.held = slots.held._replace(basis=found.basis)
         checked = _check(slots.features, slots.held, slots.places(), found.w, padded, count)
-        self.missed = np.flatnonzero(checked.missed)
+        missed = np.flatnonzero(checked.missed)
         good = int(np.argmin(np.append(np.asarray(checked.good)[:count], False)))
         self.before = before
+        # Until there is progress, none is given up again.
+        self.missed = missed if good else np.union1d(self.missed, missed)
         if good:
             self._keep(block[:good], found, checked)
 
@@ -148,7 +149,7 @@ class _Path:
 
 
 def screened_path(
-    features: Features, positive: bool, strengths: np.ndarray, correlations: np.ndarray
+    features: Features, positive: bool, strengths: np.ndarray, correlations: Array
 ) -> tuple[np.ndarray, np.ndarray]:
     """Coefficients at falling strengths, an array (strengths, features), and their gaps.
 

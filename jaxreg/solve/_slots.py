@@ -41,7 +41,7 @@ class Features(NamedTuple):
 
 
 class Slots:
-    """Which feature is in which slot, on the host, and what is held of it, on the device."""
+    """Which feature is in which slot, and what is held of it on the device."""
 
     def __init__(self, features: Features, positive: bool, size: int) -> None:
         self.features = features
@@ -50,7 +50,11 @@ class Slots:
         zeros = functools.partial(jnp.zeros, dtype=features.y.dtype)
         # Each its own buffer, for they are donated.
         problem = Quadratic(
-            zeros((size, size)), zeros(size), zeros(size) + 1, zeros(size), jnp.asarray(positive)
+            zeros((size, size)),
+            zeros(size),
+            zeros(size) + 1,
+            zeros(size),
+            jnp.asarray(positive),
         )
         basis = Basis(zeros((size, size)), jnp.zeros(size, bool), zeros(size))
         self.held = Held(zeros((size, features.xt.shape[1])), problem, basis)
@@ -92,9 +96,7 @@ class Slots:
             part = slice(start, start + CHUNK)
             padding = (0, CHUNK - len(new[part]))
             slots = np.pad(places[part], padding, constant_values=self.size)
-            self.held = _insert(
-                self.features, self.held, slots, np.pad(new[part], padding)
-            )
+            self.held = _insert(self.features, self.held, slots, np.pad(new[part], padding))
 
     def _grow(self, size: int) -> None:
         more = size - self.size

@@ -48,7 +48,8 @@ def check_data(x: Any, y: Any, sample_weight: Any) -> tuple[Any, np.ndarray, Any
     x, y = arrays
     if x.ndim != 2 or 0 in x.shape:
         raise ValueError(
-            f"x must be an array (samples, features), neither of them none, got shape {x.shape}."
+            "x must be an array (samples, features) with one of each at least, got shape "
+            f"{x.shape}."
         )
     for name, value in {"y": y, "sample_weight": weights}.items():
         if value is not None and value.shape != x.shape[:1]:

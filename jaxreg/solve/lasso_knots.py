@@ -6,12 +6,17 @@ import numpy as np
 
 from jaxreg.penalties import L1
 from jaxreg.solve._gaps import duality_gaps
-from jaxreg.solve._least_squares import LeastSquares, Problem, penalty_factors
+from jaxreg.solve._least_squares import (
+    LeastSquares,
+    Problem,
+    penalty_factors,
+    unpaid_gap,
+)
 from jaxreg.solve._standardize import check_data
 from jaxreg.solve.lasso_path import LinearPath
 
 DEPENDENT = 1e-10
-"""A feature depends on others if this share of its square, or less, is outside their span."""
+"""A feature depends on others if at most this share of its square is outside their span."""
 PARALLEL = 1e-10
 """A correlation that closes in on its threshold more slowly than this stays where it is."""
 
@@ -92,7 +97,7 @@ class _Knots:
         self.left, self.left_sign = 0, 0.0
 
     def gaps(self, strengths: np.ndarray, w: np.ndarray) -> np.ndarray:
-        """Relative duality gaps; at strength 0, where nothing is dual feasible, NaN."""
+        """Relative duality gaps."""
         residuals = self.y - w @ self.xt
         c = residuals @ self.xt.T / len(self.y)
         squares, along = np.mean(residuals**2, axis=1), residuals @ self.y / len(self.y)
@@ -101,7 +106,9 @@ class _Knots:
         sizes = np.abs(w) @ self.l1
         gaps = duality_gaps(sizes, pull, squares, along, factors, strengths, np)
         relative = gaps / max(float(np.mean(self.y**2)), np.finfo(float).tiny)
-        return np.where(strengths > 0, relative, np.nan)
+        if strengths[-1] == 0:
+            relative[-1] = unpaid_gap(self.xt, self.y, w[-1])
+        return relative
 
     def find_next(self) -> None:
         """Go down to where the next feature must enter or leave, and exchange it."""

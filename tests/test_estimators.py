@@ -1,0 +1,71 @@
+"""The estimators of jaxreg.linear are scikit-learn's, but exact."""
+
+import inspect
+
+import numpy as np
+import pytest
+import sklearn.linear_model
+from sklearn.base import BaseEstimator
+from sklearn.datasets import load_diabetes
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from jaxreg import linear
+
+X, Y = map(np.asarray, load_diabetes(return_X_y=True))
+WEIGHTS = np.random.default_rng(0).random(len(Y))
+ESTIMATORS = [
+    value
+    for value in vars(linear).values()
+    if inspect.isclass(value) and issubclass(value, BaseEstimator)
+]
+
+
+@parametrize_with_checks([estimator() for estimator in ESTIMATORS])
+def test_estimators_pass_the_checks_of_sklearn(estimator, check):
+    check(estimator)
+
+
+CASES = [
+    ("Lasso", {"alpha": 0.1}),
+    ("Lasso", {"alpha": 0.1, "fit_intercept": False, "positive": True}),
+    ("ElasticNet", {"alpha": 0.01, "l1_ratio": 0.3}),
+    ("Ridge", {"alpha": 2.0}),
+    ("Ridge", {"alpha": 2.0, "fit_intercept": False}),
+    ("LassoCV", {}),
+    ("ElasticNetCV", {"l1_ratio": [0.3, 0.9], "alphas": [0.3, 0.01, 0.001], "cv": 3}),
+    ("ElasticNetCV", {"l1_ratio": [0.3, 0.9], "alphas": 5}),
+    ("RidgeCV", {"alphas": [0.01, 0.1, 1.0]}),
+    ("RidgeCV", {"alphas": [0.01, 0.1, 1.0], "cv": 4, "fit_intercept": False}),
+]
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["alike", "weighted"])
+@pytest.mark.parametrize(("name", "parameters"), CASES)
+def test_estimators_agree_with_sklearn(name, parameters, weights):
+    found = getattr(linear, name)(**parameters).fit(X, Y, weights)
+    expected = getattr(sklearn.linear_model, name)(**parameters)
+    if hasattr(expected, "tol") and not name.startswith("Ridge"):
+        expected.set_params(tol=1e-10, max_iter=100_000)
+    expected.fit(X, Y, weights)
+    for attribute in ("alpha", "l1_ratio", "alphas", "mse_path", "best_score"):
+        if hasattr(expected, f"{attribute}_"):
+            values = (getattr(model, f"{attribute}_") for model in (found, expected))
+            np.testing.assert_allclose(*values, rtol=1e-6)
+    np.testing.assert_allclose(found.coef_, expected.coef_, atol=1e-4)
+    np.testing.assert_allclose(found.intercept_, expected.intercept_, rtol=1e-6)
+    np.testing.assert_allclose(found.predict(X[:3]), expected.predict(X[:3]), rtol=1e-6)
+    assert 0 <= found.dual_gap_ + 1e-9 <= 1e-8
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (linear.Lasso(alpha=-1.0), "strengths must be non-negative"),
+        (linear.ElasticNet(l1_ratio=1.5), "l1_ratio must be at most 1, got 1.5"),
+        (linear.RidgeCV(alphas=[0.0]), "alphas must be positive"),
+        (linear.LassoCV(eps=-1.0), "ratio in"),
+    ],
+)
+def test_bad_parameters_are_refused(model, message):
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, Y)

@@ -1,0 +1,315 @@
+"""Paths of the lasso and the elastic net: exact, on every kind of data."""
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from sklearn.datasets import load_diabetes
+from sklearn.linear_model import LinearRegression, enet_path, lars_path
+
+import jaxreg as jr
+
+X, Y = map(np.asarray, load_diabetes(return_X_y=True))
+EXACT = 1e-12
+
+
+def random(samples, features, seed=0):
+    """Correlated features with means, and a sparse model with noise."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((samples, features))
+    x[:, 1:] += 0.5 * x[:, :-1]
+    w = np.zeros(features)
+    w[: min(5, features)] = [3.0, -2.0, 1.0, 4.0, -1.0][: min(5, features)]
+    return x + 2.0, x @ w + rng.standard_normal(samples)
+
+
+WIDE = random(40, 1500)
+"""More features than their Gram matrix is made for: by candidates."""
+NARROW = random(50, 20)
+BOTH = pytest.mark.parametrize("data", [NARROW, WIDE], ids=["narrow", "wide"])
+
+
+def objective(found, x, y, penalty, weights=None):
+    errors = np.average((found.predict(x) - y) ** 2, axis=1, weights=weights) / 2
+    sizes = np.abs(found.coefficients) @ np.broadcast_to(penalty.l1, x.shape[1])
+    squares = found.coefficients**2 @ np.broadcast_to(penalty.l2, x.shape[1])
+    return errors + found.strengths * (sizes + squares)
+
+
+# Against other libraries.
+
+
+@BOTH
+@pytest.mark.parametrize("positive", [False, True], ids=["signed", "positive"])
+@pytest.mark.parametrize("ratio", [1.0, 0.5], ids=["lasso", "elastic net"])
+def test_agrees_with_coordinate_descent(data, ratio, positive):
+    x, y = data
+    penalty = jr.from_sklearn(1.0, ratio)
+    found = jr.elastic_net_path(x, y, penalty, positive=positive, num=20, ratio=1e-2)
+    assert np.max(found.gaps) <= EXACT
+    options: Any = {"alphas": found.strengths, "tol": 1e-10, "max_iter": 100_000}
+    _, expected, _ = enet_path(
+        x - x.mean(0), y - y.mean(), l1_ratio=ratio, positive=positive, **options
+    )
+    np.testing.assert_allclose(found.coefficients, expected.T, atol=2e-4)
+    assert not positive or np.min(found.coefficients) >= 0
+
+
+def test_knots_are_those_of_lars():
+    found = jr.lasso_knots(X, Y)
+    alphas, _, coefficients = lars_path(X - X.mean(0), Y - Y.mean(), method="lasso")
+    np.testing.assert_allclose(found.strengths, alphas, atol=1e-9)
+    np.testing.assert_allclose(found.coefficients, coefficients.T, atol=1e-6)
+    first = found.strengths[:4] * len(Y)
+    np.testing.assert_allclose(first, [949.435260, 889.313785, 452.895701, 316.073379])
+    assert np.max(found.gaps) <= EXACT
+
+
+@BOTH
+def test_the_path_is_linear_between_its_knots(data):
+    x, y = data
+    knots = jr.lasso_knots(x, y, num=25)
+    between = (knots.strengths[1:] + knots.strengths[:-1]) / 2
+    halves = (knots.coefficients[1:] + knots.coefficients[:-1]) / 2
+    found = jr.lasso_path(x, y, between)
+    np.testing.assert_allclose(found.coefficients, halves, atol=1e-10)
+
+
+def test_strength_zero_is_least_squares():
+    found = jr.lasso_path(X, Y, [1.0, 0.0])
+    expected = LinearRegression().fit(X, Y)
+    np.testing.assert_allclose(found.coefficients[1], expected.coef_, rtol=1e-9)
+    np.testing.assert_allclose(found.intercepts[1], expected.intercept_)
+    assert found.gaps[1] <= EXACT
+
+
+# What the arguments mean.
+
+
+@BOTH
+@pytest.mark.parametrize("standardize", [False, True])
+def test_weights_are_repeated_samples(data, standardize):
+    x, y = data
+    counts = np.arange(len(y)) % 3
+    again = np.repeat(np.arange(len(y)), counts)
+    strengths = [0.5, 0.1]
+    weighted = jr.lasso_path(x, y, strengths, sample_weight=counts, standardize=standardize)
+    repeated = jr.lasso_path(x[again], y[again], strengths, standardize=standardize)
+    np.testing.assert_allclose(weighted.coefficients, repeated.coefficients, atol=1e-9)
+    np.testing.assert_allclose(weighted.intercepts, repeated.intercepts, atol=1e-8)
+
+
+@BOTH
+def test_standardized_coefficients_are_those_of_standardized_features(data):
+    x, y = data
+    x = x * np.geomspace(0.1, 10.0, x.shape[1])
+    found = jr.lasso_path(x, y, [0.3], standardize=True)
+    scaled = jr.lasso_path((x - x.mean(0)) / x.std(0), y, [0.3])
+    np.testing.assert_allclose(
+        found.coefficients * x.std(0), scaled.coefficients, atol=1e-9
+    )
+
+
+@BOTH
+def test_factors_scale_features(data):
+    x, y = data
+    factors = 1.0 + np.arange(x.shape[1]) % 3
+    found = jr.lasso_path(x, y, [0.2], factors=factors)
+    scaled = jr.lasso_path(x / factors, y, [0.2])
+    np.testing.assert_allclose(found.coefficients * factors, scaled.coefficients, atol=1e-9)
+
+
+@BOTH
+def test_features_with_factor_zero_are_like_the_intercept(data):
+    x, y = data
+    factors = np.r_[0.0, 1.0, 0.0, np.ones(x.shape[1] - 3)]
+    found = jr.lasso_path(x, y, num=5, ratio=0.01, factors=factors)
+    residuals = y - found.predict(x)
+    free = np.stack([np.ones(len(y)), x[:, 0], x[:, 2]])
+    np.testing.assert_allclose(residuals @ free.T, 0.0, atol=1e-9)
+    assert np.max(found.gaps) <= EXACT
+    assert np.all(np.delete(found.coefficients[0], [0, 2]) == 0)
+    columns, prices = np.c_[np.ones(len(y)), x], np.r_[0.0, np.ones(x.shape[1])]
+    by_hand = jr.lasso_path(columns, y, [0.3], factors=prices, intercept=False)
+    expected = jr.lasso_path(x, y, [0.3])
+    np.testing.assert_allclose(by_hand.coefficients[:, 0], expected.intercepts)
+    np.testing.assert_allclose(
+        by_hand.coefficients[:, 1:], expected.coefficients, atol=1e-9
+    )
+
+
+@BOTH
+def test_factors_of_the_elastic_net_reach_the_minimum(data):
+    x, y = data
+    rng = np.random.default_rng(1)
+    l1, l2 = rng.random(x.shape[1]), rng.random(x.shape[1])
+    l1[3] = 0.0
+    penalty = jr.ElasticNet(l1, l2)
+    found = jr.elastic_net_path(x, y, penalty, [3.0, 0.3])
+    assert np.max(found.gaps) <= EXACT
+    best = objective(found, x, y, penalty)
+    for scale in (1e-1, 1e-3):
+        moved = found.coefficients + scale * rng.standard_normal(x.shape[1])
+        other = jr.LinearPath(found.strengths, moved, found.intercepts, found.gaps)
+        assert np.all(objective(other, x, y, penalty) > best)
+
+
+def test_ridge_has_its_closed_form():
+    for x, y in (NARROW, WIDE):
+        found = jr.elastic_net_path(x, y, jr.L2(1.0), [2.0], intercept=False)
+        gram = x @ x.T / len(y) + 4.0 * np.eye(len(y))
+        expected = x.T @ np.linalg.solve(gram, y) / len(y)
+        np.testing.assert_allclose(found.coefficients[0], expected, atol=1e-10)
+
+
+@BOTH
+def test_strengths_may_come_in_any_order(data):
+    x, y = data
+    strengths = np.array([0.1, 2.0, 0.5, 0.5])
+    found = jr.lasso_path(x, y, strengths)
+    assert found.strengths.tolist() == strengths.tolist()
+    alone = [jr.lasso_path(x, y, s).coefficients[0] for s in strengths[:2]]
+    np.testing.assert_allclose(found.coefficients[:2], alone, atol=1e-9)
+    np.testing.assert_array_equal(found.coefficients[2], found.coefficients[3])
+
+
+def test_all_is_zero_from_the_largest_strength_on():
+    largest = jr.lasso_path(X, Y, num=1).strengths[0]
+    found = jr.lasso_path(X, Y, largest * np.array([1.5, 1.0, 0.99]))
+    assert np.count_nonzero(found.coefficients, axis=1).tolist() == [0, 0, 1]
+
+
+# Data on which linear algebra is hard.
+
+
+def hard():
+    rng = np.random.default_rng(0)
+    x, y = NARROW
+    wide, target = WIDE
+    hadamard = np.array([[1]])
+    for _ in range(4):
+        hadamard = np.block([[hadamard, hadamard], [hadamard, -hadamard]])
+    groups = np.eye(5)[rng.integers(0, 5, 50)], np.eye(4)[rng.integers(0, 4, 50)]
+    bits = rng.integers(0, 2, (20, 60))
+    return {
+        "duplicates": (np.c_[x, x, -x[:, :3]], y),
+        "one-hot": (np.hstack(groups), np.round(y)),
+        "ties": (hadamard[:, :10], hadamard @ np.ones(16)),
+        "bits": (bits, rng.integers(0, 2, 20)),
+        "constant columns": (np.c_[x, np.ones(50), np.zeros(50)], y),
+        "large means": (x + 1e6, y),
+        "scales": (x * np.geomspace(1e-6, 1e6, 20), y),
+        "polynomials": (np.vander(np.linspace(0, 1, 50), 7), y),
+        "one sample": (x[:1], y[:1]),
+        "constant target": (x, np.ones(50)),
+        "float32": (x.astype(np.float32), y.astype(np.float32)),
+        "interpolation": (wide, target),
+        "wide duplicates": (np.hstack([wide[:, :750], wide[:, :750]]), target),
+        "wide bits": (wide > 2, np.round(target)),
+    }
+
+
+@pytest.mark.parametrize("kind", hard())
+def test_paths_are_exact_on_hard_data(kind):
+    x, y = hard()[kind]
+    found = jr.lasso_path(x, y, ratio=1e-6, num=40)
+    assert np.max(found.gaps) <= 1e-9
+    assert np.all(np.isfinite(found.coefficients))
+    # The certificate again, by hand.
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    residuals = y - found.predict(x)
+    np.testing.assert_allclose(residuals.mean(axis=1), 0.0, atol=1e-7)
+    correlations = np.abs(residuals @ (x - x.mean(0))) / len(y)
+    largest = np.max(np.abs((y - y.mean()) @ (x - x.mean(0)))) / len(y)
+    assert np.all(correlations <= found.strengths[:, None] + 1e-7 * max(largest, 1e-7))
+
+
+def test_solutions_that_are_not_exact_say_so():
+    powers = np.vander(np.linspace(0, 1, 50), 20)
+    with pytest.warns(RuntimeWarning, match="solved only up to a duality gap of"):
+        found = jr.lasso_path(powers, NARROW[1], ratio=1e-9, num=10)
+    assert np.max(found.gaps) > 1e-6
+    assert np.max(found.gaps[:2]) <= EXACT
+
+
+def test_many_features_are_solved_by_few_programs():
+    from jaxreg.solve import _screened
+
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((30, 200_000)), rng.standard_normal(30)
+    compiled: Any = _screened._follow
+    before = compiled._cache_size()
+    found = jr.lasso_path(x, y, num=30, ratio=0.05)
+    assert np.max(found.gaps) <= EXACT
+    assert compiled._cache_size() - before <= 2
+
+
+def test_numbers_are_doubles_and_settings_stay_as_they_were():
+    found = jr.lasso_path(X, Y, [0.1])
+    assert found.coefficients.dtype == np.float64
+    assert not jax.config.read("jax_enable_x64")
+
+
+# Cross-validation.
+
+
+@BOTH
+def test_cross_validation_is_a_loop_over_folds(data):
+    x, y = data
+    weights = 0.5 + np.arange(len(y)) % 2
+    found = jr.lasso_cv(x, y, folds=4, num=6, ratio=0.05, sample_weight=weights)
+    for k, test in enumerate(np.array_split(np.arange(len(y)), 4)):
+        train = np.setdiff1d(np.arange(len(y)), test)
+        path = jr.lasso_path(
+            x[train], y[train], found.strengths, sample_weight=weights[train]
+        )
+        errors = (path.predict(x[test]) - y[test]) ** 2
+        expected = np.average(errors, axis=1, weights=weights[test])
+        np.testing.assert_allclose(found.scores[:, k], expected)
+    assert np.max(found.results["gaps"]) <= EXACT
+    assert jr.best_mean(found) >= jr.one_standard_error(found) > 0
+
+
+# Bad input.
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"x": np.where(X > 0.1, np.nan, X)}, ValueError, "x must be finite"),
+        ({"y": np.where(Y > 300, np.inf, Y)}, ValueError, "y must be finite"),
+        ({"x": X[0]}, ValueError, r"x must be an array \(samples, features\)"),
+        ({"x": X[:, :0]}, ValueError, "one of each at least"),
+        ({"y": Y[:5]}, ValueError, "y must hold one number for each of the 442"),
+        ({"x": X.astype(str)}, TypeError, "x must hold real numbers"),
+        ({"sample_weight": -np.ones(442)}, ValueError, "sample_weight must be non-neg"),
+        ({"sample_weight": np.zeros(442)}, ValueError, "with a positive sum"),
+        ({"strengths": [-1.0]}, ValueError, "strengths must be non-negative, got -1"),
+        ({"strengths": [np.nan]}, ValueError, "strengths must be non-negative, got nan"),
+        ({"strengths": np.ones((2, 2))}, ValueError, r"got shape \(2, 2\)"),
+        ({"factors": np.ones(3)}, ValueError, "one for each of the 10 features"),
+        ({"factors": -1.0}, ValueError, "strength must be non-negative"),
+        ({"num": 0}, ValueError, "num must be at least 1"),
+        ({"ratio": 2.0}, ValueError, r"ratio in \(0, 1\]"),
+        ({"x": np.c_[X, X], "strengths": 0.0}, ValueError, "10 are independent"),
+        ({"x": np.ones((442, 1)), "factors": 0.0, "strengths": 1.0}, ValueError, "unique"),
+    ],
+)
+def test_bad_input_is_refused(change, error, message):
+    arguments: Any = {"x": X, "y": Y, **change}
+    with pytest.raises(error, match=message):
+        jr.lasso_path(**arguments)
+
+
+def test_sparse_matrices_are_refused():
+    sparse = pytest.importorskip("scipy.sparse")
+    with pytest.raises(TypeError, match=r"pass x.toarray\(\)"):
+        jr.lasso_path(sparse.csr_array(X), Y)
+
+
+def test_other_penalties_are_refused():
+    with pytest.raises(TypeError, match="penalty must be an L1, L2 or ElasticNet"):
+        jr.elastic_net_path(X, Y, jr.L0(1.0))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="strengths must be given"):
+        jr.elastic_net_path(X, Y, jr.L2(1.0))
