@@ -1,22 +1,46 @@
 """Linear models, exactly: a path, cross-validation and the features that it selects.
 
 Diabetes: the lasso, its knots, and the elastic net, by functions and by estimators that
-take the place of scikit-learn's. Prints a table, and saves figures into examples/output.
+take the place of scikit-learn's; then a strength for each feature, by the gradient of the
+validation error through the solution. Breast cancer: logistic regression with L1. Prints a
+table, and saves figures into examples/output.
 """
 
 import argparse
 import pathlib
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
-from sklearn.datasets import load_diabetes
+from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.preprocessing import StandardScaler
 
 import jaxreg as jr
 from jaxreg import plot
-from jaxreg.linear import ElasticNetCV, LassoCV, RidgeCV
+from jaxreg.linear import ElasticNetCV, LassoCV, LogisticRegressionCV, RidgeCV
 
 OUTPUT = pathlib.Path(__file__).parent / "output"
+
+
+def rules(found: jr.CrossValidation) -> dict[str, int]:
+    """Where the best mean score is, and the sparsest model that is about as good."""
+    return {
+        "best mean": jr.best_mean(found),
+        "one standard error": jr.one_standard_error(found),
+    }
+
+
+def selected(
+    path: Any, found: jr.CrossValidation, rule: str, index: int, names: list[str]
+) -> str:
+    """A line of the table: a strength, its score, and the features in use."""
+    used = [name for name, w in zip(names, path.coefficients[index], strict=True) if w]
+    return (
+        f"{rule:<20}{path.strengths[index]:8.4f}{found.mean[index]:10.3f}  "
+        f"{len(used)} of {len(names)}: {', '.join(used)}"
+    )
 
 
 def diabetes() -> tuple[list[str], Figure]:
@@ -25,18 +49,10 @@ def diabetes() -> tuple[list[str], Figure]:
     x, y, names = data.data, data.target, list(data.feature_names)
     path = jr.lasso_path(x, y)
     found = jr.lasso_cv(x, y, path.strengths, folds=10)
-    chosen = {
-        "best mean": jr.best_mean(found),
-        "one standard error": jr.one_standard_error(found),
-    }
+    chosen = rules(found)
     knots = jr.lasso_knots(x, y)
     lines = [f"{path}", f"knots: {np.round(knots.strengths, 3)}"]
-    for rule, index in chosen.items():
-        used = [name for name, w in zip(names, path.coefficients[index], strict=True) if w]
-        lines.append(
-            f"{rule:<20}{path.strengths[index]:8.4f}{found.mean[index]:9.1f}  "
-            f"{len(used)} of {len(names)}: {', '.join(used)}"
-        )
+    lines += [selected(path, found, rule, index, names) for rule, index in chosen.items()]
     models = {
         "LassoCV": LassoCV(cv=10),
         "ElasticNetCV": ElasticNetCV(l1_ratio=[0.5, 0.9, 0.99], cv=10),
@@ -53,14 +69,64 @@ def diabetes() -> tuple[list[str], Figure]:
     return lines, figure
 
 
+def strength_of_each_feature() -> list[str]:
+    """Strengths by gradient descent on the error of samples that are held out."""
+    data: Any = load_diabetes()
+    x, y = map(jnp.asarray, (data.data * len(data.data) ** 0.5, data.target))
+    train, valid = jr.SquaredLoss(x[:300], y[:300]), jr.SquaredLoss(x[300:], y[300:])
+    start = {"kernel": jnp.zeros(x.shape[1]), "bias": jnp.mean(y[:300])}
+
+    @jax.jit
+    @jax.value_and_grad
+    def error(log_strengths: jax.Array) -> jax.Array:
+        penalty = jr.L1(jnp.exp(log_strengths))
+        return valid(jr.minimize(train, penalty, start).params)
+
+    log_strengths = jnp.full(x.shape[1], jnp.log(3.0))
+    first, slope = error(log_strengths)
+    for _ in range(40):
+        log_strengths -= 0.02 * slope
+        last, slope = error(log_strengths)
+    return [
+        f"one strength, 3.0    validation error {first:.1f}",
+        f"one for each feature validation error {last:.1f}: "
+        + ", ".join(f"{s:.1f}" for s in jnp.exp(log_strengths)),
+    ]
+
+
+def breast_cancer() -> tuple[list[str], Figure]:
+    """Lines of the table, and pictures of the path and of its cross-validation."""
+    data: Any = load_breast_cancer()
+    x, y = StandardScaler().fit_transform(data.data), data.target
+    names = [name.replace(" ", "_") for name in data.feature_names]
+    path = jr.logistic_path(x, y, folds=5, ratio=1e-3)
+    found = path.validation
+    assert found is not None
+    chosen = rules(found)
+    lines = [f"largest gap of {len(path.strengths)} models {np.max(path.gaps):.0e}"]
+    lines += [selected(path, found, rule, index, names) for rule, index in chosen.items()]
+    model: Any = LogisticRegressionCV(Cs=10, cv=5, l1_ratios=(1.0,), scoring="accuracy")
+    model.fit(x, y)
+    lines.append(f"LogisticRegressionCV C {model.C_:.3f} accuracy {model.score(x, y):.3f}")
+    figure = Figure((11, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    plot.path(path.strengths, path.coefficients, left, names=names, chosen=chosen)
+    left.set_title("breast cancer, logistic regression with L1")
+    plot.cross_validation(found, right).set_title(f"{found.scores.shape[1]} folds")
+    return lines, figure
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=pathlib.Path, default=OUTPUT)
     options = parser.parse_args()
-    lines, figure = diabetes()
-    print("\n".join(lines))
     options.output.mkdir(parents=True, exist_ok=True)
-    figure.savefig(options.output / "linear_models.png", dpi=150)
+    for problem in (diabetes, breast_cancer):
+        lines, figure = problem()
+        print("\n".join([f"== {problem.__name__}", *lines]))
+        figure.savefig(options.output / f"linear_{problem.__name__}.png", dpi=150)
+    with jax.enable_x64(True):
+        print("\n".join(["== hypergradients", *strength_of_each_feature()]))
 
 
 if __name__ == "__main__":

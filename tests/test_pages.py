@@ -14,6 +14,7 @@ import pathlib
 import re
 import warnings
 
+import jax
 import matplotlib
 import numpy as np
 import pytest
@@ -56,6 +57,9 @@ def outcomes(page):
                 found.append((printed.getvalue(), *results))
             except Exception as error:
                 found.append(error)
+    # Pages may set what is set for the whole process.
+    jax.config.update("jax_enable_x64", False)
+    jax.set_mesh(None)  # pyright: ignore[reportArgumentType]
     return found
 
 
