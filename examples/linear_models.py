@@ -83,13 +83,14 @@ def strength_of_each_feature() -> list[str]:
         return valid(jr.minimize(train, penalty, start).params)
 
     log_strengths = jnp.full(x.shape[1], jnp.log(3.0))
-    first, slope = error(log_strengths)
+    errors = list[jax.Array]()
     for _ in range(40):
+        found, slope = error(log_strengths)
+        errors.append(found)
         log_strengths -= 0.02 * slope
-        last, slope = error(log_strengths)
     return [
-        f"one strength, 3.0    validation error {first:.1f}",
-        f"one for each feature validation error {last:.1f}: "
+        f"one strength, 3.0    validation error {errors[0]:.1f}",
+        f"one for each feature validation error {errors[-1]:.1f}: "
         + ", ".join(f"{s:.1f}" for s in jnp.exp(log_strengths)),
     ]
 
