@@ -10,6 +10,7 @@ import numpy as np
 from jaxreg.solve._gaps import duality_gaps
 from jaxreg.solve._homotopy import Quadratic, Solution, follow
 from jaxreg.solve._pivots import Basis, fresh
+from jaxreg.solve._standardize import SMALL
 
 BLOCK = 16
 SIZES = (16, 64, 128, 256, 512, 768, 1024)
@@ -27,8 +28,16 @@ class Moments(NamedTuple):
 def moments(xt: Any, y: Any) -> Moments:
     """Those of features as rows."""
     samples = len(y)
-    gram = np.asarray(xt @ xt.T) / samples
-    return Moments(gram, np.asarray(xt @ y) / samples, float(y @ y) / samples)
+    products = _products if xt.size > SMALL else _host_products
+    gram, along = map(np.asarray, products(xt, y))
+    return Moments(gram / samples, along / samples, float(y @ y) / samples)
+
+
+def _host_products(xt: Any, y: Any) -> tuple[Any, Any]:
+    return xt @ xt.T, xt @ y
+
+
+_products = jax.jit(_host_products)
 
 
 @functools.partial(jax.jit, static_argnums=4)

@@ -12,7 +12,7 @@ from jaxreg.solve._dense import SIZES, Moments, dense_path, moments
 from jaxreg.solve._ridge import ridge_path
 from jaxreg.solve._screened import screened_path
 from jaxreg.solve._slots import Features
-from jaxreg.solve._standardize import SMALL, Prepared, prepare
+from jaxreg.solve._standardize import Prepared, prepare
 
 STRIDE = 0.5
 """Strengths are at most so much smaller than the one before, or others come between."""
@@ -85,8 +85,7 @@ class Problem:
         self.known: Moments | None = None
         self.features: Features | None = None
         if features <= SIZES[-1] and (features <= 2 * samples or features <= SIZES[1]):
-            host = data.xt.size < SMALL or jax.default_backend() == "cpu"
-            self.known = moments(np.asarray(data.xt) if host else data.xt, data.y)
+            self.known = moments(data.xt, data.y)
             self.correlations = self.known.correlations
         else:
             arrays = data.xt, data.y, float(samples), self.l1, self.l2

@@ -76,16 +76,32 @@ def _check(
 
 
 @jax.jit
-def _nearness(c: Array, slope: Array, l1: Array, start: Array, ends: Any) -> Array:
-    """How near to their threshold correlations come until each of the ends, as predicted.
+def _candidates(
+    c: Array, slope: Array, l1: Array, start: Array, ends: Any
+) -> tuple[Array, Array]:
+    """Which correlations are predicted to come near their threshold before each end.
 
-    An array (features, ends), of one and more where they reach it.
+    An array (ends, features), and how many.
     """
     between = start + (ends - start) * jnp.array([0.3, 0.6, 1.0])[:, None]
     predicted = c + (between[..., None] - start) * slope
     limits = between[..., None] * l1
     near = jnp.abs(predicted) / jnp.where(limits > 0, limits, 1.0)
-    return jnp.max(jnp.where(limits > 0, near, jnp.inf), axis=0).T
+    close = jnp.any(jnp.where(limits > 0, near, jnp.inf) >= NEAR, axis=0)
+    return close, jnp.sum(close, axis=1)
+
+
+@jax.jit
+def _onward(
+    found: Followed, checked: Checked, before: Solution, c: Array, block: Any, last: Any
+) -> tuple[Solution, Array, Array]:
+    """The last good solution of a block, its correlations, and where they are heading."""
+    first = last == 0
+    now = checked.correlations[:, last]
+    earlier = jnp.where(first, c, checked.correlations[:, last - 1])
+    step = block[last] - jnp.where(first, before.strength, block[last - 1])
+    slope = jnp.where(step == 0, 0.0, (now - earlier) / jnp.where(step == 0, 1.0, step))
+    return Solution(block[last], found.w[last], found.signs[last]), now, slope
 
 
 class _Path:
@@ -106,10 +122,10 @@ class _Path:
         blocks = [left[:size] for size in BLOCKS]
         ends = np.array([block[-1] for block in blocks])
         l1 = self.slots.features.l1
-        near = np.asarray(_nearness(self.c, self.slope, l1, self.before.strength, ends))
-        counts = np.sum(near >= NEAR, axis=0)
-        which = next((i for i, count in enumerate(counts) if count <= FEW), -1)
-        wanted = np.flatnonzero(near[:, which] >= NEAR)
+        close, counts = _candidates(self.c, self.slope, l1, self.before.strength, ends)
+        few = np.asarray(counts) <= FEW
+        which = int(np.argmax(few)) if few.any() else -1
+        wanted = np.flatnonzero(np.asarray(close)[which])
         return blocks[which], np.union1d(wanted, self.missed)
 
     def advance(self, strengths: np.ndarray, ridged: bool) -> None:
@@ -118,34 +134,31 @@ class _Path:
         slots, count = self.slots, len(block)
         keep = np.asarray(slots.held.basis.active) | (np.asarray(self.before.signs) != 0)
         slots.hold(wanted, keep)
-        more = (0, slots.size - len(self.before.w))
-        start, w, signs = self.before
-        before = Solution(start, jnp.pad(w, more), jnp.pad(signs, more))
+        if more := slots.size - len(self.before.w):
+            start, w, signs = self.before
+            self.before = Solution(start, jnp.pad(w, (0, more)), jnp.pad(signs, (0, more)))
         padded = np.pad(block, (0, max(BLOCKS) - count), mode="edge")
-        found = _follow(slots.held, before, padded, count, ridged)
+        found = _follow(slots.held, self.before, padded, count, ridged)
         slots.held = slots.held._replace(basis=found.basis)
         checked = _check(slots.features, slots.held, slots.places(), found.w, padded, count)
         missed = np.flatnonzero(checked.missed)
         good = int(np.argmin(np.append(np.asarray(checked.good)[:count], False)))
-        self.before = before
         # Until there is progress, none is given up again.
         self.missed = missed if good else np.union1d(self.missed, missed)
         if good:
-            self._keep(block[:good], found, checked)
+            self._keep(padded, good, found, checked)
 
-    def _keep(self, block: np.ndarray, found: Followed, checked: Checked) -> None:
-        part, last = slice(self.done, self.done + len(block)), len(block) - 1
-        ids, values = self.slots.spread(np.asarray(found.w[: len(block)]))
+    def _keep(
+        self, padded: np.ndarray, good: int, found: Followed, checked: Checked
+    ) -> None:
+        part, last = slice(self.done, self.done + good), good - 1
+        ids, values = self.slots.spread(np.asarray(found.w)[:good])
         self.w[part, ids] = values
-        self.gaps[part] = np.asarray(checked.gaps)[: len(block)]
-        c = checked.correlations
-        between = c[:, last - 1] if last else self.c
-        step = block[last] - (block[last - 1] if last else float(self.before.strength))
-        if step:
-            self.slope = (c[:, last] - between) / step
-        self.c = c[:, last]
-        self.before = Solution(jnp.asarray(block[last]), found.w[last], found.signs[last])
-        self.done += len(block)
+        self.gaps[part] = np.asarray(checked.gaps)[:good]
+        self.before, self.c, self.slope = _onward(
+            found, checked, self.before, self.c, padded, last
+        )
+        self.done += good
 
 
 def screened_path(
