@@ -29,9 +29,8 @@ def lasso_cv(
 ) -> CrossValidation:
     """Mean squared errors of the lasso on samples that it has not seen.
 
-    All folds are followed at the same strengths by the same compiled programs, on all
-    cores at once: together, as a batch, where the Gram matrix of all features is small
-    enough to be held.
+    All folds are followed at the same strengths by the same compiled programs, side by
+    side on all cores.
 
     Args:
         x: As for `lasso_path`.
