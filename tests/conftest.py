@@ -17,17 +17,16 @@ settings.register_profile(
 )
 settings.load_profile("jaxreg")
 
-# Accelerators multiply float32 matrices in fewer digits unless told otherwise. What the
-# tests judge by must be exact.
-jax.config.update("jax_default_matmul_precision", "highest")
-
-# Compiling takes most of the time. What one worker, script or run has compiled, the
-# others read from here.
-CACHE = {
+SETTINGS = {
+    # Accelerators multiply float32 matrices in fewer digits unless told otherwise. What
+    # the tests judge by must be exact.
+    "jax_default_matmul_precision": "highest",
+    # Compiling takes most of the time. What one worker, script or run has compiled, the
+    # others read from here.
     "jax_compilation_cache_dir": str(pathlib.Path.cwd() / ".pytest_cache" / "jax"),
     "jax_persistent_cache_min_compile_time_secs": 0.0,
     "jax_persistent_cache_min_entry_size_bytes": 0,
 }
-for name, value in CACHE.items():
-    value = os.environ.setdefault(name.upper(), str(value))
-    jax.config.update(name, type(CACHE[name])(value))
+for name, value in SETTINGS.items():
+    value = os.environ.setdefault(name.upper(), str(value))  # for subprocesses, too
+    jax.config.update(name, type(SETTINGS[name])(value))

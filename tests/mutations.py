@@ -143,8 +143,6 @@ FAULTS = [
         (C, "LHalf.entry_prox", "0.75 * jnp.sqrt(3.0)", "0.75", "LHalf"),
         (C, "Lp.entry_prox", "(2 * (1 - p)", "((1 - p)", "Lp"),
         (C, "Lp.entry_prox", "excess / (1 - (1 - p)", "excess / (1 + (1 - p)", "Lp"),
-        ("penalties/entrywise", "Entrywise.array_value", "strength=1.0", "strength=2.0",
-         "L1"),
         # Groups.
         (R, "norms", "squares == 0", "squares < 0", "GroupLasso"),
         (R, "Groups.spread", "_others(axes, ndim)", "axes", "GroupLasso"),

@@ -95,12 +95,12 @@ class Recipe:
     ) -> optax.GradientTransformationExtraArgs:
         """The transform that regularizes the leaves of `mask` that strongly."""
         takes = inspect.signature(self.factory).parameters
-        for name in ("strength", "weight_decay", "rate"):
-            if name in takes:
-                return self(**{name: strength, "mask": mask})
         penalty = jaxreg.L1(strength, mask=mask)
         if "penalty" in self._required():
             return self(penalty=penalty)
+        for name in ("strength", "weight_decay", "rate"):
+            if name in takes:
+                return self(**{name: strength, "mask": mask})
         return self(optimizer=jaxreg.prox_sgd(0.05, penalty))
 
     def finish(

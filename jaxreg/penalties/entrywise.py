@@ -1,11 +1,10 @@
 """Penalties that are sums over the entries of the weights."""
 
 import abc
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from jaxreg._numbers import Scalar, check_numbers, times
@@ -36,9 +35,6 @@ class Entrywise(Penalty):
         Array([ 1.5,  0. , -1. ], dtype=float32)
     """
 
-    is_proportional: ClassVar[bool] = False
-    """Whether R is `strength` times a sum that does not depend on it."""
-
     @abc.abstractmethod
     def entry_value(self, x: Array) -> Array:
         """r(xᵢ) for every entry."""
@@ -55,11 +51,7 @@ class Entrywise(Penalty):
         return ()
 
     def array_value(self, x: Array) -> Array:
-        strength: Any = vars(self).get("strength")
-        if not self.is_proportional or np.ndim(strength) > 0:
-            return jnp.sum(self.entry_value(x))
-        # One number comes after the sum, which then reads only the weights.
-        return times(strength, jnp.sum(self._with(strength=1.0).entry_value(x)))
+        return jnp.sum(self.entry_value(x))
 
     def array_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:
         return self.entry_prox(x, step if metric is None else step / metric)
@@ -107,7 +99,6 @@ class L1(Entrywise):
     """
 
     is_norm = True
-    is_proportional = True
 
     strength: Strength = 1.0
 
@@ -154,7 +145,6 @@ class L2(Entrywise):
         *Proximal Algorithms* (2014), section 6.1.1.
     """
 
-    is_proportional = True
 
     strength: Strength = 1.0
 
