@@ -11,6 +11,7 @@ import jaxreg as jr
 from tests.decays import same
 from tests.transforms import CONSTANT, SCHEDULED
 
+pytestmark = pytest.mark.xdist_group("checkpoints")
 RECIPES = {str(recipe): recipe for recipe in CONSTANT + SCHEDULED}
 
 

@@ -9,6 +9,8 @@ import pytest
 import jaxreg
 from tests.solving import CONVEX, QUICKLY, STRENGTH, Chosen, data, loss_among, start
 
+pytestmark = pytest.mark.xdist_group("derivatives")  # They share one program.
+
 LOSSES = [jaxreg.SquaredLoss, jaxreg.LogisticLoss]
 one_of_them = loss_among(LOSSES)
 

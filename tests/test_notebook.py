@@ -8,6 +8,8 @@ import pytest
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
 
+pytestmark = pytest.mark.xdist_group("notebook")
+
 ROOT = pathlib.Path(__file__).parent.parent
 NOTEBOOK = ROOT / "examples" / "jaxreg_colab.ipynb"
 DEVICES = 2

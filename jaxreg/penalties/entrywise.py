@@ -145,7 +145,6 @@ class L2(Entrywise):
         *Proximal Algorithms* (2014), section 6.1.1.
     """
 
-
     strength: Strength = 1.0
 
     @classmethod
