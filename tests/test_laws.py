@@ -216,6 +216,17 @@ def test_no_strength_does_nothing(cls, data):
     assert_close(prox(penalty, x, step, metric), x)
 
 
+@pytest.mark.parametrize("step", [0.5, 50.0])
+def test_derivatives_of_entrywise_proxes_are_finite(step):
+    def total(penalties, x, step):
+        return sum(jnp.sum(penalty.prox(x, step)) for penalty in penalties.values())
+
+    penalties = {cls.__name__: sample(cls) for cls in PENALTIES if entrywise(cls)}
+    found = jax.jit(jax.grad(total, argnums=(0, 1, 2)))(penalties, X, step)
+    for path, slope in jax.tree.leaves_with_path(found):
+        assert np.all(np.isfinite(slope)), jax.tree_util.keystr(path)
+
+
 @law(has_strengths)
 def test_infinite_strength_removes_everything_if_a_finite_one_does(cls):
     penalty = sample(cls)

@@ -52,7 +52,9 @@ class LogSum(Entrywise):
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
         size, level = jnp.abs(x), self.strength * step
-        root = jnp.sqrt(jnp.maximum((size + self.scale) ** 2 - 4 * level, 0.0))
+        square = (size + self.scale) ** 2 - 4 * level
+        # Where it is not positive everything is removed; 1 keeps the derivative finite.
+        root = jnp.sqrt(jnp.where(square > 0, square, 1.0)) * (square > 0)
         kept = jnp.maximum((size - self.scale + root) / 2, 0.0)
         cost = level * jnp.log1p(kept / self.scale) + jnp.square(kept - size) / 2
         removed = (kept == 0) | (cost >= jnp.square(size) / 2)  # False for NaN
