@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 import jaxreg
-from jaxreg import plot
+from jaxreg import linear, plot
 
 ROOT = pathlib.Path(__file__).parent.parent
 BUILD = ROOT / "build"
@@ -44,11 +44,12 @@ def public(owner: Any) -> dict[str, Any]:
 def topics() -> dict[str, dict[str, list[str]]]:
     """For each part of the package: for each of its files, the public names."""
     found: dict[str, dict[str, list[str]]] = {}
-    for package in (jaxreg, plot):
+    for package in (jaxreg, linear, plot):
+        prefix = package.__name__.removeprefix("jaxreg").removeprefix(".")
         for name, value in public(package).items():
             part = value.__module__.split(".")[1]
             names = found.setdefault(part, {}).setdefault(value.__module__, [])
-            names.append(name if package is jaxreg else f"plot.{name}")
+            names.append(f"{prefix}.{name}" if prefix else name)
     return {part: dict(sorted(files.items())) for part, files in found.items()}
 
 

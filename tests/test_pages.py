@@ -91,9 +91,12 @@ def test_every_public_name_has_an_entry_on_the_site():
     spec.loader.exec_module(site)
     pages = site.pages()
     names = {name for name in vars(jaxreg) if name[0] != "_"}
-    names |= {
-        f"plot.{name}" for name in vars(jaxreg.plot) if callable(vars(jaxreg.plot)[name])
-    }
+    for part in (jaxreg.linear, jaxreg.plot):
+        names |= {
+            f"{part.__name__.removeprefix('jaxreg.')}.{name}"
+            for name, value in vars(part).items()
+            if callable(value)
+        }
     for name in names:
         if not inspect.ismodule(site.find(name)):
             assert f"### {name} {{ #{name} }}" in pages[site.PAGE_OF[name]], name
