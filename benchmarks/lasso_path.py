@@ -67,7 +67,7 @@ def peers(x: np.ndarray, y: np.ndarray, strengths: np.ndarray) -> Iterator[tuple
     try:
         from celer import celer_path
 
-        yield "celer", lambda: celer_path(x, y, "lasso", alphas=strengths, tol=1e-6)[1].T
+        yield "celer", lambda: celer_path(x, y, "lasso", alphas=strengths, tol=1e-7)[1].T
     except ImportError:
         pass
     try:
@@ -93,7 +93,7 @@ def peers(x: np.ndarray, y: np.ndarray, strengths: np.ndarray) -> Iterator[tuple
                 intercept=False,
                 early_exit=False,
                 progress_bar=False,
-                tol=1e-9,
+                tol=1e-12,
                 n_threads=2,
             )
             return state.betas.toarray()

@@ -21,12 +21,15 @@ SETTINGS = {
     # Accelerators multiply float32 matrices in fewer digits unless told otherwise. What
     # the tests judge by must be exact.
     "jax_default_matmul_precision": "highest",
-    # Compiling takes most of the time. What one worker, script or run has compiled, the
-    # others read from here.
+    # Compiling takes most of the time, and LLVM most of that. XLA fuses and schedules as
+    # it always does; only the loops that it makes are translated without polish.
+    "jax_disable_most_optimizations": True,
+    # What one worker, script or run has compiled, the others read from here.
     "jax_compilation_cache_dir": str(pathlib.Path.cwd() / ".pytest_cache" / "jax"),
     "jax_persistent_cache_min_compile_time_secs": 0.0,
     "jax_persistent_cache_min_entry_size_bytes": 0,
 }
 for name, value in SETTINGS.items():
-    value = os.environ.setdefault(name.upper(), str(value))  # for subprocesses, too
-    jax.config.update(name, type(SETTINGS[name])(value))
+    # The environment is for subprocesses; what it says already, JAX has read.
+    if os.environ.setdefault(name.upper(), str(value)) == str(value):
+        jax.config.update(name, value)

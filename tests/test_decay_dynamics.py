@@ -120,18 +120,17 @@ def test_corrected_decay_keeps_norms_under_a_falling_learning_rate():
 
 
 def outward(tx, w, steps):
-    """Norms of both leaves, and the last state, under gradients that pull outward."""
+    """Norms of both leaves, and states, step by step under gradients that pull outward."""
 
     def step(carry, _):
         w, state = carry
         pull = jax.tree.map(lambda x: -0.1 * x / jnp.linalg.norm(x), w)
         updates, state = tx.update(pull, state, w)
         w = optax.apply_updates(w, updates)
-        return (w, state), jax.tree.map(jnp.linalg.norm, w)
+        return (w, state), (jax.tree.map(jnp.linalg.norm, w), state)
 
     carry = w, tx.init(w)
-    (_, state), path = jax.jit(lambda c: jax.lax.scan(step, c, length=steps))(carry)
-    return path, state
+    return jax.jit(lambda c: jax.lax.scan(step, c, length=steps)[1])(carry)
 
 
 @pytest.mark.parametrize("bound", [1.0, 0.5])
@@ -139,14 +138,15 @@ def test_each_leaf_keeps_the_norm_that_it_has_after_the_warmup(bound):
     w = {"a": jnp.ones(4) / 2, "b": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(1)}}
     tx = optax.chain(optax.sgd(0.1), jaxreg.constrained_decay(10, bound=bound))
     free, _ = outward(optax.sgd(0.1), w, 10)
-    path, state = outward(tx, w, 1000)
+    path, states = outward(tx, w, 1000)
     kernel, bias = path["b"]["kernel"], path["b"]["bias"]
     np.testing.assert_array_equal(path["a"][:10], free["a"])
     np.testing.assert_allclose(path["a"][-1], bound * 1.1, rtol=0.02)
     np.testing.assert_allclose(kernel[-1], bound * kernel[9], rtol=0.02)
     np.testing.assert_allclose(bias[-1], 1 + 1000 * 0.01, rtol=1e-4)
-    multipliers = state[1].multipliers
-    assert multipliers["a"][0] > multipliers["b"]["kernel"][0, 0] > 0
+    # A multiplier may touch zero in one step; on average it does not.
+    multipliers = jax.tree.map(lambda x: jnp.mean(x[-100:]), states[1].multipliers)
+    assert multipliers["a"] > multipliers["b"]["kernel"] > 0
 
 
 def test_what_is_within_its_bound_does_not_decay():
