@@ -32,15 +32,26 @@ def rules(found: jr.CrossValidation) -> dict[str, int]:
     }
 
 
-def selected(
-    path: Any, found: jr.CrossValidation, rule: str, index: int, names: list[str]
-) -> str:
-    """A line of the table: a strength, its score, and the features in use."""
-    used = [name for name, w in zip(names, path.coefficients[index], strict=True) if w]
-    return (
-        f"{rule:<20}{path.strengths[index]:8.4f}{found.mean[index]:10.3f}  "
-        f"{len(used)} of {len(names)}: {', '.join(used)}"
-    )
+def selected(path: Any, found: jr.CrossValidation, names: list[str]) -> list[str]:
+    """Lines of the table: for each rule the strength, its score, the features in use."""
+    lines = list[str]()
+    for rule, index in rules(found).items():
+        used = [name for name, w in zip(names, path.coefficients[index], strict=True) if w]
+        lines.append(
+            f"{rule:<20}{path.strengths[index]:8.4f}{found.mean[index]:10.3f}  "
+            f"{len(used)} of {len(names)}: {', '.join(used)}"
+        )
+    return lines
+
+
+def pictures(path: Any, found: jr.CrossValidation, names: list[str], title: str) -> Figure:
+    """The path, and its cross-validation beside it."""
+    figure = Figure((11, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    plot.path(path.strengths, path.coefficients, left, names=names, chosen=rules(found))
+    left.set_title(title)
+    plot.cross_validation(found, right).set_title(f"{found.scores.shape[1]} folds")
+    return figure
 
 
 def diabetes() -> tuple[list[str], Figure]:
@@ -49,10 +60,9 @@ def diabetes() -> tuple[list[str], Figure]:
     x, y, names = data.data, data.target, list(data.feature_names)
     path = jr.lasso_path(x, y)
     found = jr.lasso_cv(x, y, path.strengths, folds=10)
-    chosen = rules(found)
     knots = jr.lasso_knots(x, y)
     lines = [f"{path}", f"knots: {np.round(knots.strengths, 3)}"]
-    lines += [selected(path, found, rule, index, names) for rule, index in chosen.items()]
+    lines += selected(path, found, names)
     models = {
         "LassoCV": LassoCV(cv=10),
         "ElasticNetCV": ElasticNetCV(l1_ratio=[0.5, 0.9, 0.99], cv=10),
@@ -61,12 +71,7 @@ def diabetes() -> tuple[list[str], Figure]:
     for name, model in models.items():
         model.fit(x, y)
         lines.append(f"{name:<20}{model.alpha_:8.4f}  R² {model.score(x, y):.3f}")
-    figure = Figure((11, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    plot.path(path.strengths, path.coefficients, left, names=names, chosen=chosen)
-    left.set_title("diabetes, lasso")
-    plot.cross_validation(found, right).set_title(f"{found.scores.shape[1]} folds")
-    return lines, figure
+    return lines, pictures(path, found, names, "diabetes, lasso")
 
 
 def strength_of_each_feature() -> list[str]:
@@ -103,18 +108,12 @@ def breast_cancer() -> tuple[list[str], Figure]:
     path = jr.logistic_path(x, y, folds=5, ratio=1e-3)
     found = path.validation
     assert found is not None
-    chosen = rules(found)
     lines = [f"largest gap of {len(path.strengths)} models {np.max(path.gaps):.0e}"]
-    lines += [selected(path, found, rule, index, names) for rule, index in chosen.items()]
+    lines += selected(path, found, names)
     model: Any = LogisticRegressionCV(Cs=10, cv=5, l1_ratios=(1.0,), scoring="accuracy")
     model.fit(x, y)
     lines.append(f"LogisticRegressionCV C {model.C_:.3f} accuracy {model.score(x, y):.3f}")
-    figure = Figure((11, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    plot.path(path.strengths, path.coefficients, left, names=names, chosen=chosen)
-    left.set_title("breast cancer, logistic regression with L1")
-    plot.cross_validation(found, right).set_title(f"{found.scores.shape[1]} folds")
-    return lines, figure
+    return lines, pictures(path, found, names, "breast cancer, logistic regression, L1")
 
 
 def main() -> None:
