@@ -69,3 +69,9 @@ def test_estimators_agree_with_sklearn(name, parameters, weights):
 def test_bad_parameters_are_refused(model, message):
     with pytest.raises(ValueError, match=message):
         model.fit(X, Y)
+
+
+@pytest.mark.parametrize("name", ["Lasso", "ElasticNet", "Ridge", "GroupLasso"])
+def test_a_bad_alpha_is_refused_by_its_own_name(name):
+    with pytest.raises(ValueError, match=r"alpha must be .*, got -1"):
+        getattr(linear, name)(alpha=-1).fit(X[:20], Y[:20])

@@ -23,6 +23,7 @@ from jaxreg import (
     SquaredLoss,
     minimize,
 )
+from jaxreg.solve import _families
 from jaxreg.solve._gap import duality_gap
 from tests.solving import CONVEX, LOSSES, QUICKLY, STRENGTH, data, instance, solve, start
 
@@ -194,3 +195,27 @@ def test_integers_and_bools_are_numbers():
     x, y = np.array([[1, 2], [3, 4]]), np.array([True, False])
     by_ints = LogisticLoss(x, y)(jnp.ones(2))
     assert by_ints == LogisticLoss(1.0 * x, 1.0 * y)(jnp.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("loss", "family"),
+    [
+        (SquaredLoss, _families.Gaussian),
+        (LogisticLoss, _families.Bernoulli),
+        (PoissonLoss, _families.Poisson),
+        (MultinomialLoss, _families.Multinomial),
+    ],
+)
+def test_paths_and_minimize_mean_the_same_losses(loss, family):
+    y, classes = np.array([0.0, 1.0, 1.0]), 2 if loss is MultinomialLoss else 1
+    eta = np.sin(np.arange(3.0 * classes)).reshape(3, classes)
+    told = np.eye(2)[y.astype(int)] if classes == 2 else y[:, None]
+    model = loss(np.ones((3, 1)), y)
+    slopes = model.slopes(eta if classes == 2 else eta[:, 0])
+    found = family().mean(eta.T).T - told
+    np.testing.assert_allclose(found.reshape(slopes.shape), slopes, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        jax.vmap(jax.grad(lambda e: family().cumulant(e[:, None])[0]))(eta),
+        family().mean(eta.T).T,
+        rtol=1e-5,
+    )

@@ -4,6 +4,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from jaxreg._numbers import check_number
 from jaxreg.conversions import from_sklearn
 from jaxreg.linear._base import LinearRegressor, Matrix, Vector, check_ratio
 from jaxreg.penalties import L2
@@ -67,6 +68,7 @@ class ElasticNet(LinearRegressor):
         Returns:
             The fitted estimator.
         """
+        check_number("alpha", self.alpha)
         x, target, weights = self._validated(X, y, sample_weight)
         found = elastic_net_path(
             x,
@@ -165,6 +167,7 @@ class Ridge(LinearRegressor):
         Returns:
             The fitted estimator.
         """
+        check_number("alpha", self.alpha)
         x, target, weights = self._validated(X, y, sample_weight)
         found = ridge_of(x, target, [self.alpha], self.fit_intercept, weights)
         return self._fitted_at(found, 0, target, weights)
