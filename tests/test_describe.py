@@ -428,3 +428,10 @@ def test_rich_prints_the_table():
 def test_it_needs_no_rich(monkeypatch):
     monkeypatch.setitem(sys.modules, "rich", None)
     assert "L1(strength=0.1)" in str(show(L1(0.1)))
+
+
+def test_an_embedding_of_strength_zero_is_no_mistake():
+    params = {"embedding": jnp.ones((5, 2)), "kernel": jnp.ones((2, 2))}
+    free = describe(L2({"embedding": 0.0, "kernel": 1e-3}), params)
+    held = describe(L2({"embedding": 1e-3, "kernel": 1e-3}), params)
+    assert [len(free.warnings), len(held.warnings)] == [0, 1]

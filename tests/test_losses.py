@@ -208,7 +208,7 @@ def test_integers_and_bools_are_numbers():
 )
 def test_paths_and_minimize_mean_the_same_losses(loss, family):
     y, classes = np.array([0.0, 1.0, 1.0]), 2 if loss is MultinomialLoss else 1
-    eta = np.sin(np.arange(3.0 * classes)).reshape(3, classes)
+    eta = jnp.sin(jnp.arange(3.0 * classes)).reshape(3, classes)
     told = np.eye(2)[y.astype(int)] if classes == 2 else y[:, None]
     model = loss(np.ones((3, 1)), y)
     slopes = model.slopes(eta if classes == 2 else eta[:, 0])

@@ -110,7 +110,7 @@ _ROLES: dict[Role, str] = {
 
 def _roles(chosen: Sequence[Treated]) -> Iterator[str]:
     for role, text in _ROLES.items():
-        found = [treated for treated in chosen if role_of(treated.leaf) == role]
+        found = [x for x in chosen if x.has_effect and role_of(x.leaf) == role]
         if found:
             yield text.format(paths=_paths(found))
 
