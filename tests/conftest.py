@@ -1,9 +1,11 @@
-"""One Hypothesis profile and one precision for all tests; each program compiled once."""
+"""One Hypothesis profile and one precision for all tests; programs compile fast, and once."""
 
+import gc
 import os
 import pathlib
 
 import jax
+import pytest
 from hypothesis import Phase, settings
 
 # Compilation makes timings erratic; a fixed seed makes failures repeat.
@@ -33,3 +35,19 @@ for name, value in SETTINGS.items():
     # The environment is for subprocesses; what it says already, JAX has read.
     if os.environ.setdefault(name.upper(), str(value)) == str(value):
         jax.config.update(name, value)
+
+
+# Of XLA's two emitters of loops, the older one compiles twice as fast.
+EMITTER = "--xla_cpu_use_fusion_emitters=false"
+if EMITTER not in (flags := os.environ.get("XLA_FLAGS", "")):
+    os.environ["XLA_FLAGS"] = f"{flags} {EMITTER}"
+
+# Tracing makes objects by the hundred thousand, and few of them are garbage.
+gc.set_threshold(100_000)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget():
+    """Let go of a file's programs: each maps memory, and Linux allows 65,530 maps."""
+    yield
+    jax.clear_caches()

@@ -22,7 +22,10 @@ def start(module, *arguments, devices=1):
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": " ".join(f"--{name}={value}" for name, value in flags.items()),
+            "XLA_FLAGS": " ".join(
+                [os.environ.get("XLA_FLAGS", "")]
+                + [f"--{name}={value}" for name, value in flags.items()]
+            ),
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -60,7 +60,7 @@ def test_estimators_agree_with_sklearn(name, parameters, weights):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (linear.Lasso(alpha=-1.0), "strengths must be non-negative"),
+        (linear.Lasso(alpha=-1.0), "alpha must be non-negative, got -1"),
         (linear.ElasticNet(l1_ratio=1.5), "l1_ratio must be at most 1, got 1.5"),
         (linear.RidgeCV(alphas=[0.0]), "alphas must be positive"),
         (linear.LassoCV(eps=-1.0), "ratio in"),

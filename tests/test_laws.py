@@ -788,7 +788,7 @@ class LocalMinimum(Entrywise):
         return jnp.inf
 
 
-class CalledConvex(Concave):
+class CalledConvex(LocalMinimum):
     is_convex: ClassVar[bool] = True
 
 
