@@ -147,7 +147,7 @@ def total(x: Array, names: MeshAxes) -> Array:
     """The sum over devices. Its derivatives are those by what this device has."""
     if not names:
         return x
-    return jax.lax.psum(x, names) if _is_tracked(x) else _total(x, names)
+    return jax.lax.psum(x, names) if varies(x) else _total(x, names)
 
 
 # Where JAX does not track what differs between devices (`pmap`, `check_vma=False`), it
@@ -182,10 +182,10 @@ def _(names: MeshAxes, primals: Any, tangents: Any) -> Any:
     top = jax.lax.pmax(x, names)
     ties = jnp.where(x == top, ties, 0)
     change = tangents[0] * (ties / jnp.maximum(jax.lax.psum(ties, names), 1))
-    return top, jax.lax.psum(change, names) if _is_tracked(x) else change
+    return top, jax.lax.psum(change, names) if varies(x) else change
 
 
-def _is_tracked(x: Array) -> bool:
+def varies(x: Array) -> bool:
     """Whether the type of `x` says that it differs between devices."""
     kind: Any = jax.typeof(x)
     return bool(kind.manual_axis_type.varying)

@@ -1,13 +1,14 @@
 """What statistics are made of: sums and maxima that can be added up over leaves."""
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
 
 from jaxreg._numbers import raise_precision
+from jaxreg._order import after
 from jaxreg._sharding import Split, along, count_zeros, greatest, part_count, total
 
 OF_EACH = (
@@ -26,28 +27,35 @@ class Sums(NamedTuple):
     Attributes:
         added: What adds up: Python numbers for counts that shapes tell, and scalars.
         largest: Of what the largest counts.
+        done: The number that is computed last, of one leaf.
     """
 
     added: dict[str, Any]
     largest: dict[str, Array]
+    done: Array | None = None
 
     @classmethod
     def of(
-        cls, x: Array, beside: Sequence[Array | None], split: Split | None = None
+        cls,
+        x: Array,
+        update: Array | None = None,
+        gradient: Array | None = None,
+        split: Split | None = None,
+        done: Array | None = None,
     ) -> "Sums":
         """Those of one leaf, in at least float32, also where devices have parts of it.
 
         Args:
             x: The leaf.
-            beside: Its update, its gradient and its residual; `None` for what is not
-                known.
+            update: Its update, if it is known.
+            gradient: Its gradient, if it is known.
             split: How it is split between devices.
+            done: A number of the sums that are to be computed before.
 
         Returns:
             The sums, the same on all devices.
         """
-        update, gradient, residual = beside
-        x = raise_precision(x)
+        x = raise_precision(after(done, x))
         magnitudes, names = jnp.abs(x), along(split)
 
         def squares(x: Array) -> Array:
@@ -74,14 +82,20 @@ class Sums(NamedTuple):
             }
         added["absolute"] = total(jnp.sum(sums), of_sums)
         largest = {"absolute": greatest(jnp.max(tops, initial=0.0), of_tops)}
+        done = added["absolute"]
         if update is not None:
-            added["updates"] = squares(update)
+            done = added["updates"] = squares(after(done, update))
         if gradient is not None:
-            added["gradients"] = squares(gradient)
-        if residual is not None:
-            gap = jnp.max(jnp.abs(residual), initial=0.0)
-            largest["residual"] = greatest(gap, names)
-        return cls(added, largest)
+            done = added["gradients"] = squares(after(done, gradient))
+        return cls(added, largest, done)
+
+    def with_residual(
+        self, residual: Array, split: Split | None = None, done: Array | None = None
+    ) -> "Sums":
+        """These, and how large the residual is at most."""
+        most = jnp.max(jnp.abs(after(done, residual)), initial=0.0)
+        most = greatest(most, along(split))
+        return self._replace(largest={**self.largest, "residual": most}, done=most)
 
     @classmethod
     def merged(cls, parts: "Iterable[Sums]") -> "Sums":

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxreg._numbers import Scalar, raise_precision
+from jaxreg._order import after
 from jaxreg._sharding import along, as_specs, splits_of, zero_share
 from jaxreg._tree import Leaf, Names, Params, broadcast, walk
 from jaxreg.masks import MaskLike, as_mask, chosen, chosen_arrays, weights
@@ -188,25 +189,31 @@ def measure(
     splits = splits_of(as_specs(specs), tree)
     updates = _beside(tree, every, given.updates, "The updates")
     gradients = _beside(tree, every, given.gradients, "The gradients")
-    costs = _costs(params, given)
-    gaps = None
-    if given.penalty is not None and gradients is not None:
-        if given.in_loss:
-            gradients = without_penalty(given.penalty, tree, params, gradients)
-        if has_prox(given.penalty, tree, params):
-            gaps = residuals(given.penalty, tree, params, gradients)
-            ratio = strength_ratio(given.penalty, tree, params, gradients)
-            costs["strength_ratio"] = ratio
-    beside = updates, gradients, gaps
+    penalty = given.penalty
+    if given.in_loss and penalty is not None and gradients is not None:
+        gradients = without_penalty(penalty, tree, params, gradients)
+    beside = updates, gradients
 
-    def sums_at(place: int) -> Sums:
-        own = [None if column is None else column[place] for column in beside]
-        return Sums.of(tree[place].value, own, splits[place])
-
-    shown = every if each else counted
-    sums = {place: sums_at(place) for place, pick in enumerate(shown) if pick}
+    sums: dict[int, Sums] = {}
+    done: Array | None = None
+    for place, pick in enumerate(every if each else counted):
+        if pick:
+            own = [None if column is None else column[place] for column in beside]
+            sums[place] = Sums.of(tree[place].value, *own, splits[place], done)
+            done = sums[place].done
     empty = jnp.zeros((0, 0))
-    none = Sums.of(empty, [None if column is None else empty for column in beside])
+    none = Sums.of(empty, *(None if column is None else empty for column in beside))
+
+    costs = _costs(after(done, params), given)
+    if penalty is not None and gradients is not None and has_prox(penalty, tree, params):
+        done = costs["penalty"]
+        ratio = strength_ratio(penalty, tree, params, after(done, gradients))
+        costs["strength_ratio"] = ratio
+        gaps = residuals(penalty, tree, params, after(ratio, gradients))
+        none = none.with_residual(empty)
+        for place, part in sums.items():
+            sums[place] = part.with_residual(gaps[place], splits[place], done)
+            done = sums[place].done
     total = Sums.merged([none, *(part for place, part in sums.items() if counted[place])])
     columns: dict[str, dict[Names, Array]] = {name: {} for name in none.statistics()}
     for place, part in sums.items():

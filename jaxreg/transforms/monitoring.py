@@ -5,9 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax import Array
 
 from jaxreg._numbers import is_concrete
+from jaxreg._order import after
 from jaxreg._sharding import as_specs
 from jaxreg._tree import Params
 from jaxreg.masks import MaskLike, as_mask, weights
@@ -127,24 +127,11 @@ def monitor(
             step, record = now() if due else before
         else:
             step, record = jax.lax.cond(due, now, lambda: before)
-            updates = _after(step, updates)
+            # Else it would copy parameters and moments in every step: what overwrites them
+            # in place must wait for the statistics, which read them.
+            updates = after(step, updates)
         moved, inner_state = inner.update(updates, state.inner, params, **extra_args)
         count = optax.safe_increment(state.count)
         return moved, MonitorState(count, step, record, inner_state)
 
     return optax.GradientTransformationExtraArgs(init, update)
-
-
-def _after(step: Array, updates: Params) -> Params:
-    """The updates as they are, in a way that XLA must know the step to have them.
-
-    What overwrites parameters and moments in place then waits for the statistics, which
-    read them; otherwise XLA makes a copy of them in every step. It does not know that
-    steps are never less than −1.
-    """
-
-    def same(update: Any) -> Any:
-        is_array = isinstance(update, Array) and jnp.issubdtype(update.dtype, jnp.inexact)
-        return jnp.where(step < -1, jnp.zeros_like(update), update) if is_array else update
-
-    return jax.tree.map(same, updates)

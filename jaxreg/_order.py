@@ -1,0 +1,36 @@
+"""The order in which XLA computes what could be computed side by side."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxreg._numbers import is_concrete
+from jaxreg._sharding import varies
+
+
+def after(done: Array | None, values: Any) -> Any:
+    """Values as they are, in a way that XLA must know a number to have them.
+
+    XLA on the CPU starts all at once what does not wait for each other: what is needed of
+    every leaf for a moment then takes memory for all leaves together, and what is about to
+    be overwritten is copied first.
+
+    Args:
+        done: A number that is never less than −1, which XLA does not know; `None`: nothing
+            to wait for.
+        values: A pytree; arrays of floating-point numbers in it will wait.
+
+    Returns:
+        The same values.
+    """
+    if done is None or is_concrete(done) or varies(done):
+        return values
+
+    def same(value: Any) -> Any:
+        if isinstance(value, Array) and jnp.issubdtype(value.dtype, jnp.inexact):
+            return jnp.where(done < -1, jnp.zeros_like(value), value)
+        return value
+
+    return jax.tree.map(same, values)
