@@ -9,9 +9,18 @@ from jax import Array
 from jaxreg._numbers import is_concrete
 from jaxreg._sharding import varies
 
+SMALL = 2**16
+"""Arrays of fewer numbers are not worth waiting for, nor the time to compile that."""
+
+
+def waits(value: Any) -> bool:
+    """Whether `after` makes a value wait: a large array of floating-point numbers."""
+    is_large = isinstance(value, Array) and value.size >= SMALL
+    return is_large and jnp.issubdtype(value.dtype, jnp.inexact)
+
 
 def after(done: Array | None, values: Any) -> Any:
-    """Values as they are, in a way that XLA must know a number to have them.
+    """Values as they are, in a way that XLA must know a number to have the large ones.
 
     XLA on the CPU starts all at once what does not wait for each other: what is needed of
     every leaf for a moment then takes memory for all leaves together, and what is about to
@@ -20,7 +29,7 @@ def after(done: Array | None, values: Any) -> Any:
     Args:
         done: A number that is never less than −1, which XLA does not know; `None`: nothing
             to wait for.
-        values: A pytree; arrays of floating-point numbers in it will wait.
+        values: A pytree.
 
     Returns:
         The same values.
@@ -29,8 +38,6 @@ def after(done: Array | None, values: Any) -> Any:
         return values
 
     def same(value: Any) -> Any:
-        if isinstance(value, Array) and jnp.issubdtype(value.dtype, jnp.inexact):
-            return jnp.where(done < -1, jnp.zeros_like(value), value)
-        return value
+        return jnp.where(done < -1, jnp.zeros_like(value), value) if waits(value) else value
 
     return jax.tree.map(same, values)

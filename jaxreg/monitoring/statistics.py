@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxreg._numbers import Scalar, raise_precision
-from jaxreg._order import after
+from jaxreg._order import after, waits
 from jaxreg._sharding import along, as_specs, splits_of, zero_share
 from jaxreg._tree import Leaf, Names, Params, broadcast, walk
 from jaxreg.masks import MaskLike, as_mask, chosen, chosen_arrays, weights
@@ -200,7 +200,7 @@ def measure(
         if pick:
             own = [None if column is None else column[place] for column in beside]
             sums[place] = Sums.of(tree[place].value, *own, splits[place], done)
-            done = sums[place].done
+            done = sums[place].done if waits(tree[place].value) else done
     empty = jnp.zeros((0, 0))
     none = Sums.of(empty, *(None if column is None else empty for column in beside))
 
@@ -213,7 +213,7 @@ def measure(
         none = none.with_residual(empty)
         for place, part in sums.items():
             sums[place] = part.with_residual(gaps[place], splits[place], done)
-            done = sums[place].done
+            done = sums[place].done if waits(gaps[place]) else done
     total = Sums.merged([none, *(part for place, part in sums.items() if counted[place])])
     columns: dict[str, dict[Names, Array]] = {name: {} for name in none.statistics()}
     for place, part in sums.items():
