@@ -1,4 +1,4 @@
-"""One Hypothesis profile and one precision for all tests; programs compile fast, and once."""
+"""One Hypothesis profile and precision for all tests; programs compile fast, and once."""
 
 import gc
 import os

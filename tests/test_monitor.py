@@ -14,6 +14,7 @@ from flax import linen as nn, nnx
 from flax.training.train_state import TrainState
 
 from jaxreg import L1, L2, latest_stats, monitor, named, weight_stats
+from jaxreg._order import SMALL
 
 X = jnp.sin(jnp.arange(24.0)).reshape(8, 3)
 Y = jnp.cos(jnp.arange(8.0))
@@ -221,21 +222,33 @@ def test_on_a_mesh():
 # What it costs.
 
 
+def program(optimizer, leaves=6) -> Any:
+    params = {str(i): {"kernel": jnp.ones((256, SMALL // 256))} for i in range(leaves)}
+
+    def step(params, state, gradients):
+        updates, state = optimizer.update(gradients, state, params)
+        return optax.apply_updates(params, updates), state
+
+    step = jax.jit(step, donate_argnums=(0, 1))
+    return step.lower(params, optimizer.init(params), params).compile()
+
+
 def test_a_step_that_is_not_due_moves_nothing_more():
-    def program(optimizer) -> Any:
-        def step(params, state):
-            updates, state = optimizer.update(jax.grad(loss)(params), state, params)
-            return optax.apply_updates(params, updates), state
-
-        step = jax.jit(step, donate_argnums=(0, 1))
-        return step.lower(PARAMS, optimizer.init(PARAMS)).compile()
-
     def arrays_made(optimizer):
         text = program(optimizer).as_text()
         main = text[text.index("ENTRY") :]
-        return len(re.findall(r"= f32\[3,4\]\S* (?!parameter|get-tuple)", main))
+        return len(re.findall(r"= f32\[256,256\]\S* (?!parameter|get-tuple)", main))
 
-    assert 0 < arrays_made(monitor(OPTIMIZER, PENALTY)) <= arrays_made(OPTIMIZER)
+    assert 0 < arrays_made(monitor(OPTIMIZER, L1(0.02))) <= arrays_made(OPTIMIZER)
+
+
+def test_a_step_that_is_due_takes_memory_for_one_leaf_after_the_other():
+    def scratch(leaves):
+        memory = program(monitor(OPTIMIZER), leaves).memory_analysis()
+        return memory.temp_size_in_bytes
+
+    one_leaf = 4 * SMALL
+    assert scratch(12) - scratch(6) < one_leaf
 
 
 def test_the_state_is_small():

@@ -192,17 +192,24 @@ def measure(
     penalty = given.penalty
     if given.in_loss and penalty is not None and gradients is not None:
         gradients = without_penalty(penalty, tree, params, gradients)
-    beside = updates, gradients
+
+    def at(column: list[Any] | None, place: int) -> Any:
+        return None if column is None else column[place]
 
     sums: dict[int, Sums] = {}
     done: Array | None = None
     for place, pick in enumerate(every if each else counted):
         if pick:
-            own = [None if column is None else column[place] for column in beside]
-            sums[place] = Sums.of(tree[place].value, *own, splits[place], done)
-            done = sums[place].done if waits(tree[place].value) else done
+            value = tree[place].value
+            own = at(updates, place), at(gradients, place)
+            sums[place] = Sums.of(value, *own, split=splits[place], done=done)
+            done = sums[place].done if waits(value) else done
     empty = jnp.zeros((0, 0))
-    none = Sums.of(empty, *(None if column is None else empty for column in beside))
+    none = Sums.of(
+        empty,
+        None if updates is None else empty,
+        None if gradients is None else empty,
+    )
 
     costs = _costs(after(done, params), given)
     if penalty is not None and gradients is not None and has_prox(penalty, tree, params):

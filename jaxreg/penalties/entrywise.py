@@ -5,6 +5,7 @@ from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from jaxreg._numbers import Scalar, check_numbers, times
@@ -35,6 +36,12 @@ class Entrywise(Penalty):
         Array([ 1.5,  0. , -1. ], dtype=float32)
     """
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let a new formula for entries be that of sums too, whatever is inherited."""
+        super().__init_subclass__(**kwargs)
+        if "entry_value" in vars(cls) and "array_value" not in vars(cls):
+            cls.array_value = Entrywise.array_value
+
     @abc.abstractmethod
     def entry_value(self, x: Array) -> Array:
         """r(xᵢ) for every entry."""
@@ -62,6 +69,13 @@ class Entrywise(Penalty):
             is_free = sum(jnp.asarray(getattr(self, name)) for name in names) == 0
             pull = jnp.where(is_free, 0.0, pull)
         return jnp.max(jnp.where(pull == 0, 0.0, pull / slope), initial=0.0)
+
+
+def _weighted_sum(strength: Any, sizes: Array) -> Array:
+    """Σ strength · sizes; one number for all is multiplied once, and not with each."""
+    if np.ndim(strength) == 0:
+        return times(strength, jnp.sum(sizes))
+    return jnp.sum(times(strength, sizes))
 
 
 class L1(Entrywise):
@@ -104,6 +118,9 @@ class L1(Entrywise):
 
     def entry_value(self, x: Array) -> Array:
         return times(self.strength, magnitude(x))
+
+    def array_value(self, x: Array) -> Array:
+        return _weighted_sum(self.strength, magnitude(x))
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
         return soft_threshold(x, times(self.strength, step))
@@ -177,6 +194,9 @@ class L2(Entrywise):
     def entry_value(self, x: Array) -> Array:
         return times(self.strength, jnp.square(x))
 
+    def array_value(self, x: Array) -> Array:
+        return _weighted_sum(self.strength, jnp.square(x))
+
     def entry_prox(self, x: Array, step: Scalar) -> Array:
         return x / (1 + times(2 * self.strength, step))
 
@@ -218,6 +238,9 @@ class ElasticNet(Entrywise):
 
     def entry_value(self, x: Array) -> Array:
         return L1(self.l1).entry_value(x) + L2(self.l2).entry_value(x)
+
+    def array_value(self, x: Array) -> Array:
+        return L1(self.l1).array_value(x) + L2(self.l2).array_value(x)
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
         kept = soft_threshold(x, times(self.l1, step))

@@ -38,8 +38,8 @@ def monitor(
     Around an optimizer it sees all that `weight_stats` can use: the parameters, their
     gradients and the updates. The updates pass through it as they are. At the updates
     0, `every`, 2·`every`, ... it takes the statistics of the parameters *before* the
-    update, which costs about as much as two steps of Adam, and needs scratch memory of a
-    few times the parameters; in between it costs next to nothing. Read them with
+    update, leaf after leaf, which costs about as much as two steps of Adam; in between it
+    costs next to nothing. Read them with
     `latest_stats`, inside `jit` and `scan` or outside:
 
         stats = latest_stats(state, params)     of optimizer.init and optimizer.update
