@@ -10,7 +10,7 @@ import numpy as np
 from jaxreg.solve._gaps import duality_gaps
 from jaxreg.solve._homotopy import Quadratic, Solution, follow
 from jaxreg.solve._pivots import Basis, fresh
-from jaxreg.solve._standardize import SMALL
+from jaxreg.solve._standardize import on_host
 
 BLOCK = 16
 SIZES = (16, 64, 128, 256, 512, 768, 1024)
@@ -28,16 +28,18 @@ class Moments(NamedTuple):
 def moments(xt: Any, y: Any) -> Moments:
     """Those of features as rows."""
     samples = len(y)
-    products = _products if xt.size > SMALL else _host_products
-    gram, along = map(np.asarray, products(xt, y))
+    if on_host(xt.size):
+        gram, along = _products(np.asarray(xt), np.asarray(y))
+    else:
+        gram, along = map(np.asarray, _compiled_products(xt, y))
     return Moments(gram / samples, along / samples, float(y @ y) / samples)
 
 
-def _host_products(xt: Any, y: Any) -> tuple[Any, Any]:
+def _products(xt: Any, y: Any) -> tuple[Any, Any]:
     return xt @ xt.T, xt @ y
 
 
-_products = jax.jit(_host_products)
+_compiled_products = jax.jit(_products)
 
 
 @functools.partial(jax.jit, static_argnums=4)

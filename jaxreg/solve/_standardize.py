@@ -11,6 +11,14 @@ SMALL = 2**16
 """Fewer numbers than this are prepared by numpy, which compiles nothing."""
 
 
+def on_host(size: int) -> bool:
+    """Whether numpy prepares so many numbers: if they are few, or JAX has no accelerator.
+
+    It works in place and, of a matrix with its own transpose, computes half.
+    """
+    return size < SMALL or jax.default_backend() == "cpu"
+
+
 class Prepared(NamedTuple):
     """Data of the penalised problem, and the way back to the coefficients that are asked.
 
@@ -102,7 +110,7 @@ def prepare(
         outside, y = outside * root[:, None], y * root
     q, r = _orthonormal(outside)
     if columns or root is not None or standardize:
-        project = _project if x.size < SMALL else _projected
+        project = _project if on_host(x.size) else _projected
         xt, inside, scale = project(x, root, q, standardize)
     else:
         xt, inside, scale = x.T, np.zeros((0, features)), np.ones(0)
@@ -131,17 +139,21 @@ def _orthonormal(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _project(x: Any, root: Any, q: Any, standardize: bool, xp: Any = np) -> Any:
     """Features as rows, less their parts in the span of q; these parts; and scales."""
     xt = x.T if root is None else x.T * root
-    raw = xp.sqrt(xp.sum(xt**2, axis=1))
+    raw = _norms(xt, xp)
     inside = xt @ q
     xt = xt - inside @ q.T
     again = xt @ q
-    xt = xt - again @ q.T
-    left = xp.sqrt(xp.sum(xt**2, axis=1))
+    xt -= again @ q.T
+    left = _norms(xt, xp)
     # What rounding leaves of a feature that the others explain is no feature.
     gone = left <= 1e-13 * raw
     scale = xp.where(gone, 1.0, left / len(q) ** 0.5) if standardize else xp.ones(0)
-    xt = xp.where(gone[:, None], 0.0, xt / scale[:, None] if standardize else xt)
+    xt *= xp.where(gone, 0.0, 1 / scale if standardize else 1.0)[:, None]
     return xt, (inside + again).T, scale
+
+
+def _norms(rows: Any, xp: Any) -> Any:
+    return xp.sqrt(xp.einsum("ij,ij->i", rows, rows))
 
 
 _projected = jax.jit(functools.partial(_project, xp=jnp), static_argnums=3)
