@@ -242,6 +242,7 @@ def on_one_device():
         "states": states,
         "statistics": jax.jit(statistics)(params),
         "sweep": swept(params),
+        "solutions": solved(),
         "chains": jax.jit(along_whole_axes)(params["conv"]["kernel"]),
     }
 
@@ -251,6 +252,17 @@ def swept(params):
         return jr.GroupLasso(strength).prox(params)
 
     return {"sweep": jr.sweep(run, [0.0, 0.5, 2.0], data=params).results}
+
+
+def solved(**shardings):
+    """What `minimize` finds for data that devices share."""
+    x, y = np.sin(np.arange(128.0)).reshape(16, 8), np.cos(np.arange(32.0)).reshape(16, 2)
+    data = jax.device_put({"x": np.float32(x), "y": np.float32(y)}, shardings or None)
+    loss, start = jr.SquaredLoss(**data), jnp.zeros((8, 2))
+    penalties = {"L1": jr.L1(0.02), "GroupLasso": jr.GroupLasso(0.02, axis=0)}
+    found = {name: jr.minimize(loss, p, start) for name, p in penalties.items()}
+    assert all(bool(solution.converged) for solution in found.values())
+    return {f"{name} minimised": solution.params for name, solution in found.items()}
 
 
 def along_whole_axes(kernel):
@@ -285,6 +297,8 @@ def on_a_mesh(kind, expected, report):
             report.check(kind, found, expected["operators"])
         report.check(kind, jax.jit(statistics)(params), expected["statistics"])
         report.check(kind, swept(params), expected["sweep"])
+        rows = NamedSharding(mesh, P("data", None))
+        report.check(kind, solved(x=rows, y=rows), expected["solutions"])
         conv = jax.device_put(params_of()["conv"]["kernel"], NamedSharding(mesh, UNSPLIT))
         program = jax.jit(along_whole_axes).lower(conv).compile()
         report.check(kind, program(conv), expected["chains"])
