@@ -27,8 +27,7 @@ def after(done: Array | None, values: Any) -> Any:
     be overwritten is copied first.
 
     Args:
-        done: A number that is never less than −1, which XLA does not know; `None`: nothing
-            to wait for.
+        done: Any number; `None`: nothing to wait for.
         values: A pytree.
 
     Returns:
@@ -37,7 +36,10 @@ def after(done: Array | None, values: Any) -> Any:
     if done is None or is_concrete(done) or varies(done):
         return values
 
+    # A one, which XLA does not know: to it a size may be less than −1.
+    one = jnp.where(jnp.abs(done) < -1, 0.0, 1.0)
+
     def same(value: Any) -> Any:
-        return jnp.where(done < -1, jnp.zeros_like(value), value) if waits(value) else value
+        return value * one.astype(value.dtype) if waits(value) else value
 
     return jax.tree.map(same, values)

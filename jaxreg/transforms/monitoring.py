@@ -39,8 +39,8 @@ def monitor(
     gradients and the updates. The updates pass through it as they are. At the updates
     0, `every`, 2·`every`, ... it takes the statistics of the parameters *before* the
     update, leaf after leaf, which costs about as much as two steps of Adam; in between it
-    costs next to nothing. Read them with
-    `latest_stats`, inside `jit` and `scan` or outside:
+    costs next to nothing. Read them with `latest_stats`, inside `jit` and `scan` or
+    outside:
 
         stats = latest_stats(state, params)     of optimizer.init and optimizer.update
         stats = latest_stats(state, state.params)                 of a linen TrainState
