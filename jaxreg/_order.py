@@ -40,6 +40,6 @@ def after(done: Array | None, values: Any) -> Any:
     one = jnp.where(jnp.abs(done) < -1, 0.0, 1.0)
 
     def same(value: Any) -> Any:
-        return value * one.astype(value.dtype) if waits(value) else value
+        return value * one if waits(value) else value
 
     return jax.tree.map(same, values)

@@ -9,6 +9,8 @@ from sklearn.datasets import load_diabetes
 from sklearn.linear_model import LinearRegression, enet_path, lars_path
 
 import jaxreg as jr
+from jaxreg.solve._dense import dense_gaps, moments
+from jaxreg.solve._standardize import prepare
 
 X, Y = map(np.asarray, load_diabetes(return_X_y=True))
 EXACT = 1e-12
@@ -231,6 +233,25 @@ def test_solutions_that_are_not_exact_say_so():
         found = jr.lasso_path(powers, NARROW[1], ratio=1e-9, num=10)
     assert np.max(found.gaps) > 1e-6
     assert np.max(found.gaps[:2]) <= EXACT
+
+
+def test_gaps_are_what_residuals_prove():
+    x, y = NARROW
+    xt, w, strength = x.T, 0.01 * np.cos(np.arange(2.0 * len(x.T))).reshape(2, -1), 0.2
+    residuals = y - w @ xt
+    shrink = np.minimum(1, strength * len(y) / np.max(np.abs(residuals @ x), axis=1))
+    primal = np.mean(residuals**2, axis=1) / 2 + strength * np.sum(np.abs(w), axis=1)
+    dual = np.mean(y**2) / 2 - np.mean((y - shrink[:, None] * residuals) ** 2, axis=1) / 2
+    factors = np.ones(len(xt)), np.zeros(len(xt))
+    found = dense_gaps(moments(xt, y), factors, False, np.full(2, strength), w)
+    np.testing.assert_allclose(found, (primal - dual) / np.mean(y**2))
+
+
+def test_features_far_from_zero_are_centred_to_the_last_digit():
+    x = np.sin(np.arange(150.0)).reshape(50, 3) + 2.0**23
+    none = np.arange(0)
+    made = prepare(x, x[:, 0], None, intercept=True, standardize=False, free=none)
+    np.testing.assert_allclose(np.sum(made.xt, axis=1), 0, atol=1e-12)
 
 
 def test_many_features_are_solved_by_few_programs():

@@ -84,12 +84,13 @@ def dense_path(
         before = Solution(jnp.asarray(block[-1]), found.w[-1], found.signs[-1])
         parts.append(np.asarray(found.w)[:, :size])
     w = np.concatenate(parts)[: len(strengths)]
-    return w, _gaps(known, factors, positive, strengths, w)
+    return w, dense_gaps(known, factors, positive, strengths, w)
 
 
-def _gaps(
+def dense_gaps(
     known: Moments, factors: Any, positive: bool, strengths: np.ndarray, w: np.ndarray
 ) -> np.ndarray:
+    """Duality gaps of coefficients, relative to the mean square of the target."""
     image = w @ known.gram
     c = known.correlations - image
     explained = w @ known.correlations
