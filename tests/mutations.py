@@ -163,7 +163,7 @@ FAULTS = [
          "tests/test_grouped.py -k derivatives"),
         (ROOTS, "concave_root", "tangent > middle", "tangent < middle", "ExclusiveLasso"),
         (ROOTS, "concave_root", "jnp.any(state[3])", "jnp.all(state[3])",
-         "tests/test_grouped.py -k size"),
+         "tests/test_grouped.py"),
         (R, "_pairwise_maximum", "jnp.maximum(first, other)", "first",
          "tests/test_grouped.py -k layer or leaves or tree"),
         (G, "GroupLasso.groups_prox", "step *", "", "GroupLasso"),

@@ -22,6 +22,7 @@ from jaxreg import (
     L1Linf,
     SparseGroupLasso,
 )
+from jaxreg._roots import concave_root
 from tests import atoms
 from tests.strategies import arrays, log_uniform, steps
 
@@ -753,3 +754,12 @@ def test_groups_vanish_under_adam_at_the_minimum():
     expected = solve(jaxreg.prox_sgd(0.1, penalty))
     close(reached, expected, 1e-3, 1e-4)
     assert np.sum(np.any(np.asarray(reached), axis=1)) == 2
+
+
+def test_no_group_is_left_when_another_has_its_root():
+    def newton(x):
+        """For the roots of x − 1, which is straight, and of log(x), which is not."""
+        return jnp.stack([jnp.ones(()), x[1] * (1 - jnp.log(x[1]))])
+
+    found = concave_root(newton, jnp.array([0.5, 1e-6]), jnp.array([2.0, 1e3]))
+    np.testing.assert_allclose(found, [1.0, 1.0], rtol=1e-6)
