@@ -129,7 +129,7 @@ class Problem:
                 RuntimeWarning,
                 stacklevel=4,
             )
-        return *self.finished(w[where]), gaps[where]
+        return *self.finished(_taken(w, where)), gaps[where]
 
     def finished(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Coefficients in the units of the data, those without a price too; intercepts."""
@@ -140,12 +140,13 @@ class Problem:
 
     def _at(self, falling: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         paid = falling[falling > 0]
-        w = np.zeros((len(falling), len(self.l1)))
-        gaps = np.zeros(len(falling))
-        if paid.size:
-            w[: len(paid)], gaps[: len(paid)] = self._paid(paid)
+        parts = [self._paid(paid)] if paid.size else []
         if len(paid) < len(falling):
-            w[-1], gaps[-1] = self._unpaid()
+            w, gap = self._unpaid()
+            parts.append((w[None], np.array([gap])))
+        if len(parts) == 1:
+            return parts[0]
+        w, gaps = map(np.concatenate, zip(*parts, strict=True))
         return w, gaps
 
     def _paid(self, falling: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -163,7 +164,7 @@ class Problem:
             w, gaps = screened_path(
                 self.features, model.positive, all_of_them, jnp.asarray(self.correlations)
             )
-        return w[asked], gaps[asked]
+        return _taken(w, asked), gaps[asked]
 
     def _unpaid(self) -> tuple[np.ndarray, float]:
         """Least squares, and how far it is from the minimum."""
@@ -191,6 +192,11 @@ def unpaid_gap(xt: np.ndarray, y: np.ndarray, w: np.ndarray) -> float:
     """
     left, *_ = np.linalg.lstsq(xt.T, y - w @ xt)
     return float(np.sum((left @ xt) ** 2)) / 2 / max(float(y @ y), np.finfo(float).tiny)
+
+
+def _taken(rows: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """Some rows, or all: these are not copied, for there may be a lot of them."""
+    return rows if np.array_equal(which, np.arange(len(rows))) else rows[which]
 
 
 def _with_stops(falling: np.ndarray, largest: float) -> tuple[np.ndarray, np.ndarray]:
