@@ -9,7 +9,8 @@ from sklearn.datasets import load_diabetes
 from sklearn.linear_model import LinearRegression, enet_path, lars_path
 
 import jaxreg as jr
-from jaxreg.solve._dense import dense_gaps, moments
+from jaxreg.solve._gaps import Factors, relative_gaps
+from jaxreg.solve._sources import Samples, moments
 from jaxreg.solve._standardize import prepare
 
 X, Y = map(np.asarray, load_diabetes(return_X_y=True))
@@ -242,9 +243,10 @@ def test_gaps_are_what_residuals_prove():
     shrink = np.minimum(1, strength * len(y) / np.max(np.abs(residuals @ x), axis=1))
     primal = np.mean(residuals**2, axis=1) / 2 + strength * np.sum(np.abs(w), axis=1)
     dual = np.mean(y**2) / 2 - np.mean((y - shrink[:, None] * residuals) ** 2, axis=1) / 2
-    factors = np.ones(len(xt)), np.zeros(len(xt))
-    found = dense_gaps(moments(xt, y), factors, False, np.full(2, strength), w)
-    np.testing.assert_allclose(found, (primal - dual) / np.mean(y**2))
+    factors = Factors(np.ones(len(xt)), None, False)
+    for source in moments(xt, y), Samples(xt, y):
+        found = relative_gaps(source, w, np.full(2, strength), factors)
+        np.testing.assert_allclose(found, (primal - dual) / np.mean(y**2))
 
 
 def test_features_far_from_zero_are_centred_to_the_last_digit():

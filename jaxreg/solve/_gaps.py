@@ -1,17 +1,47 @@
 """Duality gaps: how far an objective can at most be from its minimum."""
 
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxreg.solve._sources import Left, Moments, Samples
 
 
-def duality_gaps(
-    sizes: Any,
-    correlations: Any,
-    squares: Any,
-    along: Any,
-    factors: tuple[Any, Any],
-    strengths: Any,
-    xp: Any,
-) -> Any:
+class Factors(NamedTuple):
+    """Of the strength in a penalty Σ (l1·|w| + l2·w²), for each feature.
+
+    Attributes:
+        l1: Positive where `l2` is zero.
+        l2: `None` where all are zero.
+        positive: Whether coefficients must not be negative.
+    """
+
+    l1: Any
+    l2: Any
+    positive: Any
+
+    def sizes(self, w: Any) -> Any:
+        """The penalties of coefficients (strengths, features)."""
+        sizes = abs(w) @ self.l1
+        return sizes if self.l2 is None else sizes + w**2 @ self.l2
+
+    def pull(self, correlations: Any, xp: Any) -> Any:
+        """How much correlations with the residuals ask for a coefficient that is not 0."""
+        up = xp.maximum(correlations, 0.0)
+        return xp.where(self.positive, up, abs(correlations))
+
+
+def relative_gaps(
+    source: Samples | Moments, w: np.ndarray, strengths: np.ndarray, factors: Factors
+) -> np.ndarray:
+    """Gaps of coefficients (strengths, features), by the mean square of the target."""
+    every = slice(None)
+    left = source.left(w, every, source.rows(every))
+    gaps = duality_gaps(left, factors.sizes(w), strengths, factors, np)
+    return gaps / max(float(source.square), np.finfo(float).tiny)
+
+
+def duality_gaps(left: Left, sizes: Any, strengths: Any, factors: Factors, xp: Any) -> Any:
     """Gaps between objectives and what the residuals prove about the minimum.
 
     Residuals r, shrunk by a factor s until they are dual feasible, prove that the minimum
@@ -19,24 +49,26 @@ def duality_gaps(
 
         s·mean(r·y) − s²·mean(r²)/2 − Σ max(s·|c| − strength·l1, 0)² / (4·strength·l2)
 
-    where c are the correlations with the residuals, xᵀr/n. Only features without `l2` ask
-    for shrinking.
+    where c are the correlations with the residuals, xᵀr/n (or, if w ≥ 0, only the positive
+    ones). Only features without `l2` ask for shrinking.
 
     Args:
-        sizes: Sums of l1·|w| + l2·w², for each strength.
-        correlations: The absolute c (strengths, features); if w ≥ 0, its positive part.
-        squares: mean(r²), for each strength.
-        along: mean(r·y).
-        factors: l1 and l2, for each feature.
+        left: What the coefficients leave, for each strength.
+        sizes: Sums of l1·|w| + l2·w².
         strengths: The strengths.
+        factors: For each feature.
         xp: numpy or jax.numpy.
     """
-    threshold = strengths[:, None] * factors[0]
-    ridge = strengths[:, None] * factors[1]
-    shrinks = (ridge == 0) & (correlations > threshold)
-    limits = xp.where(shrinks, threshold / xp.where(shrinks, correlations, 1.0), 1.0)
-    shrink = xp.min(limits, axis=1)
-    over = xp.maximum(shrink[:, None] * correlations - threshold, 0.0)
-    costs = xp.where(ridge > 0, over**2 / xp.where(ridge > 0, 4 * ridge, 1.0), 0.0)
-    dual = shrink * along - shrink**2 * squares / 2 - xp.sum(costs, axis=1)
-    return squares / 2 + strengths * sizes - dual
+    l1, l2, _ = factors
+    pull = factors.pull(left.correlations, xp)
+    asks = True if l2 is None else l2 == 0
+    reach = xp.max(pull * xp.where(asks, 1 / xp.where(asks, l1, 1.0), 0.0), axis=1)
+    tiny = np.finfo(float).tiny
+    shrink = strengths / xp.maximum(xp.maximum(reach, strengths), tiny)
+    dual = shrink * left.along - shrink**2 * left.squares / 2
+    if l2 is not None:
+        ridge = 4 * strengths[:, None] * l2
+        over = xp.maximum(shrink[:, None] * pull - strengths[:, None] * l1, 0.0)
+        costs = xp.where(ridge > 0, over**2 / xp.where(ridge > 0, ridge, 1.0), 0.0)
+        dual = dual - xp.sum(costs, axis=1)
+    return left.squares / 2 + strengths * sizes - dual

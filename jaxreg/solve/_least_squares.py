@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg.penalties import L1, L2, ElasticNet, Penalty
-from jaxreg.solve._dense import SIZES, Moments, dense_path, moments
+from jaxreg.solve._dense import SIZES, dense_path
+from jaxreg.solve._gaps import Factors
 from jaxreg.solve._ridge import ridge_path
 from jaxreg.solve._screened import screened_path
-from jaxreg.solve._slots import Features
-from jaxreg.solve._standardize import Prepared, prepare
+from jaxreg.solve._sources import Moments, Samples, moments
+from jaxreg.solve._standardize import Prepared, prepare, shared
 
 STRIDE = 0.5
 """Strengths are at most so much smaller than the one before, or others come between."""
@@ -20,6 +21,8 @@ INEXACT = 1e-6
 """Gaps larger than this, by the mean square of the target, are warned of."""
 LEAST = 1e-8
 """Nor are others smaller than this share of the largest."""
+FEW, MANY = 64, 1024
+"""So many features have a Gram matrix whatever the samples, and at most so many."""
 
 
 def penalty_factors(penalty: Penalty, features: int) -> tuple[np.ndarray, np.ndarray]:
@@ -80,17 +83,14 @@ class Problem:
         self.model, self.data, self.free = model, data, free
         features, samples = data.xt.shape
         # What is free is zero in the data now; a price keeps it zero.
-        self.l1, self.l2 = np.array(model.l1), np.array(model.l2)
-        self.l1[free] = 1.0
-        self.known: Moments | None = None
-        self.features: Features | None = None
-        if features <= SIZES[-1] and (features <= 2 * samples or features <= SIZES[1]):
-            self.known = moments(data.xt, data.y)
-            self.correlations = self.known.correlations
+        l1, l2 = np.array(model.l1), model.l2 if np.any(model.l2 > 0) else None
+        l1[free] = 1.0
+        self.factors = Factors(l1, l2, model.positive)
+        if features <= min(max(2 * samples, FEW), MANY):
+            self.source = moments(data.xt, data.y)
         else:
-            arrays = data.xt, data.y, float(samples), self.l1, self.l2
-            self.features = Features(*map(jnp.asarray, arrays))
-            self.correlations = np.asarray(_correlations(self.features))
+            self.source = Samples(shared(data.xt), jnp.asarray(data.y))
+        self.correlations = np.asarray(self.source.correlations)
 
     @property
     def largest(self) -> float:
@@ -98,9 +98,9 @@ class Problem:
 
         (If some have `l2` only: with these zero too.)
         """
-        c = np.maximum(self.correlations, 0) if self.model.positive else self.correlations
-        paid = self.l1 > 0
-        return float(np.max(np.abs(c)[paid] / self.l1[paid], initial=0.0))
+        l1, _, _ = self.factors
+        pull, paid = self.factors.pull(self.correlations, np), l1 > 0
+        return float(np.max(pull[paid] / l1[paid], initial=0.0))
 
     def grid(self, num: int, ratio: float) -> np.ndarray:
         """Strengths from the largest useful one down, evenly spaced in their logarithms.
@@ -156,13 +156,11 @@ class Problem:
             l2 = np.where(model.l2 > 0, model.l2, 1.0)
             return ridge_path(data.xt, data.y, l2, falling)
         all_of_them, asked = _with_stops(falling, self.largest)
-        if self.known is not None:
-            factors = self.l1, self.l2
-            w, gaps = dense_path(self.known, factors, model.positive, all_of_them)
+        if isinstance(self.source, Moments) and len(self.correlations) <= SIZES[-1]:
+            w, gaps = dense_path(self.source, self.factors, all_of_them)
         else:
-            assert self.features is not None
             w, gaps = screened_path(
-                self.features, model.positive, all_of_them, jnp.asarray(self.correlations)
+                self.source, self.factors, all_of_them, self.correlations
             )
         return _taken(w, asked), gaps[asked]
 
@@ -212,8 +210,3 @@ def _with_stops(falling: np.ndarray, largest: float) -> tuple[np.ndarray, np.nda
         stops.append(float(strength))
         now = float(strength)
     return np.array(stops), np.array(asked)
-
-
-@jax.jit
-def _correlations(features: Features) -> jax.Array:
-    return features.xt @ features.y / features.samples

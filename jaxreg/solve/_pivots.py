@@ -18,8 +18,8 @@ from jax import Array
 
 DEPENDENT = 1e-10
 """A feature depends on others if at most this share of its square is outside their span."""
-WIDTHS = 8, 32
-"""So many features are exchanged at once: if there are few, and at most."""
+WIDTH = 16
+"""At most so many features are exchanged at once."""
 
 
 class Basis(NamedTuple):
@@ -58,17 +58,8 @@ def exchange(basis: Basis, scores: Array, signs: Array, gram: Array) -> Basis:
         signs: Of features that enter.
         gram: The matrix of the table.
     """
-    few, many = (min(width, len(scores)) for width in WIDTHS)
-    return jax.lax.cond(
-        jnp.sum(scores > 0) <= few,
-        lambda: _exchange(basis, scores, signs, gram, few),
-        lambda: _exchange(basis, scores, signs, gram, many),
-    )
-
-
-def _exchange(basis: Basis, scores: Array, signs: Array, gram: Array, width: int) -> Basis:
     table, active, _ = basis
-    best, index = jax.lax.top_k(scores, width)
+    best, index = jax.lax.top_k(scores, min(WIDTH, len(scores)))
     floors = jnp.where(active, 0.0, DEPENDENT * jnp.diagonal(gram))[index]
     rows = table[index]
     block, done = _pivot_block(rows[:, index], best > 0, floors)
@@ -76,7 +67,9 @@ def _exchange(basis: Basis, scores: Array, signs: Array, gram: Array, width: int
     columns = flips[index, None] * flips * rows
     places = jnp.where(done, index, len(active))
     inner = block @ rows
-    table = table - columns.T @ inner
+    # Products one by one make a single pass over the table; a matrix product makes three.
+    for column, row in zip(columns, inner, strict=True):
+        table = table - column[:, None] * row
     inner = (-inner).at[:, places].set(block, mode="drop")
     outer = (columns.T @ block).at[places].set(block, mode="drop")
     table = table.at[:, places].set(outer, mode="drop")

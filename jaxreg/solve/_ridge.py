@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxreg.solve._gaps import duality_gaps
+from jaxreg.solve._gaps import Factors, relative_gaps
+from jaxreg.solve._sources import Samples
 
 
 def ridge_path(
@@ -25,13 +26,8 @@ def ridge_path(
     left, values, right = np.linalg.svd(xt / np.sqrt(l2)[:, None], full_matrices=False)
     kept = values / (values**2 + 2 * samples * strengths[:, None])
     w = (kept * (right @ y)) @ left.T / np.sqrt(l2)
-    residuals = y - w @ xt
-    squares = np.mean(residuals**2, axis=1)
-    correlations = np.abs(residuals @ xt.T) / samples
-    factors = np.zeros_like(l2), l2
-    along = residuals @ y / samples
-    gaps = duality_gaps(w**2 @ l2, correlations, squares, along, factors, strengths, np)
-    return w, gaps / max(float(np.mean(y**2)), np.finfo(float).tiny)
+    factors = Factors(np.zeros_like(l2), l2, False)
+    return w, relative_gaps(Samples(xt, y), w, strengths, factors)
 
 
 def left_out(

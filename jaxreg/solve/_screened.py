@@ -14,15 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxreg.solve._gaps import duality_gaps
+from jaxreg.solve._gaps import Factors, duality_gaps
 from jaxreg.solve._homotopy import Followed, Solution, follow
 from jaxreg.solve._pivots import fresh
-from jaxreg.solve._slots import Features, Held, Slots
+from jaxreg.solve._slots import Held, Slots
+from jaxreg.solve._sources import Moments, Samples
 
-BLOCKS = 15, 10, 5, 2, 1
-"""How many strengths are solved between two products with all features."""
-FEW = 256
-"""So many candidates cost little: the longest block is taken that needs no more."""
+BLOCKS = 16, 10, 5, 2, 1
+"""How many strengths are solved between two products with all features: the most whose
+candidates are no more than there are slots."""
 NEAR = 0.95
 """Candidates are predicted to come so near to their threshold, or nearer."""
 MISSED = 1e-13
@@ -34,7 +34,7 @@ class Checked(NamedTuple):
 
     Attributes:
         gaps: Duality gaps, relative to the mean square of the target.
-        correlations: With the residuals, an array (features, strengths).
+        correlations: With the residuals, an array (strengths, features).
         good: For each strength, whether no feature was missed.
         missed: For each feature, whether it was at any of the strengths.
     """
@@ -57,27 +57,30 @@ def _follow(
 
 @jax.jit
 def _check(
-    features: Features, held: Held, ids: Any, w: Array, strengths: Array, stop: Any
+    source: Samples | Moments,
+    factors: Factors,
+    held: Held,
+    ids: Any,
+    w: Array,
+    strengths: Array,
+    stop: Any,
 ) -> Checked:
-    xt, y, samples, l1, l2 = features
-    problem, solved = held.problem, jnp.arange(len(strengths)) < stop
-    residuals = y - w @ held.rows
-    c = xt @ residuals.T / samples
-    squares = jnp.sum(residuals**2, axis=1) / samples
-    sizes = jnp.abs(w) @ problem.l1 + w**2 @ problem.l2
-    pull = jnp.where(problem.positive, jnp.maximum(c, 0.0), jnp.abs(c))
-    along = residuals @ y / samples
-    gaps = duality_gaps(sizes, pull.T, squares, along, (l1, l2), strengths, jnp)
-    slack = MISSED * jnp.max(jnp.abs(problem.correlations))
-    missed = (pull - l1[:, None] * strengths > slack) & solved
-    missed = missed.at[ids].set(False, mode="drop")
-    relative = gaps / (jnp.vdot(y, y) / samples)
-    return Checked(relative, c, ~jnp.any(missed, axis=0), jnp.any(missed, axis=1))
+    left = source.left(w, ids, held.rows)
+    inside = Factors(held.problem.l1, held.problem.l2, factors.positive)
+    gaps = duality_gaps(left, inside.sizes(w), strengths, factors, jnp)
+    slack = MISSED * jnp.max(jnp.abs(held.problem.correlations))
+    outside = jnp.ones_like(factors.l1).at[ids].set(0.0, mode="drop")
+    beyond = factors.pull(left.correlations, jnp) * outside
+    solved = jnp.arange(len(strengths))[:, None] < stop
+    missed = (beyond > strengths[:, None] * factors.l1 + slack) & solved
+    some = jnp.any(missed, axis=1)
+    relative = gaps / source.square
+    return Checked(relative, left.correlations, ~some, jnp.any(missed, axis=0))
 
 
 @jax.jit
 def _candidates(
-    c: Array, slope: Array, l1: Array, start: Array, ends: Any
+    c: Array, slope: Array, factors: Factors, start: Array, ends: Any
 ) -> tuple[Array, Array]:
     """Which correlations are predicted to come near their threshold before each end.
 
@@ -85,8 +88,8 @@ def _candidates(
     """
     between = start + (ends - start) * jnp.array([0.3, 0.6, 1.0])[:, None]
     predicted = c + (between[..., None] - start) * slope
-    limits = between[..., None] * l1
-    near = jnp.abs(predicted) / jnp.where(limits > 0, limits, 1.0)
+    limits = between[..., None] * factors.l1
+    near = factors.pull(predicted, jnp) / jnp.where(limits > 0, limits, 1.0)
     close = jnp.any(jnp.where(limits > 0, near, jnp.inf) >= NEAR, axis=0)
     return close, jnp.sum(close, axis=1)
 
@@ -97,8 +100,8 @@ def _onward(
 ) -> tuple[Solution, Array, Array]:
     """The last good solution of a block, its correlations, and where they are heading."""
     first = last == 0
-    now = checked.correlations[:, last]
-    earlier = jnp.where(first, c, checked.correlations[:, last - 1])
+    now = checked.correlations[last]
+    earlier = jnp.where(first, c, checked.correlations[last - 1])
     step = block[last] - jnp.where(first, before.strength, block[last - 1])
     slope = jnp.where(step == 0, 0.0, (now - earlier) / jnp.where(step == 0, 1.0, step))
     return Solution(block[last], found.w[last], found.signs[last]), now, slope
@@ -112,7 +115,7 @@ class _Path:
         line = jnp.zeros(slots.size)
         self.before = Solution(jnp.asarray(start), line, line)
         self.c, self.slope = correlations, jnp.zeros_like(correlations)
-        self.w = np.zeros((count, len(correlations)))
+        self.w = np.zeros((len(correlations), count)).T
         self.gaps = np.zeros(count)
         self.missed = np.zeros(0, int)
 
@@ -121,9 +124,10 @@ class _Path:
         left = strengths[self.done :]
         blocks = [left[:size] for size in BLOCKS]
         ends = np.array([block[-1] for block in blocks])
-        l1 = self.slots.features.l1
-        close, counts = _candidates(self.c, self.slope, l1, self.before.strength, ends)
-        few = np.asarray(counts) <= FEW
+        close, counts = _candidates(
+            self.c, self.slope, self.slots.factors, self.before.strength, ends
+        )
+        few = np.asarray(counts) <= self.slots.size
         which = int(np.argmax(few)) if few.any() else -1
         wanted = np.flatnonzero(np.asarray(close)[which])
         return blocks[which], np.union1d(wanted, self.missed)
@@ -140,7 +144,15 @@ class _Path:
         padded = np.pad(block, (0, max(BLOCKS) - count), mode="edge")
         found = _follow(slots.held, self.before, padded, count, ridged)
         slots.held = slots.held._replace(basis=found.basis)
-        checked = _check(slots.features, slots.held, slots.places(), found.w, padded, count)
+        checked = _check(
+            slots.source,
+            slots.factors,
+            slots.held,
+            slots.places(),
+            found.w,
+            padded,
+            count,
+        )
         missed = np.flatnonzero(checked.missed)
         good = int(np.argmin(np.append(np.asarray(checked.good)[:count], False)))
         # Until there is progress, none is given up again.
@@ -162,14 +174,24 @@ class _Path:
 
 
 def screened_path(
-    features: Features, positive: bool, strengths: np.ndarray, correlations: Array
+    source: Samples | Moments,
+    factors: Factors,
+    strengths: np.ndarray,
+    correlations: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Coefficients at falling strengths, an array (strengths, features), and their gaps.
 
     The gaps are relative to the mean square of the target.
+
+    Args:
+        source: Of the products.
+        factors: Of the penalty.
+        strengths: Falling.
+        correlations: Of features and target.
     """
-    ridged = bool(jnp.any(features.l2 > 0))
-    path = _Path(Slots(features, positive, FEW), strengths[0], correlations, len(strengths))
+    source, factors = jax.tree.map(jnp.asarray, (source, factors))
+    start = jnp.asarray(correlations)
+    path = _Path(Slots(source, factors), strengths[0], start, len(strengths))
     while path.done < len(strengths):
-        path.advance(strengths, ridged)
+        path.advance(strengths, factors.l2 is not None)
     return path.w, path.gaps

@@ -8,56 +8,48 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxreg.solve._gaps import Factors
 from jaxreg.solve._homotopy import Quadratic
 from jaxreg.solve._pivots import Basis
+from jaxreg.solve._sources import Moments, Samples
 
-SIZES = (256, 512, 768, 1024, 1280, 1536, 2048)
 CHUNK = 64
 """So many features are put into slots at a time."""
 
 
-def bucket(size: int) -> int:
-    """The next number of slots that programs are compiled for."""
-    steps = -(-size // SIZES[-1]) * SIZES[-1]
-    return next((s for s in SIZES if s >= size), steps)
-
-
 class Held(NamedTuple):
-    """What is kept of the features in slots; an empty slot is all zeros, with `l1` one."""
+    """What is kept of the features in slots; an empty slot is all zeros, with `l1` one.
+
+    Attributes:
+        rows: What the source needs for products with them.
+        problem: The problem of these features alone.
+        basis: A basis of it.
+    """
 
     rows: Array
     problem: Quadratic
     basis: Basis
 
 
-class Features(NamedTuple):
-    """Features as rows, the target, how many samples, and factors of the penalty."""
-
-    xt: Array
-    y: Array
-    samples: Array
-    l1: Array
-    l2: Array
-
-
 class Slots:
     """Which feature is in which slot, and what is held of it on the device."""
 
-    def __init__(self, features: Features, positive: bool, size: int) -> None:
-        self.features = features
+    def __init__(self, source: Samples | Moments, factors: Factors) -> None:
+        self.source, self.factors = source, factors
+        size = source.sizes[0]
         self.ids = np.full(size, -1)
-        self.slot_of = np.full(len(features.xt), -1)
-        zeros = functools.partial(jnp.zeros, dtype=features.y.dtype)
+        self.slot_of = np.full(len(factors.l1), -1)
+        zeros = functools.partial(jnp.zeros, dtype=float)
         # Each its own buffer, for they are donated.
         problem = Quadratic(
             zeros((size, size)),
             zeros(size),
             zeros(size) + 1,
             zeros(size),
-            jnp.asarray(positive),
+            jnp.array(factors.positive),
         )
         basis = Basis(zeros((size, size)), jnp.zeros(size, bool), zeros(size))
-        self.held = Held(zeros((size, features.xt.shape[1])), problem, basis)
+        self.held = Held(zeros((size, source.width)), problem, basis)
 
     @property
     def size(self) -> int:
@@ -86,7 +78,7 @@ class Slots:
             free = np.concatenate([free, np.flatnonzero((self.ids >= 0) & ~stay)])
         if len(free) < len(new):
             before = self.size
-            self._grow(bucket(before - len(free) + len(new)))
+            self._grow(before - len(free) + len(new))
             free = np.concatenate([free, np.arange(before, self.size)])
         places = free[: len(new)]
         old = self.ids[places]
@@ -96,10 +88,13 @@ class Slots:
             part = slice(start, start + CHUNK)
             padding = (0, CHUNK - len(new[part]))
             slots = np.pad(places[part], padding, constant_values=self.size)
-            self.held = _insert(self.features, self.held, slots, np.pad(new[part], padding))
+            ids = np.pad(new[part], padding)
+            self.held = _insert(self.source, self.factors, self.held, slots, ids)
 
-    def _grow(self, size: int) -> None:
-        more = size - self.size
+    def _grow(self, needed: int) -> None:
+        sizes = self.source.sizes
+        beyond = -(-needed // sizes[-1]) * sizes[-1]
+        more = next((s for s in sizes if s >= needed), beyond) - self.size
         self.ids = np.pad(self.ids, (0, more), constant_values=-1)
         self.held = _padded(self.held, more)
 
@@ -123,17 +118,18 @@ def _padded(held: Held, more: int) -> Held:
     )
 
 
-@functools.partial(jax.jit, donate_argnums=1)
-def _insert(features: Features, held: Held, slots: Any, ids: Any) -> Held:
+@functools.partial(jax.jit, donate_argnums=2)
+def _insert(
+    source: Samples | Moments, factors: Factors, held: Held, slots: Any, ids: Any
+) -> Held:
     """Put features into slots that are not active; slots out of range are left out.
 
     With A the active features, their columns of the table are −H·gram[A, new] there, and
     gram[·, new] − gram[·, A]·H·gram[A, new] at the others.
     """
     rows, problem, (table, active, signs) = held
-    new = features.xt[ids]
-    rows = rows.at[slots].set(new, mode="drop")
-    gram = rows @ new.T / features.samples
+    rows = rows.at[slots].set(source.rows(ids), mode="drop")
+    gram = source.inner(rows, ids)
     inner = jnp.where(active[:, None], gram, 0.0)
     columns = gram - inner - table @ inner
     among = gram.at[slots].get(mode="fill", fill_value=0) + inner.T @ columns
@@ -144,14 +140,14 @@ def _insert(features: Features, held: Held, slots: Any, ids: Any) -> Held:
         x = x.at[:, slots].set(columns, mode="drop")
         return x.at[slots].set(mirrored, mode="drop")
 
-    def put_each(x: Array, values: Array) -> Array:
+    def put_each(x: Array, values: Any) -> Array:
         return x.at[slots].set(values, mode="drop")
 
     problem = Quadratic(
         put(problem.gram, gram, gram.T),
-        put_each(problem.correlations, new @ features.y / features.samples),
-        put_each(problem.l1, features.l1[ids]),
-        put_each(problem.l2, features.l2[ids]),
+        put_each(problem.correlations, source.along(ids)),
+        put_each(problem.l1, factors.l1[ids]),
+        problem.l2 if factors.l2 is None else put_each(problem.l2, factors.l2[ids]),
         problem.positive,
     )
     return Held(rows, problem, Basis(put(table, columns, mirrored), active, signs))

@@ -5,13 +5,14 @@ from typing import Any
 import numpy as np
 
 from jaxreg.penalties import L1
-from jaxreg.solve._gaps import duality_gaps
+from jaxreg.solve._gaps import Factors, relative_gaps
 from jaxreg.solve._least_squares import (
     LeastSquares,
     Problem,
     penalty_factors,
     unpaid_gap,
 )
+from jaxreg.solve._sources import Samples
 from jaxreg.solve._standardize import check_data
 from jaxreg.solve.lasso_path import LinearPath
 
@@ -89,7 +90,7 @@ class _Knots:
 
     def __init__(self, problem: Problem) -> None:
         self.xt, self.y = np.asarray(problem.data.xt), problem.data.y
-        self.l1, self.positive = problem.l1, problem.model.positive
+        self.l1, _, self.positive = problem.factors
         self.correlations = self.xt @ self.y / len(self.y)
         self.strengths, self.w = [problem.largest], [np.zeros(len(self.l1))]
         self.signs = np.zeros(len(self.l1))
@@ -98,14 +99,8 @@ class _Knots:
 
     def gaps(self, strengths: np.ndarray, w: np.ndarray) -> np.ndarray:
         """Relative duality gaps."""
-        residuals = self.y - w @ self.xt
-        c = residuals @ self.xt.T / len(self.y)
-        squares, along = np.mean(residuals**2, axis=1), residuals @ self.y / len(self.y)
-        pull = np.maximum(c, 0.0) if self.positive else np.abs(c)
-        factors = self.l1, np.zeros_like(self.l1)
-        sizes = np.abs(w) @ self.l1
-        gaps = duality_gaps(sizes, pull, squares, along, factors, strengths, np)
-        relative = gaps / max(float(np.mean(self.y**2)), np.finfo(float).tiny)
+        factors = Factors(self.l1, None, self.positive)
+        relative = relative_gaps(Samples(self.xt, self.y), w, strengths, factors)
         if strengths[-1] == 0:
             relative[-1] = unpaid_gap(self.xt, self.y, w[-1])
         return relative

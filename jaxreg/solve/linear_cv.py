@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxreg.penalties import L1, L2, ElasticNet
 from jaxreg.solve._least_squares import LeastSquares, penalty_factors
-from jaxreg.solve._standardize import check_data
+from jaxreg.solve._standardize import check_data, empty
 from jaxreg.solve.lasso_path import LinearPath, check_strengths
 from jaxreg.strength.cross_validation import CrossValidation, Folds, _weights_of
 
@@ -150,7 +150,7 @@ def elastic_net_cv(
         errors = (LinearPath(given, w, intercepts, gaps).predict(test_x) - test_y) ** 2
         return np.average(errors, axis=1, weights=test_weights), gaps
 
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+    with concurrent.futures.ThreadPoolExecutor((os.cpu_count() or 1) + 1) as threads:
         scores, gaps = zip(*threads.map(run, parts), strict=True)
     return CrossValidation(given, np.stack(scores, 1), results={"gaps": np.stack(gaps, 1)})
 
@@ -158,5 +158,6 @@ def elastic_net_cv(
 def _rows(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Some of the samples, in the order of memory that x has."""
     if x.flags.f_contiguous and not x.flags.c_contiguous:
-        return np.compress(mask, x.T, axis=1).T
+        taken, which = empty((x.shape[1], int(np.sum(mask)))), np.flatnonzero(mask)
+        return np.take(x.T, which, axis=1, out=taken, mode="clip").T
     return x[mask]

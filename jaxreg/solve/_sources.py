@@ -1,0 +1,120 @@
+"""Where a path takes its products from: samples, or their moments where these fit."""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxreg.solve._standardize import on_host
+
+
+class Left(NamedTuple):
+    """What coefficients leave of the target, for each of them.
+
+    Attributes:
+        correlations: Mean products of residuals and features.
+        squares: Mean squares of the residuals.
+        along: Mean products of residuals and target.
+    """
+
+    correlations: Any
+    squares: Any
+    along: Any
+
+
+class Samples(NamedTuple):
+    """Features as rows, and the target."""
+
+    xt: Any
+    y: Any
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Numbers of features that programs are compiled for; or multiples of the last."""
+        return 256, 512, 1024, 1280, 1536, 2048
+
+    @property
+    def width(self) -> int:
+        """How many numbers are held of a feature."""
+        return len(self.y)
+
+    @property
+    def correlations(self) -> Any:
+        """Mean products of features and target."""
+        return self.xt @ self.y / len(self.y)
+
+    @property
+    def square(self) -> Any:
+        """The mean square of the target."""
+        return self.y @ self.y / len(self.y)
+
+    def rows(self, ids: Any) -> Any:
+        """What is held of some features, for the products below."""
+        return self.xt[ids]
+
+    def inner(self, rows: Any, ids: Any) -> Any:
+        """Mean products of features that are held and of others."""
+        return rows @ self.xt[ids].T / len(self.y)
+
+    def along(self, ids: Any) -> Any:
+        """Mean products of features and target."""
+        return self.xt[ids] @ self.y / len(self.y)
+
+    def left(self, w: Any, ids: Any, rows: Any) -> Left:
+        """What coefficients (strengths, held features) leave."""
+        del ids
+        residuals, samples = self.y - w @ rows, len(self.y)
+        squares = (residuals**2).sum(axis=1) / samples
+        along = residuals @ self.y / samples
+        return Left((residuals / samples) @ self.xt.T, squares, along)
+
+
+class Moments(NamedTuple):
+    """Mean products of features, of features and target, and of the target."""
+
+    gram: Any
+    correlations: Any
+    square: Any
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """As for `Samples`: few features, and all of them."""
+        every = -(-len(self.correlations) // 256) * 256
+        return every * 3 // 8, every
+
+    @property
+    def width(self) -> int:
+        """As for `Samples`."""
+        return len(self.gram)
+
+    def rows(self, ids: Any) -> Any:
+        """As for `Samples`."""
+        return self.gram[ids]
+
+    def inner(self, rows: Any, ids: Any) -> Any:
+        """As for `Samples`."""
+        return rows[:, ids]
+
+    def along(self, ids: Any) -> Any:
+        """As for `Samples`."""
+        return self.correlations[ids]
+
+    def left(self, w: Any, ids: Any, rows: Any) -> Left:
+        """As for `Samples`."""
+        image, explained = w @ rows, w @ self.along(ids)
+        squares = self.square - 2 * explained + (w * image[:, ids]).sum(axis=1)
+        return Left(self.correlations - image, squares, self.square - explained)
+
+
+def moments(xt: Any, y: Any) -> Moments:
+    """Those of features as rows."""
+    products = _products if on_host(xt.size) else _compiled_products
+    gram, along = map(np.asarray, products(xt, y))
+    return Moments(gram / len(y), along / len(y), float(y @ y) / len(y))
+
+
+def _products(xt: Any, y: Any) -> tuple[Any, Any]:
+    return xt @ xt.T, xt @ y
+
+
+_compiled_products = jax.jit(_products)
