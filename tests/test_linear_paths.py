@@ -11,7 +11,7 @@ from sklearn.linear_model import LinearRegression, enet_path, lars_path
 import jaxreg as jr
 from jaxreg.solve._gaps import Factors, relative_gaps
 from jaxreg.solve._sources import Samples, moments
-from jaxreg.solve._standardize import prepare
+from jaxreg.solve._standardize import empty, prepare
 
 X, Y = map(np.asarray, load_diabetes(return_X_y=True))
 EXACT = 1e-12
@@ -29,8 +29,10 @@ def random(samples, features, seed=0):
 
 WIDE = random(40, 1500)
 """More features than their Gram matrix is made for: by candidates."""
+TALL = random(300, 280)
+"""By candidates too, but from the Gram matrix."""
 NARROW = random(50, 20)
-BOTH = pytest.mark.parametrize("data", [NARROW, WIDE], ids=["narrow", "wide"])
+EACH = pytest.mark.parametrize("data", [NARROW, TALL, WIDE], ids=["narrow", "tall", "wide"])
 
 
 def objective(found, x, y, penalty, weights=None):
@@ -43,7 +45,7 @@ def objective(found, x, y, penalty, weights=None):
 # Against other libraries.
 
 
-@BOTH
+@EACH
 @pytest.mark.parametrize("positive", [False, True], ids=["signed", "positive"])
 @pytest.mark.parametrize("ratio", [1.0, 0.5], ids=["lasso", "elastic net"])
 def test_agrees_with_coordinate_descent(data, ratio, positive):
@@ -69,7 +71,7 @@ def test_knots_are_those_of_lars():
     assert np.max(found.gaps) <= EXACT
 
 
-@BOTH
+@EACH
 def test_the_path_is_linear_between_its_knots(data):
     x, y = data
     knots = jr.lasso_knots(x, y, num=25)
@@ -90,7 +92,7 @@ def test_strength_zero_is_least_squares():
 # What the arguments mean.
 
 
-@BOTH
+@EACH
 @pytest.mark.parametrize("standardize", [False, True])
 def test_weights_are_repeated_samples(data, standardize):
     x, y = data
@@ -103,7 +105,7 @@ def test_weights_are_repeated_samples(data, standardize):
     np.testing.assert_allclose(weighted.intercepts, repeated.intercepts, atol=1e-8)
 
 
-@BOTH
+@EACH
 def test_standardized_coefficients_are_those_of_standardized_features(data):
     x, y = data
     x = x * np.geomspace(0.1, 10.0, x.shape[1])
@@ -114,7 +116,7 @@ def test_standardized_coefficients_are_those_of_standardized_features(data):
     )
 
 
-@BOTH
+@EACH
 def test_factors_scale_features(data):
     x, y = data
     factors = 1.0 + np.arange(x.shape[1]) % 3
@@ -123,7 +125,7 @@ def test_factors_scale_features(data):
     np.testing.assert_allclose(found.coefficients * factors, scaled.coefficients, atol=1e-9)
 
 
-@BOTH
+@EACH
 def test_features_with_factor_zero_are_like_the_intercept(data):
     x, y = data
     factors = np.r_[0.0, 1.0, 0.0, np.ones(x.shape[1] - 3)]
@@ -142,7 +144,7 @@ def test_features_with_factor_zero_are_like_the_intercept(data):
     )
 
 
-@BOTH
+@EACH
 def test_factors_of_the_elastic_net_reach_the_minimum(data):
     x, y = data
     rng = np.random.default_rng(1)
@@ -166,7 +168,7 @@ def test_ridge_has_its_closed_form():
         np.testing.assert_allclose(found.coefficients[0], expected, atol=1e-10)
 
 
-@BOTH
+@EACH
 def test_strengths_may_come_in_any_order(data):
     x, y = data
     strengths = np.array([0.1, 2.0, 0.5, 0.5])
@@ -232,8 +234,19 @@ def test_solutions_that_are_not_exact_say_so():
     powers = np.vander(np.linspace(0, 1, 50), 20)
     with pytest.warns(RuntimeWarning, match="solved only up to a duality gap of"):
         found = jr.lasso_path(powers, NARROW[1], ratio=1e-9, num=10)
-    assert np.max(found.gaps) > 1e-6
+    assert 1e-6 < np.max(found.gaps) < 1
     assert np.max(found.gaps[:2]) <= EXACT
+
+
+def test_no_solution_is_worse_than_the_one_before_it():
+    n = np.arange(1.0, 13)
+    x, y = 1 / (n[:, None] + n - 1), np.cos(n**2)
+    with pytest.warns(RuntimeWarning, match="solved only up to a duality gap of"):
+        found = jr.lasso_path(x, y, ratio=1e-8, num=50, intercept=False)
+    before = np.concatenate([np.zeros((1, 12)), found.coefficients[:-1]])
+    factors = Factors(np.ones(12), None, False)
+    gaps = relative_gaps(Samples(x.T, y), before, found.strengths, factors)
+    assert np.all(found.gaps <= np.maximum(gaps, 1e-6) * (1 + 1e-3))
 
 
 def test_gaps_are_what_residuals_prove():
@@ -247,6 +260,20 @@ def test_gaps_are_what_residuals_prove():
     for source in moments(xt, y), Samples(xt, y):
         found = relative_gaps(source, w, np.full(2, strength), factors)
         np.testing.assert_allclose(found, (primal - dual) / np.mean(y**2))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("offset", [0, 1], ids=["aligned", "shifted"])
+def test_data_may_lie_anywhere_in_memory(order, intercept, offset):
+    data, y = random(60, 1200)
+    room = empty((data.size + 1,))[offset:][: data.size]
+    x = room.reshape(data.shape, order=order)
+    x[...] = data
+    options: Any = {"intercept": intercept, "num": 5, "ratio": 0.1}
+    found, expected = (jr.lasso_path(z, y, **options) for z in (x, data))
+    np.testing.assert_allclose(found.coefficients, expected.coefficients, atol=1e-10)
+    np.testing.assert_array_equal(x, data)
 
 
 def test_features_far_from_zero_are_centred_to_the_last_digit():
@@ -277,11 +304,12 @@ def test_numbers_are_doubles_and_settings_stay_as_they_were():
 # Cross-validation.
 
 
-@BOTH
+@EACH
 def test_cross_validation_is_a_loop_over_folds(data):
     x, y = data
     weights = 0.5 + np.arange(len(y)) % 2
-    found = jr.lasso_cv(x, y, folds=4, num=6, ratio=0.05, sample_weight=weights)
+    options: Any = {"folds": 4, "num": 6, "ratio": 0.05, "sample_weight": weights}
+    found = jr.lasso_cv(np.asfortranarray(x), y, **options)
     for k, test in enumerate(np.array_split(np.arange(len(y)), 4)):
         train = np.setdiff1d(np.arange(len(y)), test)
         path = jr.lasso_path(

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxreg.penalties import L1, L2, ElasticNet, Penalty
 from jaxreg.solve._dense import SIZES, dense_path
-from jaxreg.solve._gaps import Factors
+from jaxreg.solve._gaps import Factors, relative_gaps
 from jaxreg.solve._ridge import ridge_path
 from jaxreg.solve._screened import screened_path
 from jaxreg.solve._sources import Moments, Samples, moments
@@ -121,7 +121,7 @@ class Problem:
         asked, where = np.unique(-strengths, return_inverse=True)
         with jax.enable_x64(True):
             w, gaps = self._at(-asked)
-        if np.max(gaps) > INEXACT:
+        if not np.max(gaps) <= INEXACT:
             warnings.warn(
                 "Some strengths are solved only up to a duality gap of "
                 f"{np.max(gaps):.1g} times the mean square of the target: features depend "
@@ -162,7 +162,18 @@ class Problem:
             w, gaps = screened_path(
                 self.source, self.factors, all_of_them, self.correlations
             )
+        self._keep_the_better(all_of_them, w, gaps)
         return _taken(w, asked), gaps[asked]
+
+    def _keep_the_better(
+        self, falling: np.ndarray, w: np.ndarray, gaps: np.ndarray
+    ) -> None:
+        """Where rounding has spoilt a solution, take the one before, if that is better."""
+        for k in np.flatnonzero(~(gaps <= INEXACT)):
+            before = w[k - 1 : k] if k else np.zeros_like(w[:1])
+            (gap,) = relative_gaps(self.source, before, falling[k : k + 1], self.factors)
+            if not gaps[k] <= gap:
+                w[k], gaps[k] = before, gap
 
     def _unpaid(self) -> tuple[np.ndarray, float]:
         """Least squares, and how far it is from the minimum."""
