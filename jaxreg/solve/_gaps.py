@@ -62,13 +62,14 @@ def duality_gaps(left: Left, sizes: Any, strengths: Any, factors: Factors, xp: A
     l1, l2, _ = factors
     pull = factors.pull(left.correlations, xp)
     asks = True if l2 is None else l2 == 0
-    reach = xp.max(pull * xp.where(asks, 1 / xp.where(asks, l1, 1.0), 0.0), axis=1)
+    units = xp.where(asks, 1 / xp.where(asks, l1, 1.0), 0.0)
+    reach = xp.max(pull * units[:, None], axis=0)
     tiny = np.finfo(float).tiny
     shrink = strengths / xp.maximum(xp.maximum(reach, strengths), tiny)
     dual = shrink * left.along - shrink**2 * left.squares / 2
     if l2 is not None:
-        ridge = 4 * strengths[:, None] * l2
-        over = xp.maximum(shrink[:, None] * pull - strengths[:, None] * l1, 0.0)
+        ridge = 4 * strengths * l2[:, None]
+        over = xp.maximum(shrink * pull - strengths * l1[:, None], 0.0)
         costs = xp.where(ridge > 0, over**2 / xp.where(ridge > 0, ridge, 1.0), 0.0)
-        dual = dual - xp.sum(costs, axis=1)
+        dual = dual - xp.sum(costs, axis=0)
     return left.squares / 2 + strengths * sizes - dual

@@ -34,15 +34,14 @@ class Checked(NamedTuple):
 
     Attributes:
         gaps: Duality gaps, relative to the mean square of the target.
-        correlations: With the residuals, an array (strengths, features).
-        good: For each strength, whether no feature was missed.
-        missed: For each feature, whether it was at any of the strengths.
+        correlations: With the residuals, an array (features, strengths).
+        first: At which strength each feature was missed first; the number of the
+            strengths that were solved for, if at none.
     """
 
     gaps: Array
     correlations: Array
-    good: Array
-    missed: Array
+    first: Array
 
 
 @functools.partial(jax.jit, static_argnums=4)
@@ -69,13 +68,12 @@ def _check(
     inside = Factors(held.problem.l1, held.problem.l2, factors.positive)
     gaps = duality_gaps(left, inside.sizes(w), strengths, factors, jnp)
     slack = MISSED * jnp.max(jnp.abs(held.problem.correlations))
-    outside = jnp.ones_like(factors.l1).at[ids].set(0.0, mode="drop")
-    beyond = factors.pull(left.correlations, jnp) * outside
-    solved = jnp.arange(len(strengths))[:, None] < stop
-    missed = (beyond > strengths[:, None] * factors.l1 + slack) & solved
-    some = jnp.any(missed, axis=1)
-    relative = gaps / source.square
-    return Checked(relative, left.correlations, ~some, jnp.any(missed, axis=0))
+    pull = factors.pull(left.correlations, jnp)
+    missed = pull > strengths * factors.l1[:, None] + slack
+    order = jnp.minimum(jnp.arange(len(strengths)), stop)
+    first = jnp.min(jnp.where(missed, order, stop), axis=1)
+    first = first.at[ids].set(stop, mode="drop")
+    return Checked(gaps / source.square, left.correlations, first)
 
 
 @jax.jit
@@ -100,8 +98,8 @@ def _onward(
 ) -> tuple[Solution, Array, Array]:
     """The last good solution of a block, its correlations, and where they are heading."""
     first = last == 0
-    now = checked.correlations[last]
-    earlier = jnp.where(first, c, checked.correlations[last - 1])
+    now = checked.correlations[:, last]
+    earlier = jnp.where(first, c, checked.correlations[:, last - 1])
     step = block[last] - jnp.where(first, before.strength, block[last - 1])
     slope = jnp.where(step == 0, 0.0, (now - earlier) / jnp.where(step == 0, 1.0, step))
     return Solution(block[last], found.w[last], found.signs[last]), now, slope
@@ -153,8 +151,8 @@ class _Path:
             padded,
             count,
         )
-        missed = np.flatnonzero(checked.missed)
-        good = int(np.argmin(np.append(np.asarray(checked.good)[:count], False)))
+        first = np.asarray(checked.first)
+        missed, good = np.flatnonzero(first < count), int(first.min())
         # Until there is progress, none is given up again.
         self.missed = missed if good else np.union1d(self.missed, missed)
         if good:

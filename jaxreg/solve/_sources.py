@@ -12,7 +12,7 @@ class Left(NamedTuple):
     """What coefficients leave of the target, for each of them.
 
     Attributes:
-        correlations: Mean products of residuals and features.
+        correlations: Mean products of features and residuals, (features, coefficients).
         squares: Mean squares of the residuals.
         along: Mean products of residuals and target.
     """
@@ -66,7 +66,7 @@ class Samples(NamedTuple):
         residuals, samples = self.y - w @ rows, len(self.y)
         squares = (residuals**2).sum(axis=1) / samples
         along = residuals @ self.y / samples
-        return Left((residuals / samples) @ self.xt.T, squares, along)
+        return Left(self.xt @ (residuals / samples).T, squares, along)
 
 
 class Moments(NamedTuple):
@@ -101,9 +101,10 @@ class Moments(NamedTuple):
 
     def left(self, w: Any, ids: Any, rows: Any) -> Left:
         """As for `Samples`."""
-        image, explained = w @ rows, w @ self.along(ids)
-        squares = self.square - 2 * explained + (w * image[:, ids]).sum(axis=1)
-        return Left(self.correlations - image, squares, self.square - explained)
+        image, explained = rows.T @ w.T, w @ self.along(ids)
+        squares = self.square - 2 * explained + (w * image[ids].T).sum(axis=1)
+        correlations = self.correlations[:, None] - image
+        return Left(correlations, squares, self.square - explained)
 
 
 def moments(xt: Any, y: Any) -> Moments:
