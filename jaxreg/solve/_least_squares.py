@@ -1,5 +1,6 @@
 """Least squares with a penalty: which algorithm, and what all of them share."""
 
+import functools
 import warnings
 from typing import NamedTuple
 
@@ -81,16 +82,20 @@ class Problem:
 
     def __init__(self, model: LeastSquares, data: Prepared, free: np.ndarray) -> None:
         self.model, self.data, self.free = model, data, free
-        features, samples = data.xt.shape
         # What is free is zero in the data now; a price keeps it zero.
         l1, l2 = np.array(model.l1), model.l2 if np.any(model.l2 > 0) else None
         l1[free] = 1.0
         self.factors = Factors(l1, l2, model.positive)
+        self.correlations = np.asarray(Samples(data.xt, data.y).correlations)
+
+    @functools.cached_property
+    def source(self) -> Samples | Moments:
+        """Where the products of a path come from."""
+        xt, y = self.data.xt, self.data.y
+        features, samples = xt.shape
         if features <= min(max(2 * samples, FEW), MANY):
-            self.source = moments(data.xt, data.y)
-        else:
-            self.source = Samples(shared(data.xt), jnp.asarray(data.y))
-        self.correlations = np.asarray(self.source.correlations)
+            return moments(xt, y)
+        return Samples(shared(xt), jnp.asarray(y))
 
     @property
     def largest(self) -> float:

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import os
+import threading
 from typing import Any
 
 import numpy as np
@@ -141,11 +142,13 @@ def elastic_net_cv(
                     "fold, but is zero for all of one."
                 )
 
+    rooms = threading.local()
+
     def run(part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        (train_x, train_y, train_weights), (test_x, test_y, test_weights) = (
-            (_rows(x, mask), y[mask], None if weights is None else weights[mask])
-            for mask in part
+        (train_y, train_weights), (test_y, test_weights) = (
+            (y[mask], None if weights is None else weights[mask]) for mask in part
         )
+        train_x, test_x = _rows(x, part[0], rooms), x[part[1]]
         w, intercepts, gaps = model.prepared(train_x, train_y, train_weights).solve(given)
         errors = (LinearPath(given, w, intercepts, gaps).predict(test_x) - test_y) ** 2
         return np.average(errors, axis=1, weights=test_weights), gaps
@@ -155,9 +158,15 @@ def elastic_net_cv(
     return CrossValidation(given, np.stack(scores, 1), results={"gaps": np.stack(gaps, 1)})
 
 
-def _rows(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Some of the samples, in the order of memory that x has."""
-    if x.flags.f_contiguous and not x.flags.c_contiguous:
-        taken, which = empty((x.shape[1], int(np.sum(mask)))), np.flatnonzero(mask)
-        return np.take(x.T, which, axis=1, out=taken, mode="clip").T
-    return x[mask]
+def _rows(x: np.ndarray, mask: np.ndarray, rooms: threading.local) -> np.ndarray:
+    """Some of the samples, in the order of memory that x has.
+
+    Written where the thread's last ones were: memory that is new costs as much again.
+    """
+    if not x.flags.f_contiguous or x.flags.c_contiguous:
+        return x[mask]
+    if not hasattr(rooms, "room"):
+        rooms.room = empty((x.size,))
+    which = np.flatnonzero(mask)
+    taken = rooms.room[: len(which) * x.shape[1]].reshape(-1, len(which))
+    return np.take(x.T, which, axis=1, out=taken, mode="clip").T
