@@ -277,7 +277,7 @@ FAULTS = [
          "tests/test_linear_paths.py"),
         ("solve/_standardize", "_project", "1 / scale if", "scale if",
          "tests/test_linear_paths.py"),
-        ("solve/_sources", "moments", "float(y @ y) / len(y)", "float(y @ y)",
+        ("solve/_sources", "moments", "float(given.square)", "float(given.square) / 2",
          "tests/test_linear_paths.py"),
         ("solve/_sources", "Moments.left", "2 * explained", "explained",
          "tests/test_linear_paths.py"),

@@ -257,7 +257,7 @@ def test_gaps_are_what_residuals_prove():
     primal = np.mean(residuals**2, axis=1) / 2 + strength * np.sum(np.abs(w), axis=1)
     dual = np.mean(y**2) / 2 - np.mean((y - shrink[:, None] * residuals) ** 2, axis=1) / 2
     factors = Factors(np.ones(len(xt)), None, False)
-    for source in moments(xt, y), Samples(xt, y):
+    for source in moments(Samples(xt, y)), Samples(xt, y):
         found = relative_gaps(source, w, np.full(2, strength), factors)
         np.testing.assert_allclose(found, (primal - dual) / np.mean(y**2))
 

@@ -28,6 +28,8 @@ ROUNDOFF = 1e-14
 """Correlations beyond their threshold by this share of the largest are within it."""
 WORN = 1e-9
 """A table that leaves errors of this share in a solution is made anew."""
+STEPS = 25
+"""Conjugate gradients that a solution may take; while signs are moved to, none is asked."""
 PATIENCE = 3
 """After so many rounds without progress the path is walked."""
 MOVE, GUESS, WALK, FINISH = 0, 1, 2, 3
@@ -191,7 +193,8 @@ def _round(
     aim = jnp.where(walking, -way.shift, problem.correlations)
     rate = jnp.where(walking, way.step, way.strength)
     signed = problem.l1 * basis.signs
-    w, slope = solve(problem.gram, way.ridge, basis, aim - rate * signed)
+    steps = jnp.where(stage.mode == MOVE, 0, STEPS)
+    w, slope = solve(problem.gram, way.ridge, basis, aim - rate * signed, steps)
     g = aim - slope
     units = lengths(jnp.diagonal(problem.gram))
     error = jnp.abs(g - rate * signed) / units

@@ -86,16 +86,17 @@ class Problem:
         l1, l2 = np.array(model.l1), model.l2 if np.any(model.l2 > 0) else None
         l1[free] = 1.0
         self.factors = Factors(l1, l2, model.positive)
-        self.correlations = np.asarray(Samples(data.xt, data.y).correlations)
+        features, samples = data.xt.shape
+        self.has_gram = features <= min(max(2 * samples, FEW), MANY)
+        self.samples = Samples(data.xt, data.y)
+        if not self.has_gram:
+            self.samples = Samples(shared(data.xt), jnp.asarray(data.y))
+        self.correlations = np.asarray(self.samples.correlations)
 
     @functools.cached_property
     def source(self) -> Samples | Moments:
         """Where the products of a path come from."""
-        xt, y = self.data.xt, self.data.y
-        features, samples = xt.shape
-        if features <= min(max(2 * samples, FEW), MANY):
-            return moments(xt, y)
-        return Samples(shared(xt), jnp.asarray(y))
+        return moments(self.samples) if self.has_gram else self.samples
 
     @property
     def largest(self) -> float:

@@ -10,7 +10,7 @@ Schur complement, whose diagonal says how far each feature is from depending on 
 ones. To exchange k features is one update of rank k.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -96,11 +96,14 @@ def _pivot_block(block: Array, wanted: Array, floors: Array) -> tuple[Array, Arr
     return jnp.where(done[:, None] & done, block, 0.0), done
 
 
-def solve(gram: Array, ridge: Array, basis: Basis, target: Array) -> tuple[Array, Array]:
+def solve(
+    gram: Array, ridge: Array, basis: Basis, target: Array, steps: Any
+) -> tuple[Array, Array]:
     """Solve `(gram + diag(ridge)) · w = target` on the active features.
 
     The table is exact up to rounding, or for another ridge: conjugate gradients with it
-    as the preconditioner take one step for the former, and few for the latter.
+    as the preconditioner take one step for the former, and few for the latter, but no more
+    than `steps`.
 
     Returns:
         The solution, and its image, for all features.
@@ -123,7 +126,7 @@ def solve(gram: Array, ridge: Array, basis: Basis, target: Array) -> tuple[Array
         w, slope, *_, count = carry
         error = jnp.max(jnp.abs(residuals(slope)) / units)
         attainable = 4e-16 * (size + jnp.sum(jnp.abs(w) * units))
-        return (error > attainable) & (count < 25)
+        return (error > attainable) & (count < steps)
 
     def refine(carry: tuple[Array, ...]) -> tuple[Array, ...]:
         w, slope, direction, before, count = carry

@@ -107,15 +107,15 @@ class Moments(NamedTuple):
         return Left(correlations, squares, self.square - explained)
 
 
-def moments(xt: Any, y: Any) -> Moments:
-    """Those of features as rows."""
-    products = _products if on_host(xt.size) else _compiled_products
-    gram, along = map(np.asarray, products(xt, y))
-    return Moments(gram / len(y), along / len(y), float(y @ y) / len(y))
+def moments(given: Samples) -> Moments:
+    """The moments of samples."""
+    square = _square if on_host(given.xt.size) else _compiled_square
+    gram = np.asarray(square(given.xt)) / len(given.y)
+    return Moments(gram, np.asarray(given.correlations), float(given.square))
 
 
-def _products(xt: Any, y: Any) -> tuple[Any, Any]:
-    return xt @ xt.T, xt @ y
+def _square(rows: Any) -> Any:
+    return rows @ rows.T
 
 
-_compiled_products = jax.jit(_products)
+_compiled_square = jax.jit(_square)
