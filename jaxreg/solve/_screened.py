@@ -23,7 +23,7 @@ from jaxreg.solve._sources import Moments, Samples
 BLOCKS = 16, 10, 5, 2, 1
 """How many strengths are solved between two products with all features: the most whose
 candidates are no more than there are slots."""
-NEAR = 0.95
+NEAR = 0.97
 """Candidates are predicted to come so near to their threshold, or nearer."""
 MISSED = 1e-13
 """Other features whose correlation is beyond it, by this share of the largest."""

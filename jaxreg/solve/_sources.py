@@ -31,7 +31,7 @@ class Samples(NamedTuple):
     @property
     def sizes(self) -> tuple[int, ...]:
         """Numbers of features that programs are compiled for; or multiples of the last."""
-        return 256, 512, 768, 1024, 1280, 1536, 2048
+        return 256, 512, 896, 1152, 1536, 2048
 
     @property
     def width(self) -> int:
