@@ -37,12 +37,14 @@ def relative_gaps(
     """Gaps of coefficients (strengths, features), by the mean square of the target."""
     every = slice(None)
     left = source.left(w, every, source.rows(every))
-    gaps = duality_gaps(left, factors.sizes(w), strengths, factors, np)
-    return gaps / max(float(source.square), np.finfo(float).tiny)
+    sizes = factors.sizes(w)
+    return duality_gaps(left, source.square, sizes, strengths, factors, np)
 
 
-def duality_gaps(left: Left, sizes: Any, strengths: Any, factors: Factors, xp: Any) -> Any:
-    """Gaps between objectives and what the residuals prove about the minimum.
+def duality_gaps(
+    left: Left, square: Any, sizes: Any, strengths: Any, factors: Factors, xp: Any
+) -> Any:
+    """Gaps between objectives and what the residuals prove about the minimum, relative.
 
     Residuals r, shrunk by a factor s until they are dual feasible, prove that the minimum
     of ½·mean(r²) + strength·Σ(l1·|w| + l2·w²) is at least
@@ -54,6 +56,7 @@ def duality_gaps(left: Left, sizes: Any, strengths: Any, factors: Factors, xp: A
 
     Args:
         left: What the coefficients leave, for each strength.
+        square: The mean square of the target, by which gaps are divided.
         sizes: Sums of l1·|w| + l2·w².
         strengths: The strengths.
         factors: For each feature.
@@ -72,4 +75,5 @@ def duality_gaps(left: Left, sizes: Any, strengths: Any, factors: Factors, xp: A
         over = xp.maximum(shrink * pull - strengths * l1[:, None], 0.0)
         costs = xp.where(ridge > 0, over**2 / xp.where(ridge > 0, ridge, 1.0), 0.0)
         dual = dual - xp.sum(costs, axis=0)
-    return left.squares / 2 + strengths * sizes - dual
+    gaps = left.squares / 2 + strengths * sizes - dual
+    return gaps / xp.maximum(square, tiny)

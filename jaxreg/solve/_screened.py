@@ -66,14 +66,15 @@ def _check(
 ) -> Checked:
     left = source.left(w, ids, held.rows)
     inside = Factors(held.problem.l1, held.problem.l2, factors.positive)
-    gaps = duality_gaps(left, inside.sizes(w), strengths, factors, jnp)
+    sizes = inside.sizes(w)
+    gaps = duality_gaps(left, source.square, sizes, strengths, factors, jnp)
     slack = MISSED * jnp.max(jnp.abs(held.problem.correlations))
     pull = factors.pull(left.correlations, jnp)
     missed = pull > strengths * factors.l1[:, None] + slack
     order = jnp.minimum(jnp.arange(len(strengths)), stop)
     first = jnp.min(jnp.where(missed, order, stop), axis=1)
     first = first.at[ids].set(stop, mode="drop")
-    return Checked(gaps / source.square, left.correlations, first)
+    return Checked(gaps, left.correlations, first)
 
 
 @jax.jit
