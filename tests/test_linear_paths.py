@@ -160,6 +160,45 @@ def test_factors_of_the_elastic_net_reach_the_minimum(data):
         assert np.all(objective(other, x, y, penalty) > best)
 
 
+@pytest.mark.parametrize("l1", [0.0, 1.0])
+def test_no_coefficient_is_negative_whatever_is_paid_for_it(l1):
+    z = np.cos(np.arange(50.0) ** 2)
+    x = np.stack([z, z + 0.5 * np.sin(np.arange(50.0) ** 2)], axis=1)
+    penalty = jr.ElasticNet(np.array([l1, 0.0]), np.array([0.1, 0.1]))
+    y = x @ np.array([1.0, -0.3])
+    found = jr.elastic_net_path(x, y, penalty, [3.0, 0.3, 0.01], positive=True)
+    assert np.min(found.coefficients) == 0
+    assert np.max(np.abs(found.gaps)) <= EXACT
+
+
+def test_features_with_l2_alone_are_all_active_from_the_start():
+    x, y = random(400, 200)
+    only = np.arange(200) < 100
+    penalty = jr.ElasticNet(np.where(only, 0.0, 1.0), np.where(only, 1.0, 0.0))
+    found = jr.elastic_net_path(x, y, penalty, [100.0, 1.0, 0.1, 0.01])
+    assert np.max(found.gaps) <= EXACT
+    assert np.all(found.coefficients[:, :100] != 0)
+
+
+def test_scales_that_factors_follow_change_nothing():
+    x, y = random(150, 300)
+    scale = np.where(np.arange(300) % 3, 1e-8, 1e8)
+    options: Any = {"intercept": False}
+    expected = jr.lasso_path(x, y, [0.5, 0.1, 0.01], **options)
+    found = jr.lasso_path(x * scale, y, [0.5, 0.1, 0.01], factors=scale, **options)
+    assert np.max(found.gaps) <= EXACT
+    np.testing.assert_allclose(found.coefficients * scale, expected.coefficients, atol=1e-7)
+
+
+@EACH
+def test_a_constant_target_is_explained_by_the_intercept(data):
+    x, _ = data
+    found = jr.lasso_path(x, np.full(len(x), 0.1), num=5)
+    assert not np.any(found.coefficients)
+    assert not np.any(found.gaps)
+    np.testing.assert_allclose(found.intercepts, 0.1)
+
+
 def test_ridge_has_its_closed_form():
     for x, y in (NARROW, WIDE):
         found = jr.elastic_net_path(x, y, jr.L2(1.0), [2.0], intercept=False)

@@ -1,4 +1,4 @@
-"""A path on the Gram matrix of all features, for as many as it can hold."""
+"""A path over few features: all of them are looked at."""
 
 import functools
 from typing import Any

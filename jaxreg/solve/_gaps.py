@@ -75,5 +75,6 @@ def duality_gaps(
         over = xp.maximum(shrink * pull - strengths * l1[:, None], 0.0)
         costs = xp.where(ridge > 0, over**2 / xp.where(ridge > 0, ridge, 1.0), 0.0)
         dual = dual - xp.sum(costs, axis=0)
-    gaps = left.squares / 2 + strengths * sizes - dual
+    # Without residuals the dual is zero.
+    gaps = left.squares / 2 + strengths * sizes - xp.maximum(dual, 0.0)
     return gaps / xp.maximum(square, tiny)

@@ -4,11 +4,17 @@ The solution at one strength is known once the set of active features and their 
 it is linear algebra then. So guess the set, solve, and exchange what is wrong: active
 features of the wrong sign leave, others whose correlation with the residuals is too large
 enter. From the solution at a neighbouring strength this takes two to five rounds, however
-many features change.
+many features change (`GUESS`).
 
 Where guesses do not settle (near the point where as many features are active as there are
-samples, say), the path between the two strengths is walked instead, from each kink to the
-next: it is piecewise linear, and one feature changes at each kink.
+samples, say), the path between the two strengths is walked instead (`WALK`), from each kink
+to the next: it is piecewise linear, and one feature changes at each kink. At its end,
+guesses mend what rounding has left (`FINISH`). A table that has lost its digits is made
+anew, and moved to the active features of before (`MOVE`):
+
+    MOVE → GUESS → settled, at the first try
+    MOVE → GUESS → no progress, or a worn table → MOVE → WALK → ... → FINISH → settled
+                                       a worn table → MOVE → WALK
 
 References:
     Kim and Park, *Fast active-set-type algorithms for L1-regularized linear regression*
@@ -55,12 +61,11 @@ class Solution(NamedTuple):
 
 
 class Followed(NamedTuple):
-    """Solutions at each strength, the basis at the end, and how many rounds it took."""
+    """Solutions at each strength, and the basis at the end."""
 
     w: Array
     signs: Array
     basis: Basis
-    rounds: Array
 
 
 class _Stage(NamedTuple):
@@ -127,7 +132,9 @@ def follow(
     Args:
         problem: The problem.
         basis: Any basis of it.
-        before: The solution at a strength that is at least as large.
+        before: The solution at a strength that is at least as large; at the start of a
+            path all zeros, which is no solution if some features have `l2` only, but does
+            to begin with.
         strengths: Falling.
         stop: How many of them to solve for; of the others nothing is to be read.
     """
@@ -139,7 +146,7 @@ def follow(
     )
 
     def body(carry: Any) -> Any:
-        basis, k, stage, found, total = carry
+        basis, k, stage, found = carry
         way = _way(problem, Solution(ends[k], *(x[k] for x in found)), ends[k + 1])
         w, proposal = _round(problem, basis, stage, way)
         basis = jax.lax.switch(
@@ -165,11 +172,11 @@ def follow(
             again,
             proposal.stage._replace(rounds=stage.rounds + 1),
         )
-        return basis, k + settled, stage, found, total + 1
+        return basis, k + settled, stage, found
 
-    first = basis, jnp.asarray(0), _begin(MOVE, before.signs), found, jnp.asarray(0)
-    basis, _, _, found, total = jax.lax.while_loop(lambda c: c[1] < stop, body, first)
-    return Followed(found[0][1:], found[1][1:], basis, total)
+    first = basis, jnp.asarray(0), _begin(MOVE, before.signs), found
+    basis, _, _, found = jax.lax.while_loop(lambda c: c[1] < stop, body, first)
+    return Followed(found[0][1:], found[1][1:], basis)
 
 
 def _way(problem: Quadratic, good: Solution, strength: Array) -> _Way:
@@ -246,8 +253,8 @@ def _guess(
     stage = start._replace(
         mode=jnp.where(lost, MOVE, stage.mode),
         goal=jnp.where(lost, way.good.signs, stage.goal),
-        fewest=jnp.minimum(number, stage.fewest),
-        patience=jnp.where(better, PATIENCE, stage.patience - 1),
+        fewest=jnp.where(lost, len(w) + 1, jnp.minimum(number, stage.fewest)),
+        patience=jnp.where(better | lost, PATIENCE, stage.patience - 1),
         renewed=lost,
     )
     action = jnp.where(settled, STAY, jnp.where(lost, RENEW, EXCHANGE))
@@ -298,12 +305,17 @@ def _wrong(
     """
     units = lengths(jnp.diagonal(problem.gram))
     slack = ROUNDOFF * units * jnp.max(jnp.abs(problem.correlations) / units)
-    leaves = basis.active & (problem.l1 > 0) & (basis.signs * w < 0)
+    leaves = _bounded(problem, basis) & (basis.signs * w < 0)
     pull = jnp.where(problem.positive, g, jnp.abs(g)) - strength * problem.l1
     enters = ~basis.active & (pull > slack)
     cannot = enters & dependent(basis, problem.gram)
     entering = jnp.where(enters & ~cannot, pull / units, 0.0)
     return jnp.where(leaves, jnp.inf, entering), jnp.any(cannot)
+
+
+def _bounded(problem: Quadratic, basis: Basis) -> Array:
+    """Which active features keep their signs, or leave."""
+    return basis.active & ((problem.l1 > 0) | problem.positive)
 
 
 def _kinks(
@@ -316,7 +328,7 @@ def _kinks(
 ) -> Array:
     """How far each feature can go along the path until it must enter or leave."""
     l1, signs = problem.l1, basis.signs
-    leaves = basis.active & (l1 > 0) & (signs * w_rate < 0)
+    leaves = _bounded(problem, basis) & (signs * w_rate < 0)
     leaving = jnp.maximum(signs * stage.w, 0) / jnp.abs(jnp.where(leaves, w_rate, 1.0))
     outside = ~basis.active & ~dependent(basis, problem.gram)
     left = jnp.arange(len(l1)) == stage.last

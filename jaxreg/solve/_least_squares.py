@@ -18,10 +18,10 @@ from jaxreg.solve._standardize import Prepared, prepare, shared
 
 STRIDE = 0.5
 """Strengths are at most so much smaller than the one before, or others come between."""
+LEAST = 1e-8
+"""But none comes between that is smaller than this share of the largest."""
 INEXACT = 1e-6
 """Gaps larger than this, by the mean square of the target, are warned of."""
-LEAST = 1e-8
-"""Nor are others smaller than this share of the largest."""
 FEW, MANY = 64, 1024
 """So many features have a Gram matrix whatever the samples, and at most so many."""
 
@@ -65,6 +65,11 @@ class LeastSquares(NamedTuple):
     ) -> "Problem":
         """The model with data."""
         free = np.flatnonzero((self.l1 == 0) & (self.l2 == 0))
+        if self.positive and free.size:
+            raise ValueError(
+                "positive needs a penalty on every feature, for the others are taken out "
+                f"first: features {free[:5].tolist()} have none. Give them a small one."
+            )
         with jax.enable_x64(True):
             data = prepare(
                 x,
@@ -131,7 +136,7 @@ class Problem:
             warnings.warn(
                 "Some strengths are solved only up to a duality gap of "
                 f"{np.max(gaps):.1g} times the mean square of the target: features depend "
-                "on each other up to rounding. Larger strengths, or some L2, solve that.",
+                "on each other up to rounding. Larger strengths, or more L2, solve that.",
                 RuntimeWarning,
                 stacklevel=4,
             )
@@ -174,12 +179,14 @@ class Problem:
     def _keep_the_better(
         self, falling: np.ndarray, w: np.ndarray, gaps: np.ndarray
     ) -> None:
-        """Where rounding has spoilt a solution, take the one before, if that is better."""
+        """Where rounding has spoilt a solution, the one before or zero may be better."""
         for k in np.flatnonzero(~(gaps <= INEXACT)):
-            before = w[k - 1 : k] if k else np.zeros_like(w[:1])
-            (gap,) = relative_gaps(self.source, before, falling[k : k + 1], self.factors)
-            if not gaps[k] <= gap:
-                w[k], gaps[k] = before, gap
+            others = np.stack([w[max(k - 1, 0)], np.zeros(w.shape[1])])
+            strengths = np.repeat(falling[k], 2)
+            found = relative_gaps(self.source, others, strengths, self.factors)
+            best = np.nanargmin(found)
+            if not gaps[k] <= found[best]:
+                w[k], gaps[k] = others[best], found[best]
 
     def _unpaid(self) -> tuple[np.ndarray, float]:
         """Least squares, and how far it is from the minimum."""

@@ -1,4 +1,4 @@
-"""A path over more features than their Gram matrix could hold.
+"""A path over many features.
 
 Only candidates are looked at: features whose correlation with the residuals, drawn on along
 the path, comes near its threshold before the end of a block of strengths. One product with
@@ -26,7 +26,7 @@ candidates are no more than there are slots."""
 NEAR = 0.97
 """Candidates are predicted to come so near to their threshold, or nearer."""
 MISSED = 1e-13
-"""Other features whose correlation is beyond it, by this share of the largest."""
+"""Other features whose correlation is beyond it, by this share of the largest strength."""
 
 
 class Checked(NamedTuple):
@@ -68,9 +68,11 @@ def _check(
     inside = Factors(held.problem.l1, held.problem.l2, factors.positive)
     sizes = inside.sizes(w)
     gaps = duality_gaps(left, source.square, sizes, strengths, factors, jnp)
-    slack = MISSED * jnp.max(jnp.abs(held.problem.correlations))
+    priced = inside.l1 > 0
+    largest = jnp.abs(held.problem.correlations) / jnp.where(priced, inside.l1, 1.0)
+    slack = MISSED * jnp.max(jnp.where(priced, largest, 0.0))
     pull = factors.pull(left.correlations, jnp)
-    missed = pull > strengths * factors.l1[:, None] + slack
+    missed = pull > (strengths + slack) * factors.l1[:, None]
     order = jnp.minimum(jnp.arange(len(strengths)), stop)
     first = jnp.min(jnp.where(missed, order, stop), axis=1)
     first = first.at[ids].set(stop, mode="drop")
@@ -114,6 +116,7 @@ class _Path:
         line = jnp.zeros(slots.size)
         self.before = Solution(jnp.asarray(start), line, line)
         self.c, self.slope = correlations, jnp.zeros_like(correlations)
+        # A feature's coefficients lie together: of most, nothing is ever written.
         self.w = np.zeros((len(correlations), count)).T
         self.gaps = np.zeros(count)
         self.missed = np.zeros(0, int)

@@ -92,6 +92,7 @@ class Slots:
             self.held = _insert(self.source, self.factors, self.held, slots, ids)
 
     def _grow(self, needed: int) -> None:
+        """To the next size, or to a multiple of the last."""
         sizes = self.source.sizes
         beyond = -(-needed // sizes[-1]) * sizes[-1]
         more = next((s for s in sizes if s >= needed), beyond) - self.size
@@ -124,8 +125,9 @@ def _insert(
 ) -> Held:
     """Put features into slots that are not active; slots out of range are left out.
 
-    With A the active features, their columns of the table are −H·gram[A, new] there, and
-    gram[·, new] − gram[·, A]·H·gram[A, new] at the others.
+    With A the active features and H the inverse of their block of the Gram matrix, the new
+    columns of the table are −H·gram[A, new] there, and gram[·, new] − gram[·, A]·H·gram[A,
+    new] at the others.
     """
     rows, problem, (table, active, signs) = held
     rows = rows.at[slots].set(source.rows(ids), mode="drop")
@@ -145,7 +147,7 @@ def _insert(
 
     problem = Quadratic(
         put(problem.gram, gram, gram.T),
-        put_each(problem.correlations, source.along(ids)),
+        put_each(problem.correlations, source.with_target(ids)),
         put_each(problem.l1, factors.l1[ids]),
         problem.l2 if factors.l2 is None else put_each(problem.l2, factors.l2[ids]),
         problem.positive,

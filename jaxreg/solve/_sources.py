@@ -30,7 +30,7 @@ class Samples(NamedTuple):
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Numbers of features that programs are compiled for; or multiples of the last."""
+        """How many slots programs are compiled for: few sizes, but not much too large."""
         return 256, 512, 896, 1152, 1536, 2048
 
     @property
@@ -56,7 +56,7 @@ class Samples(NamedTuple):
         """Mean products of features that are held and of others."""
         return rows @ self.xt[ids].T / len(self.y)
 
-    def along(self, ids: Any) -> Any:
+    def with_target(self, ids: Any) -> Any:
         """Mean products of features and target."""
         return self.xt[ids] @ self.y / len(self.y)
 
@@ -78,7 +78,7 @@ class Moments(NamedTuple):
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """As for `Samples`: few features, and all of them."""
+        """As for `Samples`: one for sparse solutions, and one for all features."""
         every = -(-len(self.correlations) // 256) * 256
         return every * 3 // 8, every
 
@@ -95,13 +95,14 @@ class Moments(NamedTuple):
         """As for `Samples`."""
         return rows[:, ids]
 
-    def along(self, ids: Any) -> Any:
+    def with_target(self, ids: Any) -> Any:
         """As for `Samples`."""
         return self.correlations[ids]
 
     def left(self, w: Any, ids: Any, rows: Any) -> Left:
         """As for `Samples`."""
-        image, explained = rows.T @ w.T, w @ self.along(ids)
+        # JAX reads what is beyond the end as the last feature; its w are zero.
+        image, explained = rows.T @ w.T, w @ self.with_target(ids)
         squares = self.square - 2 * explained + (w * image[ids].T).sum(axis=1)
         correlations = self.correlations[:, None] - image
         return Left(correlations, squares, self.square - explained)

@@ -59,7 +59,7 @@ def lasso_knots(
 
     Raises:
         TypeError: As for `lasso_path`.
-        ValueError: As for `lasso_path`.
+        ValueError: As for `lasso_path`, or if `num` is not positive.
 
     Example:
         >>> found = lasso_knots(np.eye(2), np.array([2.0, 1.0]), intercept=False)
@@ -78,6 +78,8 @@ def lasso_knots(
     x, y, weights = check_data(x, y, sample_weight)
     l1, l2 = penalty_factors(L1(factors), x.shape[1])
     problem = LeastSquares(l1, l2, intercept, standardize, positive).prepared(x, y, weights)
+    if num is not None and num < 1:
+        raise ValueError(f"num must be at least 1, or None for all knots, got {num}.")
     knots = _Knots(problem)
     while knots.strengths[-1] > 0 and len(knots.strengths) != num:
         knots.find_next()

@@ -88,8 +88,10 @@ def lasso_path(
             0 are not penalised, like the intercept.
         intercept: Whether there is a b.
         standardize: Whether the penalty is on coefficients of features with standard
-            deviation 1. Coefficients are returned for the features as they were given.
-        positive: Whether coefficients must not be negative.
+            deviation 1 (mean square 1 if there is no intercept; of what is left of them
+            beside features that are not penalised). Coefficients are returned for the
+            features as they were given.
+        positive: Whether coefficients must not be negative; then all need a penalty.
         sample_weight: Non-negative weights for the mean.
         num: How many strengths, if none are given.
         ratio: The smallest by the largest of them.

@@ -161,7 +161,8 @@ def elastic_net_cv(
 def _rows(x: np.ndarray, mask: np.ndarray, rooms: threading.local) -> np.ndarray:
     """Some of the samples, in the order of memory that x has.
 
-    Written where the thread's last ones were: memory that is new costs as much again.
+    Written where the thread's last ones were, which are done with: memory that is new costs
+    as much again.
     """
     if not x.flags.f_contiguous or x.flags.c_contiguous:
         return x[mask]
