@@ -180,9 +180,20 @@ def test_features_with_l2_alone_are_all_active_from_the_start():
     assert np.all(found.coefficients[:, :100] != 0)
 
 
+@pytest.mark.parametrize("l2", [1e-7, 1e-8, 1e-9])
+def test_duplicates_may_have_little_l2(l2):
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((30, 64))
+    x[:, :21] = x[:, 21:42]
+    y = x[:, :6].sum(1) + rng.standard_normal(30)
+    penalty = jr.ElasticNet(1.0, l2 * rng.random(64))
+    found = jr.elastic_net_path(x, y, penalty, num=30, intercept=False)
+    assert np.max(found.gaps) <= 1e-8
+
+
 def test_scales_that_factors_follow_change_nothing():
-    x, y = random(150, 300)
-    scale = np.where(np.arange(300) % 3, 1e-8, 1e8)
+    x, y = random(200, 900)
+    scale = np.where(np.arange(900) == 0, 1e8, 1e-8)
     options: Any = {"intercept": False}
     expected = jr.lasso_path(x, y, [0.5, 0.1, 0.01], **options)
     found = jr.lasso_path(x * scale, y, [0.5, 0.1, 0.01], factors=scale, **options)
@@ -381,6 +392,7 @@ def test_cross_validation_is_a_loop_over_folds(data):
         ({"factors": np.ones(3)}, ValueError, "one for each of the 10 features"),
         ({"factors": -1.0}, ValueError, "strength must be non-negative"),
         ({"num": 0}, ValueError, "num must be at least 1"),
+        ({"factors": np.eye(10)[0], "positive": True}, ValueError, "small one"),
         ({"ratio": 2.0}, ValueError, r"ratio in \(0, 1\]"),
         ({"x": np.c_[X, X], "strengths": 0.0}, ValueError, "10 are independent"),
         ({"x": np.ones((442, 1)), "factors": 0.0, "strengths": 1.0}, ValueError, "unique"),
@@ -390,6 +402,11 @@ def test_bad_input_is_refused(change, error, message):
     arguments: Any = {"x": X, "y": Y, **change}
     with pytest.raises(error, match=message):
         jr.lasso_path(**arguments)
+
+
+def test_a_number_of_knots_is_positive():
+    with pytest.raises(ValueError, match="num must be at least 1, or None"):
+        jr.lasso_knots(X, Y, num=0)
 
 
 def test_sparse_matrices_are_refused():

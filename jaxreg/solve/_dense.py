@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg.solve._gaps import Factors, relative_gaps
-from jaxreg.solve._homotopy import Quadratic, Solution, follow
+from jaxreg.solve._homotopy import Quadratic, Solution, begun, follow
 from jaxreg.solve._pivots import Basis, fresh
 from jaxreg.solve._sources import Moments
 
@@ -22,7 +22,7 @@ def _follow(
     problem: Quadratic, basis: Basis, before: Solution, strengths: Any, anew: bool
 ) -> Any:
     if anew:
-        basis = fresh(problem.gram + jnp.diag(2 * strengths[-1] * problem.l2))
+        basis = begun(problem, strengths[-1])
     return follow(problem, basis, before, strengths, len(strengths))
 
 

@@ -34,6 +34,8 @@ ROUNDOFF = 1e-14
 """Correlations beyond their threshold by this share of the largest are within it."""
 WORN = 1e-9
 """A table that leaves errors of this share in a solution is made anew."""
+LEAST_RIDGE = 1e-7
+"""By the squares of the features, that of a table."""
 STEPS = 25
 """Conjugate gradients that a solution may take; while signs are moved to, none is asked."""
 PATIENCE = 3
@@ -154,7 +156,7 @@ def follow(
             (
                 lambda: basis,
                 lambda: exchange(basis, proposal.scores, proposal.signs, problem.gram),
-                lambda: fresh(problem.gram + jnp.diag(way.ridge)),
+                lambda: begun(problem, way.strength),
             ),
         )
         settled = proposal.settled
@@ -177,6 +179,17 @@ def follow(
     first = basis, jnp.asarray(0), _begin(MOVE, before.signs), found
     basis, _, _, found = jax.lax.while_loop(lambda c: c[1] < stop, body, first)
     return Followed(found[0][1:], found[1][1:], basis)
+
+
+def begun(problem: Quadratic, strength: Any) -> Basis:
+    """A basis without active features, for the ridge of a strength.
+
+    What is too small a ridge for a table that keeps its digits is made larger: solutions
+    are refined for the right one.
+    """
+    squares, ridge = jnp.diagonal(problem.gram), 2 * strength * problem.l2
+    ridge = jnp.where(ridge > 0, jnp.maximum(ridge, LEAST_RIDGE * squares), 0.0)
+    return fresh(problem.gram + jnp.diag(ridge))
 
 
 def _way(problem: Quadratic, good: Solution, strength: Array) -> _Way:
@@ -254,7 +267,7 @@ def _guess(
         mode=jnp.where(lost, MOVE, stage.mode),
         goal=jnp.where(lost, way.good.signs, stage.goal),
         fewest=jnp.where(lost, len(w) + 1, jnp.minimum(number, stage.fewest)),
-        patience=jnp.where(better | lost, PATIENCE, stage.patience - 1),
+        patience=jnp.where(better, PATIENCE, stage.patience - 1),
         renewed=lost,
     )
     action = jnp.where(settled, STAY, jnp.where(lost, RENEW, EXCHANGE))

@@ -15,8 +15,7 @@ import numpy as np
 from jax import Array
 
 from jaxreg.solve._gaps import Factors, duality_gaps
-from jaxreg.solve._homotopy import Followed, Solution, follow
-from jaxreg.solve._pivots import fresh
+from jaxreg.solve._homotopy import Followed, Solution, begun, follow
 from jaxreg.solve._slots import Held, Slots
 from jaxreg.solve._sources import Moments, Samples
 
@@ -50,7 +49,7 @@ def _follow(
 ) -> Followed:
     problem, basis = held.problem, held.basis
     if anew:
-        basis = fresh(problem.gram + jnp.diag(2 * strengths[-1] * problem.l2))
+        basis = begun(problem, strengths[-1])
     return follow(problem, basis, before, strengths, stop)
 
 
