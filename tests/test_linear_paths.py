@@ -334,11 +334,11 @@ def test_features_far_from_zero_are_centred_to_the_last_digit():
 
 
 def test_many_features_are_solved_by_few_programs():
-    from jaxreg.solve import _screened
+    from jaxreg.solve import _homotopy
 
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((30, 200_000)), rng.standard_normal(30)
-    compiled: Any = _screened._follow
+    compiled: Any = _homotopy.follow
     before = compiled._cache_size()
     found = jr.lasso_path(x, y, num=30, ratio=0.05)
     assert np.max(found.gaps) <= EXACT

@@ -1,29 +1,16 @@
 """A path over few features: all of them are looked at."""
 
-import functools
-from typing import Any
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxreg.solve._gaps import Factors, relative_gaps
-from jaxreg.solve._homotopy import Quadratic, Solution, begun, follow
-from jaxreg.solve._pivots import Basis, fresh
+from jaxreg.solve._homotopy import Quadratic, Solution, follow
+from jaxreg.solve._pivots import fresh
 from jaxreg.solve._sources import Moments
 
 BLOCK = 16
 SIZES = (16, 64, 128, 256)
 """Numbers of features that programs are compiled for; matrices are padded to them."""
-
-
-@functools.partial(jax.jit, static_argnums=4)
-def _follow(
-    problem: Quadratic, basis: Basis, before: Solution, strengths: Any, anew: bool
-) -> Any:
-    if anew:
-        basis = begun(problem, strengths[-1])
-    return follow(problem, basis, before, strengths, len(strengths))
 
 
 def dense_path(
@@ -51,7 +38,7 @@ def dense_path(
     for start in range(0, len(strengths), BLOCK):
         block = strengths[start : start + BLOCK]
         block = np.pad(block, (0, BLOCK - len(block)), mode="edge")
-        found = _follow(problem, basis, before, block, ridged)
+        found = follow(problem, basis, before, block, BLOCK, ridged)
         basis = found.basis
         before = Solution(jnp.asarray(block[-1]), found.w[-1], found.signs[-1])
         parts.append(np.asarray(found.w)[:, :size])

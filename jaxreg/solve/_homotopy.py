@@ -22,6 +22,7 @@ References:
     variable selection in least squares problems* (2000), for the walk.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -126,8 +127,14 @@ def _begin(mode: Any, goal: Array) -> _Stage:
     )
 
 
+@functools.partial(jax.jit, static_argnums=5)
 def follow(
-    problem: Quadratic, basis: Basis, before: Solution, strengths: Array, stop: Any
+    problem: Quadratic,
+    basis: Basis,
+    before: Solution,
+    strengths: Any,
+    stop: Any,
+    ridged: bool,
 ) -> Followed:
     """Solve for each strength in turn.
 
@@ -139,7 +146,10 @@ def follow(
             to begin with.
         strengths: Falling.
         stop: How many of them to solve for; of the others nothing is to be read.
+        ridged: Whether there is some `l2`. A basis of another ridge is no use then: a new
+            one is begun, for the last strength.
     """
+    basis = _begun(problem, strengths[-1]) if ridged else basis
     count, size = len(strengths), len(before.w)
     ends = jnp.concatenate([before.strength[None], strengths])
     found = tuple(
@@ -156,7 +166,7 @@ def follow(
             (
                 lambda: basis,
                 lambda: exchange(basis, proposal.scores, proposal.signs, problem.gram),
-                lambda: begun(problem, way.strength),
+                lambda: _begun(problem, way.strength),
             ),
         )
         settled = proposal.settled
@@ -181,7 +191,7 @@ def follow(
     return Followed(found[0][1:], found[1][1:], basis)
 
 
-def begun(problem: Quadratic, strength: Any) -> Basis:
+def _begun(problem: Quadratic, strength: Any) -> Basis:
     """A basis without active features, for the ridge of a strength.
 
     What is too small a ridge for a table that keeps its digits is made larger: solutions

@@ -6,7 +6,6 @@ all features then checks the block: it certifies the solutions by their duality 
 the features that were missed, and tells where all correlations are heading.
 """
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +14,7 @@ import numpy as np
 from jax import Array
 
 from jaxreg.solve._gaps import Factors, duality_gaps
-from jaxreg.solve._homotopy import Followed, Solution, begun, follow
+from jaxreg.solve._homotopy import Followed, Solution, follow
 from jaxreg.solve._slots import Held, Slots
 from jaxreg.solve._sources import Moments, Samples
 
@@ -41,16 +40,6 @@ class Checked(NamedTuple):
     gaps: Array
     correlations: Array
     first: Array
-
-
-@functools.partial(jax.jit, static_argnums=4)
-def _follow(
-    held: Held, before: Solution, strengths: Array, stop: Any, anew: bool
-) -> Followed:
-    problem, basis = held.problem, held.basis
-    if anew:
-        basis = begun(problem, strengths[-1])
-    return follow(problem, basis, before, strengths, stop)
 
 
 @jax.jit
@@ -143,7 +132,8 @@ class _Path:
             start, w, signs = self.before
             self.before = Solution(start, jnp.pad(w, (0, more)), jnp.pad(signs, (0, more)))
         padded = np.pad(block, (0, max(BLOCKS) - count), mode="edge")
-        found = _follow(slots.held, self.before, padded, count, ridged)
+        _, problem, basis = slots.held
+        found = follow(problem, basis, self.before, padded, count, ridged)
         slots.held = slots.held._replace(basis=found.basis)
         checked = _check(
             slots.source,

@@ -12,12 +12,11 @@ from jaxreg.solve._least_squares import (
     penalty_factors,
     unpaid_gap,
 )
+from jaxreg.solve._pivots import DEPENDENT
 from jaxreg.solve._sources import Samples
 from jaxreg.solve._standardize import check_data
 from jaxreg.solve.lasso_path import LinearPath
 
-DEPENDENT = 1e-10
-"""A feature depends on others if at most this share of its square is outside their span."""
 PARALLEL = 1e-10
 """A correlation that closes in on its threshold more slowly than this stays where it is."""
 
@@ -93,7 +92,7 @@ class _Knots:
     def __init__(self, problem: Problem) -> None:
         self.xt, self.y = np.asarray(problem.data.xt), problem.data.y
         self.l1, _, self.positive = problem.factors
-        self.correlations = self.xt @ self.y / len(self.y)
+        self.correlations = problem.correlations
         self.strengths, self.w = [problem.largest], [np.zeros(len(self.l1))]
         self.signs = np.zeros(len(self.l1))
         self.dependent = np.zeros(len(self.l1), bool)
