@@ -48,7 +48,8 @@ def spacing(x: Array, dtype: np.dtype) -> Array:
 def rounded(x: Array, dtype: np.dtype) -> Array:
     """`x` rounded to the nearest number of a low-precision `dtype`, still as float32.
 
-    As a cast and back, which XLA may leave out (it allows itself more precision).
+    As a cast and back, which XLA may leave out (it allows itself more precision). The
+    smallest spacing is 2⁻¹⁰⁰, and what is less than half of that becomes zero.
     """
     unit = spacing(x, dtype)
     return jnp.round(x / unit) * unit

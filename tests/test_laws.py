@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import assume, given, strategies as st
+from hypothesis import Phase, assume, given, settings, strategies as st
 
 import jaxreg
 from jaxreg import L1, L2, Entrywise, Penalty, static
@@ -867,4 +867,12 @@ class AlwaysSingle(L1):
 )
 def test_a_faulty_penalty_breaks_its_law(faulty, check):
     with pytest.raises((AssertionError, jax.errors.ConcretizationTypeError)):
-        check(faulty)
+        thorough(check)(faulty)
+
+
+def thorough(check):
+    """The same law with so many examples that no fault escapes it by chance."""
+    if not hasattr(check, "hypothesis"):
+        return check
+    check = given(data=st.data())(check.hypothesis.inner_test)
+    return settings(max_examples=1000, phases=[Phase.generate])(check)
