@@ -8,6 +8,8 @@ import jax
 import pytest
 from hypothesis import Phase, settings
 
+from tests.processes import UNREADABLE
+
 # Compilation makes timings erratic; a fixed seed makes failures repeat.
 settings.register_profile(
     "jaxreg",
@@ -44,6 +46,10 @@ if EMITTER not in (flags := os.environ.get("XLA_FLAGS", "")):
 
 # Tracing makes objects by the hundred thousand, and few of them are garbage.
 gc.set_threshold(100_000)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("filterwarnings", UNREADABLE)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,6 +7,9 @@ import sys
 
 ROOT = pathlib.Path(__file__).parent.parent
 
+UNREADABLE = "ignore:Error reading persistent compilation cache entry"
+"""A filter of warnings: JAX compiles what another process has not yet written whole."""
+
 
 def start(module, *arguments, devices=1):
     """`python -m module ...` in a process of its own."""

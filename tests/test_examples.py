@@ -2,16 +2,15 @@
 
 import importlib.util
 import os
-import pathlib
 import re
 import subprocess
 import sys
 
 import pytest
 
+from tests.processes import ROOT, UNREADABLE
 from tests.strategies import PENALTIES
 
-ROOT = pathlib.Path(__file__).parent.parent
 SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
 RECIPES = [script for script in SCRIPTS if script.stem.startswith("recipe_")]
 SMALL = {"--steps": "40", "--seeds": "2"}
@@ -41,7 +40,7 @@ def test_runs_from_the_command_line(script, tmp_path):
             **os.environ,
             "MPLBACKEND": "Agg",
             "PYTHONPATH": str(ROOT),
-            "PYTHONWARNINGS": "default",
+            "PYTHONWARNINGS": f"default,{UNREADABLE}",
         },
         capture_output=True,
         text=True,

@@ -1,11 +1,12 @@
 """The README's example runs and prints what it says; its commands are two."""
 
-import pathlib
 import re
 import subprocess
 import sys
 
-README = (pathlib.Path(__file__).parent.parent / "README.md").read_text()
+from tests.processes import ROOT, UNREADABLE
+
+README = (ROOT / "README.md").read_text()
 
 
 def blocks(language):
@@ -15,7 +16,7 @@ def blocks(language):
 def test_the_example_prints_what_the_readme_shows():
     (code,), (shown,) = blocks("python"), blocks("text")
     run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
+        [sys.executable, "-W", "error", "-W", UNREADABLE, "-c", code],
         capture_output=True,
         text=True,
         check=False,
@@ -42,7 +43,7 @@ def test_pictures_exist():
     pictures = re.findall(r"!\[[^\]]+\]\((.+?\.png)\)", README)
     assert len(pictures) >= 3
     for picture in pictures:
-        assert (pathlib.Path(__file__).parent.parent / picture).stat().st_size > 5000
+        assert (ROOT / picture).stat().st_size > 5000
 
 
 def test_importing_jaxreg_imports_nothing_heavy():
