@@ -1,6 +1,7 @@
 """Numbers: what may be one, in which precision they are computed with, and 0 · ∞."""
 
 import math
+import numbers
 from typing import Any
 
 import jax
@@ -103,6 +104,19 @@ def check_number(name: str, value: Any, *, above: float | None = None) -> None:
         raise ValueError(f"{name} must be a scalar, got shape {np.shape(value)}.")
 
 
+def check_count(name: str, value: Any) -> None:
+    """Refuse what cannot say how many.
+
+    Raises:
+        TypeError: If `value` is no whole number.
+        ValueError: If it is less than 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be a whole number, got {value!r}.")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}.")
+
+
 def check_numbers(
     name: str, value: Any, *, above: float | None = None, signed: bool = False
 ) -> None:
@@ -128,13 +142,13 @@ def check_numbers(
             raise TypeError(f"{name} must be a real number, got {part!r}.")
         if not is_concrete(part):
             continue
-        numbers = np.asarray(part)
+        given = np.asarray(part)
         if signed:
-            bound, good = "a number", ~np.isnan(numbers)
+            bound, good = "a number", ~np.isnan(given)
         elif above is None:
-            bound, good = "non-negative", numbers >= 0
+            bound, good = "non-negative", given >= 0
         else:
-            bound, good = f"greater than {above:g}", numbers > above
+            bound, good = f"greater than {above:g}", given > above
         if not np.all(good):
-            worst = numbers[~good].ravel()[0]
+            worst = given[~good].ravel()[0]
             raise ValueError(f"{name} must be {bound}, got {float(worst):g}.")

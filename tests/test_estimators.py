@@ -63,7 +63,7 @@ def test_estimators_agree_with_sklearn(name, parameters, weights):
         (linear.Lasso(alpha=-1.0), "alpha must be non-negative, got -1"),
         (linear.ElasticNet(l1_ratio=1.5), "l1_ratio must be at most 1, got 1.5"),
         (linear.RidgeCV(alphas=[0.0]), "alphas must be positive"),
-        (linear.LassoCV(eps=-1.0), "ratio in"),
+        (linear.LassoCV(eps=-1.0), "ratio must be greater than 0, got -1"),
     ],
 )
 def test_bad_parameters_are_refused(model, message):

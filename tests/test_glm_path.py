@@ -290,10 +290,104 @@ def test_the_order_of_strengths_does_not_matter():
     np.testing.assert_allclose(found.coefficients, wanted, atol=1e-4)
 
 
+# What rounding, scales and dependence do.
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e9])
+def test_the_mean_of_the_target_is_the_intercepts_alone(shift):
+    y = Y + shift
+    found = jr.group_lasso_path(X, y, np.arange(12), [0.1, 0.01], scale="none")
+    wanted = jr.lasso_path(X, Y, [0.1, 0.01])
+    assert np.all(found.converged)
+    assert np.all(np.abs(found.gaps) <= 1e-9)
+    np.testing.assert_allclose(found.coefficients, wanted.coefficients, atol=1e-7)
+    np.testing.assert_allclose(found.intercepts - shift, wanted.intercepts, atol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "shift"), [(1e10, 0.0), (1.0, 300.0), (1.0, -300.0)])
+def test_counts_and_offsets_of_any_size(size, shift):
+    y = np.round(10 * np.exp(X[:, 0] / 2))
+    wanted = jr.poisson_path(X, y, [0.5, 0.1])
+    offset = np.full(300, shift)
+    found = jr.poisson_path(X, y * size, wanted.strengths * size, offset=offset)
+    assert np.all(found.converged)
+    np.testing.assert_allclose(found.coefficients, wanted.coefficients, atol=1e-6)
+    moved = wanted.intercepts + np.log(size) - shift
+    np.testing.assert_allclose(found.intercepts, moved, atol=1e-6)
+
+
+def test_a_certificate_lost_to_rounding_is_none():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 3))
+    y = np.round(1e14 + 1e7 * rng.normal(size=60))
+    with pytest.warns(RuntimeWarning, match="gets no further"):
+        found = jr.poisson_path(x, y, [1e5, 1e6, 3e6])
+    assert np.all(found.converged == (np.abs(found.gaps) <= 1e-9))
+    assert np.any(found.gaps < -1e-9)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-8, 1e-3])
+def test_groups_that_share_columns_are_solved(noise):
+    labels = np.repeat(np.arange(4), 3)
+    for seed in (*range(12), 32):
+        rng = np.random.default_rng(seed)
+        base = rng.normal(size=(50, 4))
+        parts = [base[:, rng.choice(4, 3, replace=False)] for _ in range(4)]
+        x = np.concatenate(parts, axis=1)
+        x = x + noise * rng.normal(size=x.shape)
+        y = base @ rng.normal(size=4) + 0.5 * rng.normal(size=50)
+        penalty = jr.GroupLasso(labels=labels)
+        classes = y > np.median(y)
+        for found in (
+            jr.group_lasso_path(x, y, labels, num=8, ratio=1e-3),
+            jr.logistic_path(x, classes, penalty=penalty, num=8, ratio=1e-3),
+        ):
+            assert np.all(found.converged), (seed, found.gaps)
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+def test_scales_are_those_of_each_fold_also_of_features_that_are_constant_there(intercept):
+    rare = np.zeros(300)
+    rare[[3, 5]] = 1.0
+    x = np.column_stack([X[:, :3], rare + 7.3])
+    train, test = np.arange(20, 300), np.arange(20)
+    options: Any = {"standardize": True, "intercept": intercept}
+    found = jr.logistic_path(x, Y, [0.1, 0.01], folds=[(train, test)], **options)
+    alone = jr.logistic_path(x[train], Y[train], [0.1, 0.01], **options)
+    assert found.validation is not None
+    on_fold = found.validation.results["coefficients"][:, 0]
+    np.testing.assert_allclose(on_fold, alone.coefficients, atol=1e-5)
+    size = x[train].std(0) if intercept else np.sqrt(np.mean(x[train] ** 2, axis=0))
+    size[size < 1e-9] = 1.0
+    by_hand = jr.logistic_path(x[train] / size, Y[train], [0.1, 0.01], intercept=intercept)
+    np.testing.assert_allclose(alone.coefficients, by_hand.coefficients / size, atol=1e-5)
+
+
+def test_a_class_without_weight_is_never_expected():
+    weights = np.where(SPECIES == 2, 0.0, 1.0)
+    found = jr.logistic_path(IRIS, SPECIES, [0.1], sample_weight=weights)
+    scores = found.predictor(IRIS)[0]
+    assert np.all(found.converged)
+    assert np.all(scores[:, 2] < scores[:, :2].min(axis=1) - 20)
+
+
+@pytest.mark.parametrize(
+    ("path", "y"),
+    [
+        (jr.logistic_path, np.sort(Y)),
+        (jr.logistic_path, np.repeat([0, 1, 2], 100)),
+        (jr.poisson_path, np.where(np.arange(300) < 120, 5, 0)),
+    ],
+)
+def test_every_fold_must_hold_what_an_intercept_stands_for(path, y):
+    with pytest.raises(ValueError, match="train on samples of each class"):
+        path(X, y, folds=[(np.arange(150, 300), np.arange(150))])
+
+
 BAD = {
     "one class": (lambda: jr.logistic_path(X, 0 * Y), "at least two classes"),
     "no classes": (lambda: jr.logistic_path(X, Y - 0.5), "classes, numbered from 0"),
-    "names far apart": (lambda: jr.logistic_path(X, 999 * Y), "without large gaps"),
+    "classes from 1": (lambda: jr.logistic_path(X, Y + 1), "each of which occurs"),
     "NaN": (lambda: jr.logistic_path(X * np.nan, Y), "x must be finite"),
     "length": (lambda: jr.logistic_path(X, Y[:-1]), "one number for each"),
     "strength 0": (
@@ -311,6 +405,35 @@ BAD = {
     "labels": (lambda: jr.group_lasso_path(X, Y, [0, 1]), "each of the 12 features"),
     "counts": (lambda: jr.poisson_path(X, Y - 1), "counts, at least 0"),
     "no counts": (lambda: jr.poisson_path(X, 0 * Y), "a count above 0"),
+    "offset": (lambda: jr.poisson_path(X, Y, offset=0.0), "offset must hold one number"),
+    "lists of strengths": (lambda: jr.logistic_path(X, Y, [[1.0]]), r"got shape \(1, 1\)"),
+    "no strengths": (lambda: jr.logistic_path(X, Y, []), r"got shape \(0,\)"),
+    "endless strength": (lambda: jr.logistic_path(X, Y, [np.inf]), "finite"),
+    "endless factor": (
+        lambda: jr.logistic_path(X, Y, penalty=jr.L1(np.where(np.arange(12), 1, np.inf))),
+        "must be finite",
+    ),
+    "mask": (
+        lambda: jr.logistic_path(X, Y, penalty=jr.L1(mask=jr.named("kernel"))),
+        "must match at least one path",
+    ),
+    "strengths in a group": (
+        lambda: jr.logistic_path(
+            X, Y, penalty=jr.GroupLasso(np.arange(12.0), labels=np.arange(12) // 2)
+        ),
+        "the same at all indices of one label",
+    ),
+    "too few strengths of groups": (
+        lambda: jr.logistic_path(
+            X, Y, penalty=jr.GroupLasso(np.ones(6), labels=np.arange(12) // 2)
+        ),
+        "must broadcast",
+    ),
+    "nothing to explain": (
+        lambda: jr.group_lasso_path(X, np.full(300, 1 / 3), np.arange(12)),
+        "Strengths must be given",
+    ),
+    "other features": (lambda: whole_path().predictor(X[:, :5]), "12 features"),
 }
 
 

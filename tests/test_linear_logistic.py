@@ -111,16 +111,41 @@ def test_groups_of_one_are_the_lasso():
     assert np.flatnonzero(chosen.coef_).tolist()[:2] == [0, 1]
 
 
-def test_mistakes_are_named():
-    with pytest.raises(ValueError, match="C must be greater than 0, got -1"):
-        LogisticRegression(C=-1.0).fit(X, Y)
-    with pytest.raises(ValueError, match="l1_ratio must be at most 1"):
-        LogisticRegression(l1_ratio=2.0).fit(X, Y)
-    with pytest.raises(ValueError, match="a label for each of the 12 features"):
-        LogisticRegression(groups=[0, 1]).fit(X, Y)
-    with pytest.raises(ValueError, match="refit must be true"):
-        LogisticRegressionCV(refit=False).fit(X, Y)
-    with pytest.raises(ValueError, match="alpha must be greater than 0"):
-        GroupLasso(alpha=0.0).fit(X, X[:, 0])
-    with pytest.raises(ValueError, match="a label for each of the 12 features"):
-        GroupLasso(groups=[0]).fit(X, X[:, 0])
+def test_models_without_a_score_are_not_chosen():
+    def score(model, x, y):
+        return np.nan if np.any(np.abs(model.coef_) > 1.0) else model.score(x, y)
+
+    ours: Any = LogisticRegressionCV(Cs=[1e-3, 1e-2, 1e3], cv=3, scoring=score)
+    ours.fit(X, Y)
+    assert np.isnan(ours.scores_.mean(axis=0)[0, 2])
+    assert ours.Cs_[jr.best_mean(ours.cross_validation_)] == ours.C_
+    with pytest.raises(ValueError, match="NaN on some fold"):
+        LogisticRegressionCV(cv=3, scoring=lambda *_: np.nan).fit(X, Y)
+
+
+WORD: Any = "a"
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "message"),
+    [
+        (LogisticRegression(C=-1.0), ValueError, "C must be greater than 0, got -1"),
+        (LogisticRegression(C=WORD), TypeError, "C must be a real number"),
+        (LogisticRegression(l1_ratio=2.0), ValueError, "l1_ratio must be at most 1"),
+        (LogisticRegression(groups=[0, 1]), ValueError, "a label for each of the 12"),
+        (LogisticRegression(class_weight={0: -1.0, 1: 1.0}), ValueError, "class_weight"),
+        (LogisticRegressionCV(refit=False), ValueError, "refit must be true"),
+        (LogisticRegressionCV(Cs=0), ValueError, "Cs must be at least 1"),
+        (LogisticRegressionCV(Cs=[-1.0]), ValueError, "Cs must be greater than 0, got -1"),
+        (LogisticRegressionCV(l1_ratios=[]), ValueError, "l1_ratios must be"),
+        (GroupLasso(alpha=0.0), ValueError, "alpha must be greater than 0"),
+        (GroupLasso(alpha=WORD), TypeError, "alpha must be a real number"),
+        (GroupLasso(groups=[0]), ValueError, "a label for each of the 12 features"),
+        (GroupLassoCV(alphas=[0.0]), ValueError, "alphas must be greater than 0"),
+        (GroupLassoCV(alphas=2.5), TypeError, "alphas must be a whole number"),
+    ],
+    ids=str,
+)
+def test_mistakes_are_named(model, error, message):
+    with pytest.raises(error, match=message):
+        model.fit(X, (Y == "yes").astype(int))

@@ -393,7 +393,10 @@ def test_cross_validation_is_a_loop_over_folds(data):
         ({"factors": -1.0}, ValueError, "strength must be non-negative"),
         ({"num": 0}, ValueError, "num must be at least 1"),
         ({"factors": np.eye(10)[0], "positive": True}, ValueError, "small one"),
-        ({"ratio": 2.0}, ValueError, r"ratio in \(0, 1\]"),
+        ({"num": 2.5}, TypeError, "num must be a whole number, got 2.5"),
+        ({"ratio": 2.0}, ValueError, "ratio must be at most 1, got 2"),
+        ({"factors": {"kernel": 1.0}}, TypeError, "coefficients are one array"),
+        ({"x": X * 1e160}, ValueError, "numbers too large"),
         ({"x": np.c_[X, X], "strengths": 0.0}, ValueError, "10 are independent"),
         ({"x": np.ones((442, 1)), "factors": 0.0, "strengths": 1.0}, ValueError, "unique"),
     ],
@@ -405,7 +408,7 @@ def test_bad_input_is_refused(change, error, message):
 
 
 def test_a_number_of_knots_is_positive():
-    with pytest.raises(ValueError, match="num must be at least 1, or None"):
+    with pytest.raises(ValueError, match="num must be at least 1"):
         jr.lasso_knots(X, Y, num=0)
 
 
@@ -413,6 +416,11 @@ def test_sparse_matrices_are_refused():
     sparse = pytest.importorskip("scipy.sparse")
     with pytest.raises(TypeError, match=r"pass x.toarray\(\)"):
         jr.lasso_path(sparse.csr_array(X), Y)
+
+
+def test_a_mask_that_leaves_coefficients_out_is_refused():
+    with pytest.raises(ValueError, match="chooses none of"):
+        jr.elastic_net_path(X, Y, jr.L1(1.0, mask=lambda params: False))
 
 
 def test_other_penalties_are_refused():

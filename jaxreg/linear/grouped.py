@@ -4,7 +4,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from jaxreg._numbers import check_count, check_number
 from jaxreg.linear._base import LinearRegressor, folds_of
+from jaxreg.solve._standardize import check_strengths
 from jaxreg.solve.glm_path import GLMPath, group_lasso_path
 from jaxreg.strength import CrossValidation, best_mean
 
@@ -106,8 +108,7 @@ class GroupLasso(_Grouped):
         Raises:
             ValueError: If data or parameters are not valid.
         """
-        if not self.alpha > 0:
-            raise ValueError(f"alpha must be greater than 0, got {self.alpha!r}.")
+        check_number("alpha", self.alpha, above=0.0)
         path = self._path(X, y, sample_weight, strengths=[self.alpha])
         return self._chosen(path, 0)
 
@@ -179,9 +180,11 @@ class GroupLassoCV(_Grouped):
         Raises:
             ValueError: If data or parameters are not valid.
         """
-        grid: dict[str, Any] = {"strengths": self.alphas}
         if np.ndim(self.alphas) == 0:
-            grid = {"num": self.alphas, "ratio": self.eps}
+            check_count("alphas", self.alphas)
+            grid: dict[str, Any] = {"num": self.alphas, "ratio": self.eps}
+        else:
+            grid = {"strengths": check_strengths(self.alphas, 0.0, "alphas")}
         path = self._path(X, y, sample_weight, folds=self.cv, **grid)
         assert path.validation is not None
         best = best_mean(path.validation)

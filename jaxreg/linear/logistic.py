@@ -9,10 +9,12 @@ from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight
 
+from jaxreg._numbers import check_count, check_number
 from jaxreg.conversions import from_sklearn
 from jaxreg.linear._base import LinearModel, folds_of
 from jaxreg.penalties import GroupLasso, Penalty
 from jaxreg.solve._glm_model import GLMPath, classes_of, model_of, solve_model
+from jaxreg.solve._standardize import check_strengths
 from jaxreg.strength import CrossValidation
 
 Checked = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -94,6 +96,11 @@ class LinearClassifier(ClassifierMixin, LinearModel):
                 self.class_weight, classes=self.classes_, y=y, sample_weight=sample_weight
             )
             weights = weights * each[numbers]
+            if not (np.all(np.isfinite(weights)) and np.all(weights >= 0)):
+                raise ValueError(
+                    "class_weight must hold finite, non-negative numbers, got "
+                    f"{self.class_weight!r}."
+                )
         return x, numbers.astype(float), weights
 
     def _path(self, data: Checked, penalty: Penalty, cs: Any, folds: Any = None) -> GLMPath:
@@ -199,8 +206,7 @@ class LogisticRegression(LinearClassifier):
             ValueError: If data or parameters are not valid.
         """
         data = self._checked(X, y, sample_weight)
-        if not self.C > 0:
-            raise ValueError(f"C must be greater than 0, got {self.C!r}.")
+        check_number("C", self.C, above=0.0)
         penalty, c = _penalty(self.l1_ratio, self.groups, data[0].shape[1]), self.C
         if np.isinf(c):
             penalty, c = penalty * 0.0, 1.0
@@ -306,10 +312,12 @@ class LogisticRegressionCV(LinearClassifier):
         data = self._checked(X, y, sample_weight)
         if not self.refit:
             raise ValueError("refit must be true: averages of models are not offered.")
-        self.Cs_ = (
-            np.logspace(-4, 4, self.Cs) if np.ndim(self.Cs) == 0 else np.asarray(self.Cs)
-        )
-        self.l1_ratios_ = np.asarray(self.l1_ratios, float)
+        if np.ndim(self.Cs) == 0:
+            check_count("Cs", self.Cs)
+            self.Cs_ = np.logspace(-4, 4, self.Cs)
+        else:
+            self.Cs_ = check_strengths(self.Cs, 0.0, "Cs")
+        self.l1_ratios_ = check_strengths(self.l1_ratios, name="l1_ratios")
         folds = folds_of(
             self.cv, data[0], self.classes_[data[1].astype(int)], classifier=True
         )
@@ -322,7 +330,12 @@ class LogisticRegressionCV(LinearClassifier):
         self.coefs_paths_ = np.stack([_of_folds(path) for path in paths], axis=1)
         self.scores_ = self._all_scores(data, folds, sample_weight)
         means = self.scores_.mean(axis=0)
-        ratio, best = np.unravel_index(np.argmax(means), means.shape)
+        if np.all(np.isnan(means)):
+            raise ValueError(
+                f"scoring={self.scoring!r} must give numbers, but is NaN on some fold for "
+                "every C: the folds may be too small for it."
+            )
+        ratio, best = np.unravel_index(np.nanargmax(means), means.shape)
         path = paths[ratio]
         self.path_ = path
         self.cross_validation_ = CrossValidation(

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.core import Tracer
 
 from jaxreg._groups import Axis, Entries, Groups, Joint, groups_of, kept_axes
 from jaxreg._numbers import Scalar, is_concrete
@@ -277,8 +278,7 @@ def _as_tuples(nested: Any) -> Any:
 
 
 def _concrete(name: str, value: Any) -> np.ndarray:
-    parts = jax.tree.leaves(value)
-    if not all(map(is_concrete, parts)):
+    if any(isinstance(part, Tracer) for part in jax.tree.leaves(value)):
         raise TypeError(
             f"{name} must be known before tracing: it says what the groups are. What "
             "changes belongs in the strengths, which may be arrays."

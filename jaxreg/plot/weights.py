@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxreg._numbers import check_count
 from jaxreg._tree import Params
 from jaxreg.masks import MaskLike, chosen_arrays, weights
 from jaxreg.plot._axes import BLUE, RED, Axes, ListedColormap, axes, grid, numbers, shaped
@@ -126,8 +127,7 @@ def _reach(values: np.ndarray) -> float:
 
 def _edges(reach: float, bins: int) -> np.ndarray:
     """Edges of bins, of which zero is one."""
-    if bins < 1:
-        raise ValueError(f"bins must be at least 1, got {bins}.")
+    check_count("bins", bins)
     return np.linspace(-reach, reach, 2 * bins + 1)
 
 

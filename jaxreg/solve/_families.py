@@ -8,18 +8,39 @@ with a convex cumulant A. Its gradient gives the means; its conjugate A*, the du
 """
 
 import dataclasses
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.scipy.special import entr, xlogy
 
+from jaxreg.solve._standardize import GONE
+
 _ROUNDING = 1e-13
+# What a class that does not occur has for its probability, at most.
+_NEVER = 1e-30
+
+
+class Shifted(NamedTuple):
+    """Data in which the model without features has no intercepts, and what these were."""
+
+    y: np.ndarray
+    offset: np.ndarray
+    intercepts: np.ndarray
 
 
 class Family(Protocol):
     """A distribution of y given linear predictors."""
+
+    def shifted(self, y: np.ndarray, offset: np.ndarray, weights: np.ndarray) -> Shifted:
+        """Put the intercepts of the model without features into the data.
+
+        From there Newton's method has no long way to go, and squares of a large mean do
+        not take the digits of the rest.
+        """
+        ...
 
     def cumulant(self, eta: Array) -> Array:
         """A(η) for every sample."""
@@ -37,8 +58,23 @@ class Family(Protocol):
         """The Hessian Σ weights · ∇²A in the coefficients of rows, each of one output."""
         ...
 
+    def occurs(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Whether there is what each intercept stands for; without, it is infinite."""
+        ...
 
-class _OneOutput:
+
+class _Shift:
+    def intercepts(
+        self, y: np.ndarray, offset: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        raise NotImplementedError
+
+    def shifted(self, y: np.ndarray, offset: np.ndarray, weights: np.ndarray) -> Shifted:
+        intercepts = self.intercepts(y, offset, weights)
+        return Shifted(y, offset + intercepts[:, None], intercepts)
+
+
+class _OneOutput(_Shift):
     def variance(self, eta: Array) -> Array:
         raise NotImplementedError
 
@@ -49,6 +85,16 @@ class _OneOutput:
 @dataclasses.dataclass(frozen=True)
 class Gaussian(_OneOutput):
     """Least squares."""
+
+    def shifted(self, y: np.ndarray, offset: np.ndarray, weights: np.ndarray) -> Shifted:
+        intercepts = (y - offset) @ weights
+        centred = y - intercepts[:, None]
+        raw, left = (weights @ part[0] ** 2 for part in (y - offset, centred - offset))
+        return Shifted(centred if left > GONE**2 * raw else offset, offset, intercepts)
+
+    def occurs(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        del weights
+        return np.ones(len(y), bool)
 
     def cumulant(self, eta: Array) -> Array:
         return jnp.sum(eta**2, axis=0) / 2
@@ -67,6 +113,15 @@ class Gaussian(_OneOutput):
 class Bernoulli(_OneOutput):
     """Two classes, 0 and 1, by their log odds."""
 
+    def intercepts(
+        self, y: np.ndarray, offset: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        del offset  # There is none for classes.
+        return np.log(y @ weights) - np.log((1 - y) @ weights)
+
+    def occurs(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        return np.concatenate([y, 1 - y]) @ weights > 0
+
     def cumulant(self, eta: Array) -> Array:
         return jnp.logaddexp(0.0, eta[0])
 
@@ -77,12 +132,22 @@ class Bernoulli(_OneOutput):
         return jax.nn.sigmoid(eta) * jax.nn.sigmoid(-eta)
 
     def conjugate(self, mean: Array) -> Array:
-        return -entr(mean[0]) - entr(1 - mean[0])
+        return -_entropies(mean[0]) - _entropies(1 - mean[0])
 
 
 @dataclasses.dataclass(frozen=True)
 class Poisson(_OneOutput):
     """Counts, by the logarithm of their mean."""
+
+    def intercepts(
+        self, y: np.ndarray, offset: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        with np.errstate(divide="ignore"):
+            logarithms = np.log(weights) + offset
+        return np.log(y @ weights) - np.logaddexp.reduce(logarithms, axis=1)
+
+    def occurs(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        return y @ weights > 0
 
     def cumulant(self, eta: Array) -> Array:
         return jnp.exp(eta[0])
@@ -98,8 +163,17 @@ class Poisson(_OneOutput):
 
 
 @dataclasses.dataclass(frozen=True)
-class Multinomial:
+class Multinomial(_Shift):
     """Several classes, one output for each of them."""
+
+    def intercepts(
+        self, y: np.ndarray, offset: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        del offset  # There is none for classes.
+        return np.log(np.maximum(y @ weights, _NEVER))
+
+    def occurs(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        return y @ weights > 0
 
     def cumulant(self, eta: Array) -> Array:
         return jax.nn.logsumexp(eta, axis=0)
@@ -108,7 +182,7 @@ class Multinomial:
         return jax.nn.softmax(eta, axis=0)
 
     def conjugate(self, mean: Array) -> Array:
-        return -jnp.sum(entr(mean), axis=0)
+        return -jnp.sum(_entropies(mean), axis=0)
 
     def curvature(self, eta: Array, weights: Array, rows: Array, output: Array) -> Array:
         weighed = rows * self.mean(eta)[output]
@@ -117,3 +191,8 @@ class Multinomial:
         # With a certain class the difference is rounding, and might be negative.
         rounding = jnp.diag(_ROUNDING * jnp.diagonal(own))
         return own - (weighed * weights) @ weighed.T + rounding
+
+
+def _entropies(mean: Array) -> Array:
+    """−p·log(p), −∞ where p is negative by more than rounding."""
+    return entr(jnp.where(mean > -_ROUNDING, jnp.maximum(mean, 0.0), mean))

@@ -9,6 +9,7 @@ from jax import Array
 from jaxreg.penalties import L1, L2, ElasticNet, GroupLasso, Penalty
 from jaxreg.solve._families import Family
 from jaxreg.solve._newton_path import Data, Fold
+from jaxreg.solve._standardize import check_penalty
 
 
 class Model(NamedTuple):
@@ -24,7 +25,8 @@ class Model(NamedTuple):
         l2: Likewise.
         group: For each of these coefficients a number of its group, or `None`.
         intercept: Whether there is one.
-        standardize: Whether strengths are about features of variance 1.
+        standardize: Whether strengths are about features of variance 1, or, without an
+            intercept, of mean square 1.
         of_sum: Whether strengths stand beside the sum of the losses of all samples: with
             fewer of them, in a fold, they count for more.
     """
@@ -43,10 +45,17 @@ class Model(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """What was taken from each feature, and what it was divided by then."""
+    """What was taken from each feature, and what it was divided by then.
+
+    Attributes:
+        mean: An array (features,).
+        size: Likewise.
+        intercepts: Those of the model without features, an array (outputs,).
+    """
 
     mean: np.ndarray
     size: np.ndarray
+    intercepts: np.ndarray
 
     def back(self, w: np.ndarray, intercept: bool) -> tuple[np.ndarray, np.ndarray]:
         """Coefficients (..., outputs, features) and intercepts of the original features."""
@@ -54,7 +63,7 @@ class Scale(NamedTuple):
         coefficients = w[..., :features] / self.size
         if not intercept:
             return coefficients, np.zeros(w.shape[:-1])
-        intercepts = w[..., features] - coefficients @ self.mean
+        intercepts = self.intercepts + w[..., features] - coefficients @ self.mean
         if intercepts.shape[-1] > 1:  # Of classes only differences matter.
             intercepts -= np.mean(intercepts, axis=-1, keepdims=True)
         return coefficients, intercepts
@@ -84,6 +93,7 @@ def strengths_of(
     elif isinstance(penalty, ElasticNet):
         l1, l2 = penalty.l1, penalty.l2
     elif isinstance(penalty, GroupLasso):
+        penalty(np.zeros(shape))  # The penalty itself refuses what does not fit.
         groups = penalty._groups(np.zeros(shape))
         l1 = groups.spread(penalty.per_group(groups, penalty.strength))
         numbers = np.arange(np.prod(groups.shape)).reshape(groups.shape)
@@ -93,6 +103,7 @@ def strengths_of(
             "penalty must be an L1, L2, ElasticNet or GroupLasso, got "
             f"{penalty!r}: `minimize` takes any other."
         )
+    check_penalty(penalty, shape)
     try:
         wide = [np.broadcast_to(_per_feature(v, outputs), shape) for v in (l1, l2)]
     except ValueError:
@@ -103,6 +114,11 @@ def strengths_of(
     if group is not None:
         group = np.broadcast_to(group, shape).reshape(features, outputs).T
     l1, l2 = (np.array(v, float).reshape(features, outputs).T for v in wide)
+    if not np.all(np.isfinite(l1) & np.isfinite(l2)):
+        raise ValueError(
+            f"Strengths of the penalty must be finite, got {penalty!r}: leave out features "
+            "that shall have no weight."
+        )
     return l1, l2, group
 
 
@@ -125,18 +141,21 @@ def arrange(model: Model, train: np.ndarray, test: np.ndarray) -> tuple[Data, Fo
     Returns:
         Data and folds for Newton's method; and the scale of the features.
     """
-    x, y = model.x, model.y
-    (samples, features), outputs = x.shape, len(y)
+    x, outputs = model.x, len(model.y)
+    samples, features = x.shape
     totals = train.sum(1)
     train, test = (weights / weights.sum(1, keepdims=True) for weights in (train, test))
-    scale = _scale(model, train[-1])
+    y, offset, intercepts = model.y, model.offset, np.zeros(outputs)
+    if model.intercept:
+        y, offset, intercepts = model.family.shifted(y, offset, train[-1])
+    scale = _scale(model, train[-1], intercepts)
     rows = padded(features + 1)
     columns = np.zeros((rows, padded(samples, 512)))
     columns[:features, :samples] = ((x - scale.mean) / scale.size).T
     l1, l2 = np.ones((len(train), outputs, rows)), np.zeros((len(train), outputs, rows))
     size = scale.size[None]
     if model.standardize:
-        size = 1 / _spread(columns[:features, :samples], train)
+        size = 1 / _spread(columns[:features, :samples], train, model.intercept)
     l1[..., :features] = model.l1 / size[:, None]
     l2[..., :features] = 2 * model.l2 / size[:, None] ** 2
     if model.of_sum:
@@ -158,7 +177,7 @@ def arrange(model: Model, train: np.ndarray, test: np.ndarray) -> tuple[Data, Fo
     data = Data(
         jnp.asarray(columns),
         wide(y),
-        wide(model.offset),
+        wide(offset),
         jnp.asarray(saturated),
         None if model.group is None else jnp.asarray(group.ravel()),
     )
@@ -177,7 +196,7 @@ def padded(count: int, least: int = 32) -> int:
     return power if power <= max(least, 256) else -(-count // quarter) * quarter
 
 
-def _scale(model: Model, weights: np.ndarray) -> Scale:
+def _scale(model: Model, weights: np.ndarray, intercepts: np.ndarray) -> Scale:
     """Means and sizes of the features: of a group's features one size for all."""
     x = model.x
     mean = weights @ x if model.intercept else np.zeros(x.shape[1])
@@ -188,11 +207,17 @@ def _scale(model: Model, weights: np.ndarray) -> Scale:
     size = np.where(constant, 1.0, size)
     if model.group is not None:
         size = np.full_like(size, np.sqrt(np.mean(size**2)))
-    return Scale(mean, size)
+    return Scale(mean, size, intercepts)
 
 
-def _spread(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The standard deviation of every row in every fold; 1 where there is none."""
-    mean = weights @ rows.T
-    variance = weights @ (rows**2).T - mean**2
-    return np.sqrt(np.where(variance <= 1e-20, 1.0, variance))
+def _spread(rows: np.ndarray, weights: np.ndarray, intercept: bool) -> np.ndarray:
+    """The standard deviation of every row in every fold; 1 where there is none.
+
+    Without an intercept nothing takes the mean away, and it is the root of the mean square.
+    """
+
+    def variance(fold: np.ndarray) -> np.ndarray:
+        return (rows - (rows @ fold)[:, None] * intercept) ** 2 @ fold
+
+    every = np.stack([variance(fold) for fold in weights])
+    return np.sqrt(np.where(every <= 1e-20, 1.0, every))

@@ -8,11 +8,12 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxreg._numbers import check_number, check_numbers
+from jaxreg._numbers import check_number
 from jaxreg.penalties import L1, Penalty
 from jaxreg.solve._families import Bernoulli, Family, Multinomial
 from jaxreg.solve._glm_data import Model, arrange, strengths_of
 from jaxreg.solve._newton_screening import Found, follow, prepare, strength_max
+from jaxreg.solve._standardize import check_strengths
 from jaxreg.strength import CrossValidation, strength_grid
 from jaxreg.strength.cross_validation import Folds, _weights_of
 
@@ -57,8 +58,16 @@ class GLMPath:
 
         Returns:
             An array (strengths, samples); of several classes (strengths, samples, classes).
+
+        Raises:
+            ValueError: If there are not as many features.
         """
-        scores = np.einsum("np,sp...->sn...", np.asarray(x, float), self.coefficients)
+        x, features = np.asarray(x, float), self.coefficients.shape[1]
+        if x.ndim != 2 or x.shape[1] != features:
+            raise ValueError(
+                f"x must be an array (samples, {features} features), got shape {x.shape}."
+            )
+        scores = np.einsum("np,sp...->sn...", x, self.coefficients)
         return scores + self.intercepts[:, None]
 
     def __repr__(self) -> str:
@@ -72,26 +81,21 @@ class GLMPath:
 
 def classes_of(y: np.ndarray, weights: np.ndarray | None) -> tuple[Family, np.ndarray]:
     """The family, and for each class (of two, for the second one) who belongs to it."""
-    present = np.unique(y if weights is None else y[weights > 0])
-    if np.any(y < 0) or np.any(y != np.floor(y)):
+    classes = np.unique(y)
+    if not np.array_equal(classes, np.arange(len(classes))):
         raise ValueError(
-            f"y must hold classes, numbered from 0, got {present[:5].tolist()}: number "
-            "them by np.unique(y, return_inverse=True)."
+            "y must hold classes, numbered from 0, each of which occurs, got "
+            f"{classes[:5].tolist()}: number them by np.unique(y, return_inverse=True)."
         )
+    present = classes if weights is None else np.unique(y[weights > 0])
     if len(present) < 2:
         raise ValueError(
             f"y must hold at least two classes, got only {present.tolist()}: there is "
             "nothing to tell apart."
         )
-    classes = int(np.max(y)) + 1
-    if classes > max(2, 10 * len(present)):
-        raise ValueError(
-            f"y must hold classes, numbered from 0 without large gaps, got {classes - 1} "
-            f"as one of {len(present)}: number them by np.unique(y, return_inverse=True)."
-        )
-    if classes == 2:
+    if len(classes) == 2:
         return Bernoulli(), y[None]
-    return Multinomial(), (y[None] == np.arange(classes)[:, None]).astype(float)
+    return Multinomial(), (y[None] == classes[:, None]).astype(float)
 
 
 def model_of(
@@ -131,9 +135,9 @@ def solve_model(
         ValueError: If an argument is out of its range.
     """
     check_number("tol", tol, above=0.0)
-    train, test = _folds(model.weights, folds)
+    train, test = _folds(model, folds)
     if strengths is not None:
-        check_numbers("strengths", strengths := np.asarray(strengths, float), above=0.0)
+        strengths = check_strengths(strengths, above=0.0)
     with jax.enable_x64(True):
         data, fold, scale = arrange(model, train, test)
         count = num if strengths is None else np.size(strengths)
@@ -149,11 +153,15 @@ def solve_model(
     coefficients = np.moveaxis(coefficients, -2, -1)
     if len(data.y) == 1:
         coefficients, intercepts = coefficients[..., 0], intercepts[..., 0]
-    converged = found.gap <= tol
+    # A gap that is less than zero by more than that is rounding.
+    converged = np.abs(found.gap) <= tol
     if not converged.all():
         warnings.warn(
-            f"The duality gap is {np.max(found.gap):.1e} after many Newton steps, not "
-            f"{tol:.1e}: are features scaled very differently? See `converged`.",
+            f"A duality gap is {found.gap.flat[np.argmax(np.abs(found.gap))]:.1e}, not "
+            f"{tol:.1e}, and Newton's method gets no further; `converged` says where. "
+            "Hard are features in very different units, or that depend on each other, and "
+            "classes that can be told apart without error: scale the features, or take "
+            "larger strengths.",
             RuntimeWarning,
             stacklevel=3,
         )
@@ -183,12 +191,21 @@ def _maximum(critical: float) -> float:
     return critical
 
 
-def _folds(weights: np.ndarray, folds: Folds | None) -> tuple[np.ndarray, np.ndarray]:
+def _folds(model: Model, folds: Folds | None) -> tuple[np.ndarray, np.ndarray]:
     """Weights for training and for the score: for each fold, and last for all data."""
+    weights = model.weights
     whole = weights[None]
     if folds is None:
         return whole, whole
     train, test = (part * weights for part in _weights_of(folds, len(weights)))
     if not np.all(np.any(train > 0, axis=1) & np.any(test > 0, axis=1)):
         raise ValueError("Both parts of every fold must hold a sample of positive weight.")
+    needed = model.family.occurs(model.y, weights)
+    for number, part in enumerate(train):
+        if model.intercept and not np.all(model.family.occurs(model.y, part) >= needed):
+            raise ValueError(
+                "Every fold must train on samples of each class (and of counts, on one "
+                f"above 0), but fold {number} does not: its intercept would be infinite. "
+                "Shuffle the samples, or split each class alike."
+            )
     return np.concatenate([train, whole]), np.concatenate([test, whole])

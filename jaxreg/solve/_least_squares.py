@@ -14,7 +14,8 @@ from jaxreg.solve._gaps import Factors, relative_gaps
 from jaxreg.solve._ridge import ridge_path
 from jaxreg.solve._screened import screened_path
 from jaxreg.solve._sources import Moments, Samples, moments
-from jaxreg.solve._standardize import Prepared, prepare, shared
+from jaxreg.solve._standardize import Prepared, check_penalty, prepare, shared
+from jaxreg.strength.critical import strength_grid
 
 STRIDE = 0.5
 """Strengths are at most so much smaller than the one before, or others come between."""
@@ -41,6 +42,7 @@ def penalty_factors(penalty: Penalty, features: int) -> tuple[np.ndarray, np.nda
         given = {"l1": 0.0, "strength": penalty.strength}
     else:
         raise TypeError(f"penalty must be an L1, L2 or ElasticNet, got {penalty!r}.")
+    check_penalty(penalty, (features,))
     for name, value in given.items():
         if np.shape(value) not in ((), (features,)) or not np.all(np.isfinite(value)):
             raise ValueError(
@@ -117,15 +119,13 @@ class Problem:
         """Strengths from the largest useful one down, evenly spaced in their logarithms.
 
         Raises:
-            ValueError: If there is no L1, or a number is out of its range.
+            TypeError: If `num` is no whole number, or `ratio` no number.
+        ValueError: If there is no L1, or a number is out of its range.
         """
         if not np.any(self.model.l1 > 0):
             raise ValueError("strengths must be given for a penalty without L1.")
-        if num < 1 or not 0 < ratio <= 1:
-            raise ValueError(
-                f"num must be at least 1 and ratio in (0, 1], got {num} and {ratio}."
-            )
-        return (self.largest or 1.0) * np.geomspace(1.0, ratio, num)
+        with jax.enable_x64(True):
+            return np.asarray(strength_grid(self.largest or 1.0, num, ratio))
 
     def solve(self, strengths: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Coefficients, intercepts and gaps at strengths in any order."""

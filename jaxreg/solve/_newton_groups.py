@@ -8,10 +8,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 _STEPS = 500
 _DAMPING = 1e-11
+# A group that is short bends steeply: what rounding leaves of its curvature along itself,
+# where there is none, must not be negative.
+_ROUNDING = 1e-14
 
 
 def lengths(x: Array, group: Array | None) -> Array:
@@ -33,6 +37,10 @@ def _totals(x: Array, group: Array) -> Array:
     return jax.ops.segment_sum(x, group, num_segments=len(x))[group]
 
 
+# Norms bend: of a Newton step that is many times as long as a group, a small part is good.
+_SHARES = 4.0 ** -np.arange(1, 9)
+
+
 class _State(NamedTuple):
     rounds: Array
     failed: Array
@@ -49,9 +57,9 @@ def group_step(
 
     Newton steps on the groups that are not zero, where norms are smooth: such a step ends
     at the best of the points where a group would turn around, which becomes zero there, or
-    sends all of these to zero. When groups that are zero violate the optimality conditions
-    most, a proximal step with a length for each group lets them in. The objective never
-    rises.
+    sends all of these to zero, or goes only a part of the way. When groups that are zero
+    violate the optimality conditions most, a proximal step with a length for each group
+    lets them in. The objective never rises.
 
     Args:
         h: The curvature, positive semi-definite.
@@ -86,7 +94,8 @@ def group_step(
         matrix = h - jnp.where(same, bend[:, None] * u[:, None] * u[None, :], 0.0)
         matrix = jnp.where(on[:, None] & on[None, :], matrix, 0.0)
         diagonal = jnp.diagonal(matrix) + bend
-        diagonal = jnp.where(on & (bound > 0), diagonal + _DAMPING * bound, 1.0)
+        damped = diagonal + _DAMPING * bound + _ROUNDING * bend
+        diagonal = jnp.where(on, damped, 1.0)
         matrix = matrix.at[jnp.diag_indices_from(h)].set(diagonal)
         factor = jax.scipy.linalg.cho_factor(matrix)
         return jax.scipy.linalg.cho_solve(factor, jnp.where(on, -(slope + l1 * u), 0.0))
@@ -107,11 +116,12 @@ def group_step(
         kinks = jnp.where(turns, -square / jnp.where(turns, ahead, 1.0), 1.0)
         along = kinks[:, None] * d
         along = jnp.where(turns & (kinks[:, None] == kinks), -z, along)
-        tries = jnp.concatenate([along, jnp.where(turns, -z, d)[None], d[None] / 4])
-        found = gains(tries, z, slope)
+        shorter = _SHARES[:, None] * d
+        tries = jnp.concatenate([along, jnp.where(turns, -z, d)[None], shorter])
+        found = jnp.nan_to_num(gains(tries, z, slope), nan=jnp.inf)
         best = jnp.argmin(found)
         step = jnp.where(found[best] < 0, tries[best], 0.0)
-        failed = (found[best] >= 0) & ~state.failed
+        failed = ~(found[best] < 0) & ~state.failed
         return _State(state.rounds + 1, failed, z + step, slope + h @ step)
 
     def goes_on(state: _State) -> Array:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxreg.penalties import GroupLasso, Penalty
 from jaxreg.solve._families import Gaussian, Poisson
 from jaxreg.solve._glm_model import GLMPath as GLMPath, classes_of, model_of, solve_model
-from jaxreg.solve._standardize import check_data
+from jaxreg.solve._standardize import check_data, check_samples
 from jaxreg.strength.cross_validation import Folds
 
 
@@ -46,8 +46,9 @@ def logistic_path(
             its strengths are numbers, or arrays with one for each feature, 0 to leave it
             free. They are multiplied by `strengths`.
         intercept: Whether there is one. It is not penalised.
-        standardize: Whether the penalty is about features of variance 1 (in each fold, its
-            own). Coefficients are those of the features as given.
+        standardize: Whether the penalty is about features of variance 1 (mean square 1 if
+            there is no intercept), in each fold its own. Coefficients are those of the
+            features as given.
         sample_weight: Non-negative numbers, one for each sample; `None` for ones.
         folds: For cross-validation: a number, or pairs of indices; see `cross_validate`.
         num: How many strengths.
@@ -107,7 +108,7 @@ def poisson_path(
         penalty: As for `logistic_path`.
         offset: What is known of η for each sample: the logarithm of the exposure.
         intercept: Whether there is one. It is not penalised.
-        standardize: Whether the penalty is about features of variance 1.
+        standardize: As for `logistic_path`.
         sample_weight: Non-negative numbers, one for each sample; `None` for ones.
         folds: For cross-validation; scores are half the mean deviance.
         num: How many strengths.
@@ -141,7 +142,7 @@ def poisson_path(
         )
     model = model_of(Poisson(), x, y[None], weights, penalty, intercept, standardize)
     if offset is not None:
-        model = model._replace(offset=check_data(x, offset, None)[1][None])
+        model = model._replace(offset=check_samples("offset", offset, len(x))[None])
     return solve_model(model, strengths, folds, num, ratio, tol)
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxreg._numbers import check_count
 from jaxreg.penalties import L1
 from jaxreg.solve._gaps import Factors, relative_gaps
 from jaxreg.solve._least_squares import (
@@ -77,8 +78,8 @@ def lasso_knots(
     x, y, weights = check_data(x, y, sample_weight)
     l1, l2 = penalty_factors(L1(factors), x.shape[1])
     problem = LeastSquares(l1, l2, intercept, standardize, positive).prepared(x, y, weights)
-    if num is not None and num < 1:
-        raise ValueError(f"num must be at least 1, or None for all knots, got {num}.")
+    if num is not None:
+        check_count("num", num)
     knots = _Knots(problem)
     while knots.strengths[-1] > 0 and len(knots.strengths) != num:
         knots.find_next()

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxreg._numbers import check_numbers
 from jaxreg.penalties import L1, L2, ElasticNet
 from jaxreg.solve._least_squares import LeastSquares, penalty_factors
-from jaxreg.solve._standardize import check_data
+from jaxreg.solve._standardize import check_data, check_strengths
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -190,15 +189,3 @@ def elastic_net_path(
         given = problem.grid(num, ratio)
     w, intercepts, gaps = problem.solve(given)
     return LinearPath(given, w, intercepts, gaps)
-
-
-def check_strengths(strengths: Any) -> np.ndarray:
-    """An array of numbers that may be strengths."""
-    values = np.atleast_1d(np.asarray(strengths))
-    check_numbers("strengths", values)
-    if values.ndim != 1 or not values.size or not np.all(np.isfinite(values)):
-        raise ValueError(
-            "strengths must be a number or a list of finite numbers, got shape "
-            f"{values.shape}, up to {np.max(values, initial=0.0)}."
-        )
-    return values.astype(np.float64)

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
+from jax.core import Tracer
 
-from jaxreg._numbers import Scalar, check_number, check_numbers, is_concrete
+from jaxreg._numbers import Scalar, check_count, check_number, check_numbers, is_concrete
 from jaxreg._tree import Params, leaves_of, listing, variables_of
 from jaxreg.penalties import Penalty
 from jaxreg.penalties._base import check_is_penalty
@@ -112,8 +113,8 @@ def minimize(
 def _check(loss: Any, params: Params, max_steps: int) -> None:
     if not callable(loss):
         raise TypeError(f"loss must be a function of the parameters, got {loss!r}.")
-    if is_concrete(max_steps) and max_steps < 1:
-        raise ValueError(f"max_steps must be at least 1, got {max_steps}.")
+    if not isinstance(max_steps, Tracer):
+        check_count("max_steps", max_steps)
     variables, _ = variables_of(params)
     if not variables:
         raise ValueError(

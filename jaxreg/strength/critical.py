@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxreg._numbers import Scalar, check_number, is_concrete, raise_precision
+from jaxreg._numbers import Scalar, check_count, check_number, is_concrete, raise_precision
 from jaxreg._tree import Params, variables_of, walk
 from jaxreg.penalties import Penalty
 from jaxreg.penalties._base import Toward, check_is_penalty
@@ -183,8 +183,7 @@ def strength_grid(maximum: Scalar, num: int = 100, ratio: float = 1e-3) -> Array
         )
     if ratio > 1:
         raise ValueError(f"ratio must be at most 1, got {ratio:g}.")
-    if num < 1:
-        raise ValueError(f"num must be at least 1, got {num}.")
+    check_count("num", num)
     factors = ratio ** np.linspace(0.0, 1.0, num)
     dtype = raise_precision(maximum).dtype
     if is_concrete(maximum):

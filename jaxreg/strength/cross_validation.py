@@ -323,7 +323,10 @@ def _samples_in(data: Any) -> int:
 
 def _weights_of(folds: Folds, samples: int) -> tuple[np.ndarray, np.ndarray]:
     """Weights of 0 and 1, arrays (folds, samples): for training, for the score."""
-    pairs = list(_k_folds(folds, samples) if isinstance(folds, int) else _pairs(folds))
+    if isinstance(folds, int | np.integer):
+        pairs = _k_folds(int(folds), samples)
+    else:
+        pairs = _pairs(folds)
     if not pairs:
         raise ValueError("folds must hold at least one pair of indices, got none.")
     weights = np.zeros((2, len(pairs), samples), np.float32)

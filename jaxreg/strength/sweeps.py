@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxreg._numbers import check_numbers, is_real
+from jaxreg._numbers import check_count, check_numbers, is_real
 from jaxreg._tree import walk
 from jaxreg.penalties import Penalty
 from jaxreg.strength._runs import run_all
@@ -176,8 +176,8 @@ def axis_of(name: str, tree: Any) -> Any:
 
 def check_chunk(chunk: int | None) -> None:
     """Refuse chunks of no run."""
-    if chunk is not None and chunk < 1:
-        raise ValueError(f"chunk must be at least 1 run, got {chunk}.")
+    if chunk is not None:
+        check_count("chunk", chunk)
 
 
 def diverged(results: Any, axes: int) -> np.ndarray:
