@@ -13,9 +13,6 @@ from jax import Array
 
 _STEPS = 500
 _DAMPING = 1e-11
-# A group that is short bends steeply: what rounding leaves of its curvature along itself,
-# where there is none, must not be negative.
-_ROUNDING = 1e-14
 
 
 def lengths(x: Array, group: Array | None) -> Array:
@@ -94,8 +91,7 @@ def group_step(
         matrix = h - jnp.where(same, bend[:, None] * u[:, None] * u[None, :], 0.0)
         matrix = jnp.where(on[:, None] & on[None, :], matrix, 0.0)
         diagonal = jnp.diagonal(matrix) + bend
-        damped = diagonal + _DAMPING * bound + _ROUNDING * bend
-        diagonal = jnp.where(on, damped, 1.0)
+        diagonal = jnp.where(on, diagonal + _DAMPING * bound, 1.0)
         matrix = matrix.at[jnp.diag_indices_from(h)].set(diagonal)
         factor = jax.scipy.linalg.cho_factor(matrix)
         return jax.scipy.linalg.cho_solve(factor, jnp.where(on, -(slope + l1 * u), 0.0))
@@ -118,9 +114,10 @@ def group_step(
         along = jnp.where(turns & (kinks[:, None] == kinks), -z, along)
         shorter = _SHARES[:, None] * d
         tries = jnp.concatenate([along, jnp.where(turns, -z, d)[None], shorter])
-        found = jnp.nan_to_num(gains(tries, z, slope), nan=jnp.inf)
+        found = gains(tries, z, slope)
         best = jnp.argmin(found)
         step = jnp.where(found[best] < 0, tries[best], 0.0)
+        # A group that is short bends so steeply that rounding can make the step NaN.
         failed = ~(found[best] < 0) & ~state.failed
         return _State(state.rounds + 1, failed, z + step, slope + h @ step)
 
