@@ -31,7 +31,8 @@ class GLMPath:
             without features: the certificate.
         residuals: The largest violation of the optimality conditions, in the units of the
             strength.
-        converged: Whether the gap is as small as was asked for.
+        converged: Whether the gap is as small as was asked for. (One that is as far below
+            zero is rounding, and certifies nothing.)
         steps: How many Newton steps it took.
         validation: With folds, the mean loss of every strength on each of them.
 
@@ -153,7 +154,6 @@ def solve_model(
     coefficients = np.moveaxis(coefficients, -2, -1)
     if len(data.y) == 1:
         coefficients, intercepts = coefficients[..., 0], intercepts[..., 0]
-    # A gap that is less than zero by more than that is rounding.
     converged = np.abs(found.gap) <= tol
     if not converged.all():
         warnings.warn(

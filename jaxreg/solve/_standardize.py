@@ -121,8 +121,9 @@ def check_samples(name: str, value: Any, samples: int) -> np.ndarray:
 
 def _check_finite(name: str, array: np.ndarray) -> None:
     flat = array.ravel(order="K")
+    # Not flat @ flat: threads of BLAS stay awake for a while, and keep JAX's from working.
     with np.errstate(over="ignore", invalid="ignore"):
-        square = flat @ flat
+        square = np.einsum("i,i", flat, flat)
     if not np.isfinite(square):
         raise ValueError(
             f"{name} must be finite, and so must the sum of squares: got NaN, infinity or "

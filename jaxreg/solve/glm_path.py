@@ -39,7 +39,7 @@ def logistic_path(
 
     Args:
         x: Features, an array (samples, features).
-        y: For each sample its class: 0 or 1, bools, or 0, ..., k − 1.
+        y: For each sample its class: 0 or 1, bools, or 0, ..., k − 1, each of which occurs.
         strengths: Positive; or `None` for `num` of them, from the smallest one at which
             all coefficients are zero down to `ratio` times that.
         penalty: An `L1` (the default, of strength 1), `L2`, `ElasticNet` or `GroupLasso`;
@@ -61,7 +61,7 @@ def logistic_path(
     Raises:
         TypeError: If the data are no real numbers, or sparse; or `penalty` is another one.
         ValueError: If shapes do not fit, numbers are out of their range or not finite, or
-            all samples are of one class.
+            all samples are of one class, or a fold does not train on each class.
 
     Example:
         >>> x = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.0]])
