@@ -320,7 +320,7 @@ FAULTS = [
          "self.positive and False", "tests/test_linear_paths.py"),
         ("_numbers", "check_count", "value < 1", "value < 0",
          "tests/test_linear_paths.py"),
-        ("solve/_standardize", "check_penalty",
+        ("solve/_checks", "check_penalty",
          "chosen_arrays(np.zeros(shape), penalty.mask)", "pass",
          "tests/test_linear_paths.py"),
         ("solve/_families", "_entropies", "jnp.maximum(mean, 0.0)", "mean",

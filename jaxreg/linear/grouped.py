@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxreg._numbers import check_count, check_number
 from jaxreg.linear._base import LinearRegressor, folds_of
-from jaxreg.solve._standardize import check_strengths
+from jaxreg.solve._checks import check_strengths
 from jaxreg.solve.glm_path import GLMPath, group_lasso_path
 from jaxreg.strength import CrossValidation, best_mean
 

@@ -13,8 +13,8 @@ from jaxreg._numbers import check_count, check_number
 from jaxreg.conversions import from_sklearn
 from jaxreg.linear._base import LinearModel, folds_of
 from jaxreg.penalties import GroupLasso, Penalty
+from jaxreg.solve._checks import check_strengths
 from jaxreg.solve._glm_model import GLMPath, classes_of, model_of, solve_model
-from jaxreg.solve._standardize import check_strengths
 from jaxreg.strength import CrossValidation
 
 Checked = tuple[np.ndarray, np.ndarray, np.ndarray]

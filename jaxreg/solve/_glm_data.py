@@ -7,9 +7,9 @@ import numpy as np
 from jax import Array
 
 from jaxreg.penalties import L1, L2, ElasticNet, GroupLasso, Penalty
+from jaxreg.solve._checks import check_penalty
 from jaxreg.solve._families import Family
 from jaxreg.solve._newton_path import Data, Fold
-from jaxreg.solve._standardize import check_penalty
 
 
 class Model(NamedTuple):

@@ -10,10 +10,10 @@ from jax.typing import ArrayLike
 
 from jaxreg._numbers import check_number
 from jaxreg.penalties import L1, Penalty
+from jaxreg.solve._checks import check_strengths
 from jaxreg.solve._families import Bernoulli, Family, Multinomial
 from jaxreg.solve._glm_data import Model, arrange, strengths_of
 from jaxreg.solve._newton_screening import Found, follow, prepare, strength_max
-from jaxreg.solve._standardize import check_strengths
 from jaxreg.strength import CrossValidation, strength_grid
 from jaxreg.strength.cross_validation import Folds, _weights_of
 

@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg.penalties import L1, L2, ElasticNet, Penalty
+from jaxreg.solve._checks import check_penalty
 from jaxreg.solve._dense import SIZES, dense_path
 from jaxreg.solve._gaps import Factors, relative_gaps
 from jaxreg.solve._ridge import ridge_path
 from jaxreg.solve._screened import screened_path
 from jaxreg.solve._sources import Moments, Samples, moments
-from jaxreg.solve._standardize import Prepared, check_penalty, prepare, shared
+from jaxreg.solve._standardize import Prepared, prepare, shared
 from jaxreg.strength.critical import strength_grid
 
 STRIDE = 0.5
@@ -120,7 +121,7 @@ class Problem:
 
         Raises:
             TypeError: If `num` is no whole number, or `ratio` no number.
-        ValueError: If there is no L1, or a number is out of its range.
+            ValueError: If there is no L1, or a number is out of its range.
         """
         if not np.any(self.model.l1 > 0):
             raise ValueError("strengths must be given for a penalty without L1.")

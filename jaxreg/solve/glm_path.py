@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from jaxreg.penalties import GroupLasso, Penalty
+from jaxreg.solve._checks import check_data, check_samples
 from jaxreg.solve._families import Gaussian, Poisson
 from jaxreg.solve._glm_model import GLMPath as GLMPath, classes_of, model_of, solve_model
-from jaxreg.solve._standardize import check_data, check_samples
 from jaxreg.strength.cross_validation import Folds
 
 

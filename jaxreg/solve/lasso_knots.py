@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxreg._numbers import check_count
 from jaxreg.penalties import L1
+from jaxreg.solve._checks import check_data
 from jaxreg.solve._gaps import Factors, relative_gaps
 from jaxreg.solve._least_squares import (
     LeastSquares,
@@ -15,7 +16,6 @@ from jaxreg.solve._least_squares import (
 )
 from jaxreg.solve._pivots import DEPENDENT
 from jaxreg.solve._sources import Samples
-from jaxreg.solve._standardize import check_data
 from jaxreg.solve.lasso_path import LinearPath
 
 PARALLEL = 1e-10

@@ -7,8 +7,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxreg.penalties import L1, L2, ElasticNet
+from jaxreg.solve._checks import check_data, check_strengths
 from jaxreg.solve._least_squares import LeastSquares, penalty_factors
-from jaxreg.solve._standardize import check_data, check_strengths
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

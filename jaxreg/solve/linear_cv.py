@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from jaxreg.penalties import L1, L2, ElasticNet
+from jaxreg.solve._checks import check_data, check_strengths
 from jaxreg.solve._least_squares import LeastSquares, penalty_factors
-from jaxreg.solve._standardize import check_data, check_strengths, empty
+from jaxreg.solve._standardize import empty
 from jaxreg.solve.lasso_path import LinearPath
 from jaxreg.strength.cross_validation import CrossValidation, Folds, _weights_of
 
