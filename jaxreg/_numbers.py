@@ -1,7 +1,7 @@
 """Numbers: what may be one, in which precision they are computed with, and 0 · ∞."""
 
 import math
-import numbers
+import operator
 from typing import Any
 
 import jax
@@ -111,9 +111,13 @@ def check_count(name: str, value: Any) -> None:
         TypeError: If `value` is no whole number.
         ValueError: If it is less than 1.
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+    try:
+        count = operator.index(value)
+    except TypeError:
+        count = None
+    if count is None or isinstance(value, bool):
         raise TypeError(f"{name} must be a whole number, got {value!r}.")
-    if value < 1:
+    if count < 1:
         raise ValueError(f"{name} must be at least 1, got {value}.")
 
 

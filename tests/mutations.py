@@ -318,7 +318,7 @@ FAULTS = [
          "tests/test_linear_paths.py"),
         ("solve/_least_squares", "LeastSquares.prepared", "self.positive and free.size",
          "self.positive and False", "tests/test_linear_paths.py"),
-        ("_numbers", "check_count", "value < 1", "value < 0",
+        ("_numbers", "check_count", "count < 1", "count < 0",
          "tests/test_linear_paths.py"),
         ("solve/_checks", "check_penalty",
          "chosen_arrays(np.zeros(shape), penalty.mask)", "pass",

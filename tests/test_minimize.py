@@ -370,7 +370,7 @@ def test_a_loss_that_is_not_finite_is_refused():
 
 def test_too_few_steps_are_said(counted):
     with pytest.warns(RuntimeWarning, match="Not converged: after 3 steps .* max_steps"):
-        found = minimize(counted[0], L1(2.0), zeros(), X, Y, max_steps=3)
+        found = minimize(counted[0], L1(2.0), zeros(), X, Y, max_steps=jnp.int32(3))
     assert not found.converged
     assert found.kkt > 1e-6
     assert found.steps == 3
@@ -383,6 +383,7 @@ def test_bad_arguments_are_refused():
     fails("params must have floating-point", loss, L1(), np.arange(10))
     fails("params must be real", loss, L1(), w + 1j, error=TypeError)
     fails("max_steps must be at least 1, got 0", loss, L1(), w, max_steps=0)
+    fails("max_steps must be a whole", loss, L1(), w, max_steps="a", error=TypeError)
     fails("tolerance must be greater than 0", loss, L1(), w, tolerance=0.0)
     fails("gap_tolerance must be greater", loss, L1(), w, gap_tolerance=-1.0)
     fails("The metric must be greater than 0", loss, L1(), w, metric=jnp.zeros(10))

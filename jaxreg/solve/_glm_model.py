@@ -157,11 +157,10 @@ def solve_model(
     converged = np.abs(found.gap) <= tol
     if not converged.all():
         warnings.warn(
-            f"A duality gap is {found.gap.flat[np.argmax(np.abs(found.gap))]:.1e}, not "
-            f"{tol:.1e}, and Newton's method gets no further; `converged` says where. "
-            "Hard are features in very different units, or that depend on each other, and "
-            "classes that can be told apart without error: scale the features, or take "
-            "larger strengths.",
+            f"A duality gap is {np.max(np.abs(found.gap)):.1e} in size, not {tol:.1e}, and "
+            "Newton's method gets no further; `converged` says where. Hard are features in "
+            "very different units, or that depend on each other, and classes that can be "
+            "told apart without error: scale the features, or take larger strengths.",
             RuntimeWarning,
             stacklevel=3,
         )
