@@ -62,7 +62,8 @@ def filled(shapes: Shapes, dtype: Any = "float32") -> Params:
 def penalties(strength: float = 1e-4) -> dict[str, jr.Penalty]:
     """Every public penalty that has a prox, with that strength where it has one."""
     found: dict[str, jr.Penalty] = {}
-    for name, cls in vars(jr).items():
+    for name in dir(jr):
+        cls = getattr(jr, name)
         is_class = isinstance(cls, type) and issubclass(cls, jr.Penalty)
         if is_class and not inspect.isabstract(cls) and cls.has_prox:
             found[name] = cls() * strength

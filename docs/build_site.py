@@ -29,12 +29,13 @@ SECTIONS = "Args", "Attributes", "Returns", "Raises", "Example", "References"
 
 def public(owner: Any) -> dict[str, Any]:
     """What a package exports, or the methods that a class itself documents, by name."""
+    names = dir(owner) if isinstance(owner, ModuleType) else vars(owner)
     return {
         name: value
-        for name, value in vars(owner).items()
+        for name in names
         if not name.startswith("_")
         and (
-            isinstance(value, property)
+            isinstance(value := getattr(owner, name), property)
             or getattr(value, "__module__", "").startswith("jaxreg.")
         )
         and (isinstance(owner, ModuleType) or value.__doc__)

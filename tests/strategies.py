@@ -5,6 +5,7 @@ of `test_laws.py` without being listed anywhere. What a law may expect of a clas
 class itself says (`is_convex`, `takes_metric`, ...).
 """
 
+import functools
 import inspect
 import math
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ def public(base):
     """The public classes of a kind that can be instantiated, by name."""
     found = {
         value
-        for value in vars(jaxreg).values()
+        for value in map(functools.partial(getattr, jaxreg), dir(jaxreg))
         if isinstance(value, type)
         and issubclass(value, base)
         and not inspect.isabstract(value)

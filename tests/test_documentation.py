@@ -18,9 +18,9 @@ import jaxreg
 README = pathlib.Path(__file__).parent.parent / "README.md"
 MODULES = ["jaxreg", *(m.name for m in pkgutil.walk_packages(jaxreg.__path__, "jaxreg."))]
 PUBLIC = {
-    name: value
-    for name, value in vars(jaxreg).items()
-    if not name.startswith("_") and not inspect.ismodule(value)
+    name: getattr(jaxreg, name)
+    for name in dir(jaxreg)
+    if not inspect.ismodule(getattr(jaxreg, name))
 }
 NAMES = {
     **PUBLIC,

@@ -90,7 +90,7 @@ def test_every_public_name_has_an_entry_on_the_site():
     site = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(site)
     pages = site.pages()
-    names = {name for name in vars(jaxreg) if name[0] != "_"}
+    names = set(dir(jaxreg))
     for part in (jaxreg.linear, jaxreg.plot):
         names |= {
             f"{part.__name__.removeprefix('jaxreg.')}.{name}"

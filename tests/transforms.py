@@ -142,6 +142,6 @@ def is_transform(value: Any) -> bool:
     return made is optax.GradientTransformationExtraArgs
 
 
-TRANSFORMS = [value for value in vars(jaxreg).values() if is_transform(value)]
+TRANSFORMS = [value for name in dir(jaxreg) if is_transform(value := getattr(jaxreg, name))]
 CONSTANT = [Recipe(factory) for factory in TRANSFORMS]
 SCHEDULED = [Recipe(recipe.factory, True) for recipe in CONSTANT if recipe.rates]
