@@ -2,13 +2,13 @@
 
 import gc
 import os
-import pathlib
 
 import jax
 import pytest
 from hypothesis import Phase, settings
 
-from tests.processes import UNREADABLE
+from tests import flags, skipped
+from tests.processes import ROOT, UNREADABLE
 
 # Compilation makes timings erratic; a fixed seed makes failures repeat.
 settings.register_profile(
@@ -29,7 +29,7 @@ SETTINGS = {
     # it always does; only the loops that it makes are translated without polish.
     "jax_disable_most_optimizations": True,
     # What one worker, script or run has compiled, the others read from here.
-    "jax_compilation_cache_dir": str(pathlib.Path.cwd() / ".pytest_cache" / "jax"),
+    "jax_compilation_cache_dir": str(ROOT / ".pytest_cache" / "jax"),
     "jax_persistent_cache_min_compile_time_secs": 0.0,
     "jax_persistent_cache_min_entry_size_bytes": 0,
 }
@@ -38,11 +38,12 @@ for name, value in SETTINGS.items():
     if os.environ.setdefault(name.upper(), str(value)) == str(value):
         jax.config.update(name, value)
 
+os.environ["XLA_FLAGS"] = flags.known(flags.FAST_COMPILATION)
 
-# Of XLA's two emitters of loops, the older one compiles twice as fast.
-EMITTER = "--xla_cpu_use_fusion_emitters=false"
-if EMITTER not in (flags := os.environ.get("XLA_FLAGS", "")):
-    os.environ["XLA_FLAGS"] = f"{flags} {EMITTER}"
+# Scripts and notebooks that tests start import this jaxreg, wherever pytest was started.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    dict.fromkeys([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+)
 
 # Tracing makes objects by the hundred thousand, and few of them are garbage.
 gc.set_threshold(100_000)
@@ -50,6 +51,12 @@ gc.set_threshold(100_000)
 
 def pytest_configure(config):
     config.addinivalue_line("filterwarnings", UNREADABLE)
+
+
+def pytest_terminal_summary(terminalreporter):
+    if line := skipped.summary(terminalreporter.stats.get("skipped", [])):
+        terminalreporter.write_sep("-", "libraries that are not installed")
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -5,6 +5,8 @@ import pathlib
 import subprocess
 import sys
 
+from tests.flags import known
+
 ROOT = pathlib.Path(__file__).parent.parent
 
 UNREADABLE = "ignore:Error reading persistent compilation cache entry"
@@ -13,11 +15,11 @@ UNREADABLE = "ignore:Error reading persistent compilation cache entry"
 
 def start(module, *arguments, devices=1):
     """`python -m module ...` in a process of its own."""
-    flags = {
-        "xla_force_host_platform_device_count": devices,
+    flags = known(
+        f"--xla_force_host_platform_device_count={devices}",
         # On a busy machine one of many devices may be long in coming.
-        "xla_cpu_collective_call_terminate_timeout_seconds": 300,
-    }
+        "--xla_cpu_collective_call_terminate_timeout_seconds=300",
+    )
     return subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
@@ -25,10 +27,7 @@ def start(module, *arguments, devices=1):
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": " ".join(
-                [os.environ.get("XLA_FLAGS", "")]
-                + [f"--{name}={value}" for name, value in flags.items()]
-            ),
+            "XLA_FLAGS": flags,
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
