@@ -5,6 +5,9 @@ by *name*, never by container type, so that a mask or a strength written as a pl
 fits a `FrozenDict`, an `nnx.State` or a dataclass with the same names.
 """
 
+import contextlib
+import functools
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +17,7 @@ import numpy as np
 import optax
 from jax import Array
 
+from jaxreg._functions import is_function
 from jaxreg._numbers import compute_dtype, is_real, raise_precision, times
 
 Params = Any
@@ -25,6 +29,11 @@ Names = tuple[str, ...]
 _STATE_COLLECTIONS = frozenset({"batch_stats"})
 _STATE_VARIABLES = frozenset({"BatchStat", "Cache", "Intermediate"})
 
+# The field in which training states (`TrainState`, `nnx.Optimizer`) keep the optimizer's.
+_OPTIMIZER_FIELD = "opt_state"
+# Variables in which `nnx.Optimizer` keeps it.
+_OPTIMIZER_VARIABLE = "OptState"
+
 
 class Leaf(NamedTuple):
     """One leaf of a pytree, with the names that lead to it.
@@ -35,12 +44,18 @@ class Leaf(NamedTuple):
             somebody took a leaf out.
         owner: Class name of the node that holds the leaf.
         is_state: Whether a model carries the leaf but does not train it.
+        optimizer: What the leaf belongs to, if that holds the state of an optimizer: the
+            name of a class.
+        shares: For a layer that a model has in several places, the names of the first of
+            them; `None` there, and for all other leaves.
     """
 
     names: Names
     value: Any
     owner: str = ""
     is_state: bool = False
+    optimizer: str = ""
+    shares: Names | None = None
 
     @property
     def path(self) -> str:
@@ -52,19 +67,23 @@ class Leaf(NamedTuple):
 
     @property
     def is_parameter(self) -> bool:
-        """Whether the leaf is an array of trainable real or complex numbers."""
+        """Whether the leaf is an array of trainable real or complex numbers.
+
+        One that stands in several places is a parameter in the first of them only.
+        """
         dtype = getattr(self.value, "dtype", None)
         return (
             dtype is not None
             and hasattr(self.value, "shape")
             and jnp.issubdtype(dtype, jnp.inexact)
             and not self.is_state
+            and self.shares is None
         )
 
 
 def path_text(names: Names) -> str:
     """The path as users write and read it: `encoder/Dense_0/kernel`."""
-    return "/".join(names) or "<the array itself>"
+    return "/".join(names) if names else "<the array itself>"
 
 
 def walk(tree: Params) -> Iterator[Leaf]:
@@ -73,11 +92,25 @@ def walk(tree: Params) -> Iterator[Leaf]:
     Boxes around an array (`nnx.Variable`, linen's `nn.Partitioned`) add nothing to the
     path, so a leaf has the same name whether or not a framework has unboxed it.
     """
-    return _walk(tree, (), "", False)
+    return _walk(tree, Leaf((), tree), {})
 
 
-def _walk(node: Any, names: Names, owner: str, is_state: bool) -> Iterator[Leaf]:
-    leaf = Leaf(names, node, owner, is_state)
+_Met = dict[tuple[int, Names], tuple[Names, Any]]
+"""The names of the leaves of each `nnx.Variable` so far; and it, so that its id stays."""
+
+
+def _walk(
+    node: Any, above: Leaf, met: _Met, variable: tuple[Any, int] | None = None
+) -> Iterator[Leaf]:
+    """The leaves of a node.
+
+    Args:
+        node: The node.
+        above: What a leaf there would be.
+        met: What has been met so far.
+        variable: The `nnx.Variable` that holds the node, and how many names lead to it.
+    """
+    names, leaf = above.names, above._replace(value=node)
     if leaf.is_hole:
         yield leaf
         return
@@ -85,22 +118,79 @@ def _walk(node: Any, names: Names, owner: str, is_state: bool) -> Iterator[Leaf]
         node, is_leaf=lambda child: child is not node
     )[0]
     if len(children) == 1 and not children[0][0]:
-        yield leaf
+        yield leaf if variable is None else _met_before(leaf, met, *variable)
         return
-    kind = type(node)
-    is_state |= any(base.__name__ in _STATE_VARIABLES for base in kind.__mro__)
-    if _is_box(kind) and len(children) == 1:
-        yield from _walk(children[0][1], names, owner, is_state)
+    traits = _traits(type(node))
+    keys = [_key_text(path[0]) for path, _ in children]
+    if traits.is_variable:
+        variable = node, len(names)
+    leaf = leaf._replace(
+        is_state=leaf.is_state or traits.is_state,
+        optimizer=leaf.optimizer
+        or traits.optimizer
+        or (type(node).__name__ if _OPTIMIZER_FIELD in keys else ""),
+    )
+    if traits.is_box and len(children) == 1:
+        yield from _walk(children[0][1], leaf, met, variable)
         return
-    for (key,), child in children:
-        name = _key_text(key)
-        yield from _walk(
-            child, (*names, name), kind.__name__, is_state or name in _STATE_COLLECTIONS
+    for key, (_, child) in zip(keys, children, strict=True):
+        below = leaf._replace(
+            names=(*names, key),
+            owner=type(node).__name__,
+            is_state=leaf.is_state or key in _STATE_COLLECTIONS,
         )
+        yield from _walk(child, below, met, variable)
 
 
-def _is_box(kind: type) -> bool:
-    return hasattr(kind, "add_axis") and hasattr(kind, "remove_axis")
+def _met_before(leaf: Leaf, met: _Met, variable: Any, depth: int) -> Leaf:
+    """A leaf of an `nnx.Variable`, which may stand in other places of the tree as well."""
+    key = id(variable), leaf.names[depth:]
+    first, _ = met.setdefault(key, (leaf.names, variable))
+    return leaf if first == leaf.names else leaf._replace(shares=first)
+
+
+class _Traits(NamedTuple):
+    """What the class of a node tells of the leaves below.
+
+    Attributes:
+        is_box: Whether it is a box around an array.
+        is_variable: Whether it is an `nnx.Variable`: the same one in two places is one.
+        is_state: Whether a model carries it but does not train it.
+        optimizer: Its name, if it is the state of an optimizer.
+    """
+
+    is_box: bool
+    is_variable: bool
+    is_state: bool
+    optimizer: str
+
+
+@functools.lru_cache(maxsize=1024)
+def _traits(kind: type) -> _Traits:
+    bases = {base.__name__ for base in kind.__mro__}
+    is_box = hasattr(kind, "add_axis") and hasattr(kind, "remove_axis")
+    is_optimizer = _OPTIMIZER_VARIABLE in bases or (
+        issubclass(kind, tuple)
+        and kind.__name__.endswith("State")
+        and kind.__module__.partition(".")[0] in ("optax", "jaxreg")
+    )
+    return _Traits(
+        is_box=is_box,
+        is_variable=is_box and "Variable" in bases,
+        is_state=bool(bases & _STATE_VARIABLES),
+        optimizer=kind.__name__ if is_optimizer else "",
+    )
+
+
+def with_shared(tree: Sequence[Leaf], values: Sequence[Any]) -> list[Any]:
+    """Values for the leaves of a tree, where leaves that are one have the same."""
+    if all(leaf.shares is None for leaf in tree):
+        return list(values)
+    first = {leaf.names: x for leaf, x in zip(tree, values, strict=True)}
+    return [
+        x if leaf.shares is None else first[leaf.shares]
+        for leaf, x in zip(tree, values, strict=True)
+    ]
 
 
 def _key_text(key: Any) -> str:
@@ -134,7 +224,7 @@ def variables_of(tree: Params) -> tuple[dict[int, Array], Callable[[Any], Params
 
     def full(values: Any) -> Params:
         filled = [values.get(place, leaf.value) for place, leaf in enumerate(leaves)]
-        return jax.tree.unflatten(structure, filled)
+        return jax.tree.unflatten(structure, with_shared(leaves, filled))
 
     return variables, full
 
@@ -151,47 +241,107 @@ def entries_of(prefix: Params) -> dict[Names, Any]:
     return entries
 
 
+def checked_reference(what: str, reference: Params) -> Params:
+    """A reference without the functions that a model holds beside its arrays.
+
+    Raises:
+        TypeError: If it is a function, or has something else than arrays in it.
+    """
+    if is_function(reference):
+        raise TypeError(f"{what} must be a pytree of arrays, got {reference!r}.")
+
+    def checked(leaf: Any) -> Any:
+        if not hasattr(leaf, "dtype") and not callable(leaf):
+            raise TypeError(f"{what} must be a pytree of arrays, got {leaf!r}.")
+        return leaf if hasattr(leaf, "dtype") else None
+
+    return jax.tree.map(checked, reference)
+
+
 def broadcast(
     entries: Mapping[Names, Any],
     tree: Sequence[Leaf],
     what: str,
     needed: Sequence[bool],
+    *,
+    by_pattern: bool = False,
 ) -> list[Any]:
     """The entry that governs each leaf of a tree, by name.
+
+    With `by_pattern`, a key at the top that is no name of the tree is a regular expression,
+    for all leaves that have no entry by name and whose path it is found in. `""` is for
+    the leaves that no other pattern is for. Dicts have no order in JAX, so two others for
+    one leaf are an error.
 
     Args:
         entries: A value for every leaf at or below its own path.
         tree: All leaves and holes of the tree, as `walk` gives them.
         what: What the entries are, for the error messages.
         needed: For each of `tree`, whether it must have an entry.
+        by_pattern: Whether keys may be patterns.
 
     Returns:
         One entry for each of `tree`, `None` where there is none and none is needed.
 
     Raises:
-        ValueError: If an entry governs nothing, or a needed entry is missing.
+        ValueError: If an entry governs nothing, a needed entry is missing, or there are
+            several.
     """
-    used: set[Names] = set()
-    found: list[Any] = []
-    for leaf, is_needed in zip(tree, needed, strict=True):
-        heads = (leaf.names[:n] for n in range(len(leaf.names) + 1))
-        governing = next((head for head in heads if head in entries), None)
-        if governing is not None:
-            used.add(governing)
-        elif is_needed:
+    governing = [_at_or_above(leaf.names, entries) for leaf in tree]
+    patterns = _patterns(entries, set(governing)) if by_pattern else {}
+    if patterns:
+        governing = [
+            _by_pattern(leaf, patterns, what) if names is None else names
+            for leaf, names in zip(tree, governing, strict=True)
+        ]
+    for leaf, names, is_needed in zip(tree, governing, needed, strict=True):
+        if names is None and is_needed:
+            rest = " An entry '' is for all others." if by_pattern else ""
             raise ValueError(
                 f"{what} must cover every leaf it is for, but has no entry at or above "
-                f"{leaf.path!r}. It has {_listing(entries)}."
+                f"{leaf.path!r}. It has {_listing(entries)}.{rest}"
             )
-        found.append(None if governing is None else entries[governing])
-    unused = [names for names in entries if names not in used]
+    idle = entries.keys() - set(governing) - ({("",)} if by_pattern else set())
+    unused = [names for names in entries if names in idle]
     if unused and tree:
         raise ValueError(
             f"{what} must have the structure of the parameters (or be a prefix of it), "
             f"but nothing is found at {path_text(unused[0])!r}. The parameters are "
             f"{_listing([leaf.names for leaf in tree])}."
         )
-    return found
+    return [None if names is None else entries[names] for names in governing]
+
+
+def _at_or_above(names: Names, entries: Mapping[Names, Any]) -> Names | None:
+    heads = (names[:n] for n in range(len(names) + 1))
+    return next((head for head in heads if head in entries), None)
+
+
+def _patterns(
+    entries: Mapping[Names, Any], used: set[Names | None]
+) -> dict[Names, re.Pattern[str]]:
+    """The keys at the top that are regular expressions: no names of the tree, no indices."""
+    patterns: dict[Names, re.Pattern[str]] = {}
+    for names in entries.keys() - used:
+        if len(names) == 1 and not names[0].isdigit():
+            with contextlib.suppress(re.error):
+                patterns[names] = re.compile(names[0])
+    return patterns
+
+
+def _by_pattern(
+    leaf: Leaf, patterns: Mapping[Names, re.Pattern[str]], what: str
+) -> Names | None:
+    """The pattern that is found in the path of a leaf; `""` where no other is."""
+    path = "/".join(leaf.names)
+    found = [x for x, pattern in patterns.items() if x != ("",) and pattern.search(path)]
+    if len(found) > 1:
+        both = " and ".join(sorted(repr(path_text(names)) for names in found))
+        raise ValueError(
+            f"{what} must have one pattern for each leaf, but {both} are found in "
+            f"{leaf.path!r}. Make one of them narrower; '' is for all others."
+        )
+    return found[0] if found else ("",) if ("",) in patterns else None
 
 
 def values_at(
@@ -200,6 +350,8 @@ def values_at(
     picks: Sequence[bool],
     what: str,
     advice: str = "",
+    *,
+    by_pattern: bool = False,
 ) -> list[Any]:
     """The number or array in a pytree prefix for each picked leaf, ready to compute with.
 
@@ -209,6 +361,7 @@ def values_at(
         picks: Which of them are wanted.
         what: What the values are, for the error messages.
         advice: A sentence for the error about a shape that does not fit.
+        by_pattern: Whether keys of the prefix may be patterns, as for `broadcast`.
 
     Returns:
         For each of `tree` a Python number, or an array of the leaf's compute dtype that
@@ -217,7 +370,7 @@ def values_at(
     Raises:
         ValueError: If a picked leaf has no value or one whose shape does not fit.
     """
-    found = broadcast(entries_of(prefix), tree, what, picks)
+    found = broadcast(entries_of(prefix), tree, what, picks, by_pattern=by_pattern)
     return [
         _fitted(value, leaf, what, advice) if pick else None
         for value, leaf, pick in zip(found, tree, picks, strict=True)

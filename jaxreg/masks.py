@@ -21,6 +21,7 @@ parameters: `optax.masked(transform, jaxreg.weights.of)`.
 
 import abc
 import dataclasses
+import inspect
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -28,12 +29,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import Array
 from jax.core import Tracer
 
+from jaxreg._functions import CalledOnParams, is_function
 from jaxreg._numbers import raise_precision
-from jaxreg._roles import role_of
-from jaxreg._tree import Leaf, Names, Params, broadcast, listing, walk
+from jaxreg._roles import roles_of
+from jaxreg._tree import Leaf, Names, Params, broadcast, listing, walk, with_shared
 
 
 class Mask(abc.ABC):
@@ -72,10 +75,10 @@ class Mask(abc.ABC):
             {'step': False, 'w': True}
         """
         tree = list(walk(params))
-        picks = zip(tree, chosen(self, tree, params), strict=True)
+        picks = with_shared(tree, chosen(self, tree, params))
         return jax.tree.unflatten(
             jax.tree.structure(params),
-            [pick for leaf, pick in picks if not leaf.is_hole],
+            [pick for leaf, pick in zip(tree, picks, strict=True) if not leaf.is_hole],
         )
 
     def __bool__(self) -> bool:
@@ -108,14 +111,14 @@ class NothingChosenError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class _Rule(Mask):
-    """A mask that looks at one leaf at a time."""
+    """A mask that looks at the leaves alone."""
 
     name: str
-    rule: Callable[[Leaf], bool] = dataclasses.field(repr=False)
+    rule: Callable[[Sequence[Leaf]], list[bool]] = dataclasses.field(repr=False)
 
     def choose(self, tree: Sequence[Leaf], params: Params) -> list[bool]:
         del params
-        return [self.rule(leaf) for leaf in tree]
+        return self.rule(tree)
 
     def __repr__(self) -> str:
         return self.name
@@ -153,7 +156,9 @@ class _Tree(Mask):
     def choose(self, tree: Sequence[Leaf], params: Params) -> list[bool]:
         del params
         needed = [leaf.is_parameter for leaf in tree]
-        return list(map(bool, broadcast(dict(self.entries), tree, "The mask", needed)))
+        entries = dict(self.entries)
+        found = broadcast(entries, tree, "The mask", needed, by_pattern=True)
+        return list(map(bool, found))
 
     def __repr__(self) -> str:
         if self.entries[0][0] == ():
@@ -168,7 +173,7 @@ class _Function(Mask):
 
     def choose(self, tree: Sequence[Leaf], params: Params) -> list[bool]:
         made = self.function(params)
-        if callable(made) and not isinstance(made, Mask):
+        if is_function(made):
             raise TypeError(f"A mask function must return a pytree of bools, got {made!r}.")
         return as_mask(made).choose(tree, params)
 
@@ -201,11 +206,15 @@ class _Not(Mask):
         return f"~{self.part!r}"
 
 
-def _is_weight(leaf: Leaf) -> bool:
-    return role_of(leaf) in ("weight", "embedding")
+def _are_weights(tree: Sequence[Leaf]) -> list[bool]:
+    return [role in ("weight", "embedding") for role in roles_of(tree)]
 
 
-weights: Mask = _Rule("weights", _is_weight)
+def _are_matrices(tree: Sequence[Leaf]) -> list[bool]:
+    return [len(getattr(leaf.value, "shape", ())) >= 2 for leaf in tree]
+
+
+weights: Mask = _Rule("weights", _are_weights)
 """The default: every weight, and no bias, normalisation scale or offset, or intercept.
 
 Decided by the *name* of the leaf, so that layers stacked by `nn.scan` or `vmap`, whose
@@ -213,14 +222,19 @@ biases have two axes, are right too. Left out are leaves called `bias`, `b`, `in
 `offset` or `scale` (alone, numbered, or as a word of a longer name: `b1`, `bias_n`,
 `logit_scale`), and `weight`, `gain`, `beta` and `gamma` of a normalisation layer, known
 by its name (`norm`, `LayerNorm_0`, `bn1`, `ln_f`) or, in an Equinox module, by its class.
-A bare array is a weight, and so are a coefficient vector called `beta` and whatever has no
-name: in tuples `(W, b)` say which is which, with a pytree of bools.
+A bare array is a weight, and so is a coefficient vector called `beta`.
+
+Where a name says nothing, the neighbours may: in a tuple or list that consists of pairs
+`(W, b)`, the vector with an entry for each unit of the matrix before it is its bias; and
+`gamma` and `beta` of one shape, beside a kernel with as many units, are the scale and the
+offset of a normalisation. All else is a weight, and `describe` warns of vectors that may be
+something else.
 """
 
-everything: Mask = _Rule("everything", lambda leaf: True)
+everything: Mask = _Rule("everything", lambda tree: [True] * len(tree))
 """Every floating-point array: Optax's own default."""
 
-matrices: Mask = _Rule("matrices", lambda leaf: len(getattr(leaf.value, "shape", ())) >= 2)
+matrices: Mask = _Rule("matrices", _are_matrices)
 """Every floating-point array with two axes or more.
 
 The rule of many training scripts. It also takes in the biases and scales of layers
@@ -261,7 +275,8 @@ def named(*patterns: str) -> Mask:
             re.compile(pattern)
         except re.error as error:
             raise ValueError(
-                f"{pattern!r} is not a regular expression: {error}."
+                f"{pattern!r} is not a regular expression: {error}. Patterns are searched "
+                "anywhere in the path: named('kernel') needs no '*', which is '.*' there."
             ) from error
     return _Named(patterns)
 
@@ -301,12 +316,40 @@ def as_mask(mask: MaskLike) -> Mask:
         )
     if isinstance(mask, type):
         raise TypeError(f"A mask must choose leaves, got {mask}.")
-    if callable(mask) and jax.tree_util.all_leaves([mask]):
+    if isinstance(mask, CalledOnParams):
+        raise TypeError(
+            f"A mask must hold True or False, got the penalty {mask!r}. Name the argument "
+            "that it is for (penalty=...); are arguments in the wrong order?"
+        )
+    if isinstance(mask, optax.GradientTransformation):
+        raise TypeError(
+            "A mask must hold True or False, got an Optax optimizer, which does not tell "
+            "what it regularizes: pass the penalty or the mask that it was made with."
+        )
+    if is_function(mask):
+        _check_takes_params(mask)
         return _Function(mask)
     entries = tuple((leaf.names, _as_bool(leaf)) for leaf in walk(mask) if not leaf.is_hole)
     if not entries:
         raise TypeError(f"A mask must choose leaves, got the empty pytree {mask!r}.")
     return _Tree(entries)
+
+
+def _check_takes_params(function: Callable[..., Any]) -> None:
+    """Refuse a function that cannot be called with the parameters alone."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # It has none, as some built-in functions.
+        return
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        raise TypeError(
+            f"A mask function must take the parameters alone, but has the arguments "
+            f"{signature} ({error}). To choose leaves by their paths, use "
+            "jaxreg.named(pattern), or jax.tree_util.tree_map_with_path(function, params) "
+            "in a function of the parameters."
+        ) from None
 
 
 def _as_bool(leaf: Leaf) -> bool:
@@ -338,11 +381,10 @@ def chosen(mask: Mask, tree: Sequence[Leaf], params: Params) -> list[bool]:
     """Whether each leaf (or hole) of `tree = list(walk(params))` is regularized.
 
     Raises:
-        TypeError: If a complex-valued leaf is chosen.
+        TypeError: If `params` are no parameters, or a complex-valued leaf is chosen.
         ValueError: If there are leaves, but none of them is chosen.
     """
-    if params is None:
-        raise TypeError("Parameters must be a pytree of arrays, got None.")
+    _refuse_others(tree, params)
     picks = [
         pick and leaf.is_parameter
         for leaf, pick in zip(tree, mask.choose(tree, params), strict=True)
@@ -370,6 +412,24 @@ def chosen(mask: Mask, tree: Sequence[Leaf], params: Params) -> list[bool]:
             "`optax.inject_hyperparams`, wrap a mask function: jaxreg.as_mask(function).)"
         )
     return picks
+
+
+def _refuse_others(tree: Sequence[Leaf], params: Any) -> None:
+    """Refuse what is taken for parameters, but is something else."""
+    if params is None:
+        raise TypeError("Parameters must be a pytree of arrays, got None.")
+    if isinstance(params, CalledOnParams):
+        raise TypeError(
+            f"Parameters must be a pytree of arrays, got the penalty {params!r}: are "
+            "arguments in the wrong order?"
+        )
+    if holder := next((leaf for leaf in tree if leaf.optimizer), None):
+        raise TypeError(
+            "Parameters must not hold the state of an optimizer, whose moments are no "
+            f"weights, but {holder.optimizer} does at {holder.path!r}. Pass the parameters "
+            "alone: state.params of a TrainState, the model or nnx.state(model, nnx.Param) "
+            "beside an nnx.Optimizer."
+        )
 
 
 def chosen_arrays(params: Params, mask: MaskLike) -> dict[Names, Array]:

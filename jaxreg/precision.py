@@ -100,7 +100,7 @@ def decay_resolution(
     check_numbers("weight_decay", weight_decay)
     tree = list(walk(params))
     picks = chosen(as_mask(mask), tree, params)
-    decays = values_at(weight_decay, tree, picks, "weight_decay")
+    decays = values_at(weight_decay, tree, picks, "weight_decay", by_pattern=True)
     shares = [
         0.0 if decay is None else float(learning_rate * np.max(decay)) for decay in decays
     ]

@@ -434,7 +434,7 @@ def test_leaves_with_few_axes():
     by_name = GroupLasso(0.3, axis={"kernel": 1, "": ()})
     close(by_name(params), 0.3 * (3 + 2 * 3))
     assert by_name == GroupLasso(0.3, axis=(("kernel", 1), ("", ())))
-    with pytest.raises(ValueError, match="pattern for every leaf"):
+    with pytest.raises(ValueError, match="GroupLasso.axis must cover every leaf.*'w'"):
         GroupLasso(0.3, axis={"kernel": 1})(params)
 
 

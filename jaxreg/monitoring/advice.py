@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxreg._roles import Role, role_of
+from jaxreg._roles import Role
 from jaxreg._tree import Leaf, listing
 from jaxreg.penalties import L1, L2, NonNegativeL1, Penalty
 from jaxreg.penalties._base import Toward
@@ -20,12 +20,16 @@ class Treated(NamedTuple):
         terms: The penalties on it, with their strengths there.
         decay: Its decoupled weight decay: a number or an array; `None` without one.
         is_marked: Whether a mask chooses it, and nothing more is known.
+        role: What it is in its layer.
+        is_doubtful: Whether it may be something else than that.
     """
 
     leaf: Leaf
     terms: tuple[Penalty, ...]
     decay: Any
     is_marked: bool
+    role: Role
+    is_doubtful: bool
 
     @property
     def is_regularized(self) -> bool:
@@ -110,9 +114,17 @@ _ROLES: dict[Role, str] = {
 
 def _roles(chosen: Sequence[Treated]) -> Iterator[str]:
     for role, text in _ROLES.items():
-        found = [x for x in chosen if x.has_effect and role_of(x.leaf) == role]
+        found = [x for x in chosen if x.has_effect and x.role == role]
         if found:
             yield text.format(paths=_paths(found))
+    found = [x for x in chosen if x.has_effect and x.is_doubtful]
+    if found:
+        paths = _paths(found)
+        yield (
+            f"vectors that no rule knows are regularized: {paths}. If they are biases, or "
+            "scales and offsets of a normalisation, leave them out: "
+            f"mask=jaxreg.weights & ~jaxreg.named({paths})."
+        )
 
 
 def _range(chosen: Sequence[Treated], kind: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from jaxreg._numbers import check_numbers
+from jaxreg._roles import doubtful, roles_of
 from jaxreg._text import table
 from jaxreg._tree import Leaf, Params, values_at, walk
 from jaxreg.masks import (
@@ -137,7 +138,8 @@ def describe(
     Below the table it warns where
 
     - nothing is regularized: no leaf is chosen, or every strength is 0;
-    - biases, normalisation scales or embeddings are regularized;
+    - biases, normalisation scales or embeddings are regularized, or vectors that may be
+      biases or scales, since no rule knows their names;
     - a strength is outside the usual range: L1 1e-6..1e-3, L2 1e-5..1e-2, decoupled
       weight decay 1e-3..1e-1;
     - L1 and L2 have the same strength on a leaf;
@@ -183,9 +185,13 @@ def describe(
         biases are regularized: 'Dense_0/bias'. They move outputs and do not make them
         more complex. Leave them out: mask=jaxreg.weights.
     """
-    tree = list(walk(params))
     if isinstance(what, type):
         raise TypeError(f"describe needs a penalty or a mask, got {what}.")
+    if isinstance(params, Penalty):
+        raise TypeError(
+            "describe takes the penalty before the parameters: describe(penalty, params)."
+        )
+    tree = list(walk(params))
     if weight_decay is None:
         _refuse(learning_rate=learning_rate, decay_mask=decay_mask)
     elif not isinstance(what, Penalty):
@@ -201,15 +207,19 @@ def describe(
         tree,
         params,
     )
+    roles = roles_of(tree)
+    doubts = doubtful(tree, roles)
     treated = [
         Treated(
             leaf,
             tuple(term for column in columns if (term := column[place]) is not None),
             decays[place],
             marks[place],
+            roles[place],
+            doubts[place],
         )
         for place, leaf in enumerate(tree)
-        if hasattr(leaf.value, "dtype") and hasattr(leaf.value, "shape")
+        if _is_array(leaf) and leaf.shares is None
     ]
     idle = [term for term, column in zip(terms, columns, strict=True) if not any(column)]
     notes = [f"{term!r} chooses no leaf." for term in idle if len(terms) > 1 and tree]
@@ -217,6 +227,10 @@ def describe(
         rows=tuple(map(_row, treated)),
         warnings=(*notes, *advice(treated, lost)),
     )
+
+
+def _is_array(leaf: Leaf) -> bool:
+    return hasattr(leaf.value, "dtype") and hasattr(leaf.value, "shape")
 
 
 def _refuse(**given: Any) -> None:
@@ -253,7 +267,7 @@ def _decays(
         return [None] * len(tree), []
     check_numbers("weight_decay", weight_decay)
     picks = _picks(mask, tree, params)
-    decays = values_at(weight_decay, tree, picks, "weight_decay")
+    decays = values_at(weight_decay, tree, picks, "weight_decay", by_pattern=True)
     if learning_rate is None or not any(picks):
         return decays, []
     return decays, decay_resolution(params, learning_rate, weight_decay, mask).lost

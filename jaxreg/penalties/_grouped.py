@@ -33,8 +33,8 @@ class Grouped(Penalty):
     - `axis`: the axis, or axes, that *number* the groups; a group is everything at one
       index of it. −1, the default, takes the output units of Dense and Conv kernels; 0
       the input features of a Dense kernel; `()` the whole array. A mapping from patterns
-      to axes, `{"embedding": 0, "": -1}`, gives leaves different axes: the first
-      pattern found in the path counts.
+      to axes, `{"embedding": 0, "": -1}`, gives leaves different axes; `""` is for
+      those that no other pattern is for.
     - `labels`: an integer for every index of that axis. Equal labels make one group:
       the columns of a one-hot encoding, given groups of a coefficient vector.
     - `together`: a regular expression that joins leaves. Leaves whose paths give the
@@ -113,14 +113,15 @@ class Grouped(Penalty):
     # How groups are found in a pytree.
 
     def at_leaves(self, tree: list[Leaf], params: Params) -> list[Penalty | None]:
+        terms = super().at_leaves(tree, params)
+        axes = self._axes_of(tree, [term is not None for term in terms])
         return [
-            None if term is None else self._with_axis(term, leaf)
-            for leaf, term in zip(tree, super().at_leaves(tree, params), strict=True)
+            None if term is None else self._with_axis(term, leaf, axis)
+            for leaf, term, axis in zip(tree, terms, axes, strict=True)
         ]
 
-    def _with_axis(self, term: Any, leaf: Leaf) -> Penalty:
+    def _with_axis(self, term: Any, leaf: Leaf, axis: Axis) -> Penalty:
         """The penalty of a leaf, checked against its shape."""
-        axis = self._axis_of(leaf)
         term = term._with(axis=axis)
         try:
             groups = groups_of(leaf.value, axis, self._labels)
@@ -136,19 +137,13 @@ class Grouped(Penalty):
             ) from None
         return term
 
-    def _axis_of(self, leaf: Leaf) -> Axis:
+    def _axes_of(self, tree: list[Leaf], needed: list[bool]) -> list[Any]:
         axis = self._axis
         if not _is_by_pattern(axis):
-            return axis
-        path = "/".join(leaf.names)
-        for pattern, own in axis:
-            if re.search(pattern, path):
-                return own
-        raise ValueError(
-            f"{type(self).__name__}.axis must have a pattern for every leaf it is for, "
-            f"but none of {[pattern for pattern, _ in axis]} is found in {leaf.path!r}. "
-            "A last entry '': -1 takes all others."
-        )
+            return [axis] * len(tree)
+        entries = {(pattern,): own for pattern, own in axis}
+        name = f"{type(self).__name__}.axis"
+        return broadcast(entries, tree, name, needed, by_pattern=True)
 
     def blocks(self, tree: list[Leaf], params: Params) -> list[Block]:
         blocks = super().blocks(tree, params)

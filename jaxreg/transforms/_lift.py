@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from jaxreg._functions import is_function
 from jaxreg._numbers import (
     Scalar,
     check_number,
@@ -52,7 +53,9 @@ def transformation(
     """
     for name, rate in rates.items():
         check_rate(name, rate, scalar=name == "learning_rate")
-    scheduled = any(callable(rate) for rate in rates.values())
+    scheduled = any(
+        is_schedule(rate, scalar=name == "learning_rate") for name, rate in rates.items()
+    )
 
     def init(params: Params) -> optax.OptState:
         check(params)
@@ -76,17 +79,25 @@ def transformation(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
+def is_schedule(rate: Any, *, scalar: bool = True) -> bool:
+    """Whether a rate is a function of the step count.
+
+    Where a pytree of numbers would do too, a callable module of numbers is that.
+    """
+    return callable(rate) if scalar else is_function(rate)
+
+
 def check_rate(name: str, rate: Any, *, scalar: bool = True) -> None:
     """Refuse what is neither a number (or a pytree of them) nor a schedule."""
     if isinstance(rate, Penalty):
         raise TypeError(f"{name} must be a real number or a schedule, got {rate!r}.")
-    if not callable(rate):
+    if not is_schedule(rate, scalar=scalar):
         (check_number if scalar else check_numbers)(name, rate)
 
 
 def rate_at(name: str, rate: Rate, count: Array, *, scalar: bool = True) -> Any:
     """The value of a number or a schedule after `count` updates."""
-    value = rate(count) if callable(rate) else rate
+    value = rate(count) if is_schedule(rate, scalar=scalar) else rate
     check_rate(name, value, scalar=scalar)
     return value
 

@@ -35,6 +35,7 @@ from jaxreg.transforms._lift import (
     check_rate,
     check_steps,
     is_number,
+    is_schedule,
     rate_at,
 )
 from jaxreg.transforms._metrics import Metric, with_metric
@@ -123,11 +124,12 @@ def prox_preconditioned(
     check_number("warmup_steps", warmup_steps)
     check_steps("window", window)
     averages = not is_number(window, 1)
-    decays = callable(weight_decay) or not is_number(weight_decay, 0)
+    is_scheduled = is_schedule(weight_decay, scalar=False)
+    decays = is_scheduled or not is_number(weight_decay, 0)
     decay_mask = as_mask(weight_decay_mask)
 
     def decay_at(count: Any, rate: Any) -> optax.GradientTransformationExtraArgs:
-        decay = weight_decay(count) if callable(weight_decay) else weight_decay
+        decay = weight_decay(count) if is_scheduled else weight_decay
         return decoupled_weight_decay(decay, rate, decay_mask)
 
     def init(params: Params) -> ProxState:

@@ -28,8 +28,17 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from jaxreg._functions import is_function
 from jaxreg._numbers import Scalar, check_number
-from jaxreg._tree import Leaf, Params, broadcast, entries_of, values_at, walk
+from jaxreg._tree import (
+    Leaf,
+    Params,
+    broadcast,
+    checked_reference,
+    entries_of,
+    values_at,
+    walk,
+)
 from jaxreg.masks import Mask, MaskLike, as_mask, chosen, weights
 from jaxreg.transforms._lift import (
     Rate,
@@ -304,7 +313,7 @@ def _pulling(
     ) -> tuple[list[Leaf], list[_Pull | None]]:
         tree = list(walk(params))
         picks = chosen(mask, tree, params)
-        decays = values_at(decay, tree, picks, "weight_decay")
+        decays = values_at(decay, tree, picks, "weight_decay", by_pattern=True)
         where: list[Any] = [None] * len(tree)
         if reference is not None:
             where = values_at(reference, tree, picks, "toward")
@@ -321,7 +330,7 @@ def _pulling(
 
         def check(params: Params) -> None:
             picks_of(
-                reference, params, 0.0 if callable(weight_decay) else weight_decay, 1.0
+                reference, params, 0.0 if is_function(weight_decay) else weight_decay, 1.0
             )
 
         rates = {"weight_decay": weight_decay, "learning_rate": learning_rate}
@@ -374,10 +383,7 @@ def _checked_reference(toward: Any) -> Any:
                 f"init is given, got {toward!r}."
             )
         return toward
-    for leaf in walk(toward):
-        if not (leaf.is_hole or hasattr(leaf.value, "dtype")):
-            raise TypeError(f"toward must be a pytree of arrays, got {leaf.value!r}.")
-    return toward
+    return checked_reference("toward", toward)
 
 
 def _checked_peak(coupling: Any, peak: Any, learning_rate: Any) -> Any:

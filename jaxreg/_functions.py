@@ -1,0 +1,27 @@
+"""What is called, and what is data although it could be called."""
+
+import functools
+from typing import Any
+
+import jax
+
+
+class CalledOnParams:
+    """A base of pytrees that are called with parameters and are never data: penalties."""
+
+    __slots__ = ()
+
+
+def is_function(value: Any) -> bool:
+    """Whether to call `value`, where a pytree of numbers or bools would do too.
+
+    A module with a `__call__` (`eqx.nn.Linear`, `nnx.Variable`) is a pytree: with numbers
+    or bools at its leaves it is data. A pytree that holds functions, such as what
+    `jax.tree_util.Partial` makes, is called.
+    """
+    if not callable(value):
+        return False
+    if isinstance(value, CalledOnParams | functools.partial | type):
+        return True
+    leaves = jax.tree.leaves(value)
+    return not leaves or any(map(callable, leaves))
