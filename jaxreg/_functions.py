@@ -1,7 +1,8 @@
 """What is called, and what is data although it could be called."""
 
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeGuard
 
 import jax
 
@@ -12,7 +13,7 @@ class CalledOnParams:
     __slots__ = ()
 
 
-def is_function(value: Any) -> bool:
+def is_function(value: Any) -> TypeGuard[Callable[..., Any]]:
     """Whether to call `value`, where a pytree of numbers or bools would do too.
 
     A module with a `__call__` (`eqx.nn.Linear`, `nnx.Variable`) is a pytree: with numbers

@@ -10,6 +10,8 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
+from jaxreg._functions import is_function
+
 Scalar = float | Array
 """A number, a 0-d array, or a tracer of one."""
 
@@ -139,7 +141,7 @@ def check_numbers(
         ValueError: If a number is NaN or too small.
     """
     parts = jax.tree.leaves(value, is_leaf=lambda x: x is None)
-    if not parts or callable(value):
+    if not parts or is_function(value):
         raise TypeError(f"{name} must be a real number, got {value!r}.")
     for part in parts:
         if not is_real(part):

@@ -126,8 +126,8 @@ def _role_by_name(leaf: Leaf) -> Role:
 
 def _name(names: Names) -> str:
     """The name that tells: the last one, or that of the list in which a leaf is."""
-    is_entry = names[-1].isdigit() and len(names) > 1 and not names[-2].isdigit()
-    return names[-2] if is_entry else names[-1]
+    last, above = (*reversed(names), "")[:2]
+    return above if last.isdigit() and above and not above.isdigit() else last
 
 
 def _is_pairs(layer: _Layer) -> bool:

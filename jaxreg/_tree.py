@@ -9,7 +9,7 @@ import contextlib
 import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,14 @@ from jaxreg._numbers import compute_dtype, is_real, raise_precision, times
 
 Params = Any
 """A pytree of parameters. Only its floating-point arrays are ever regularized."""
+
+
+class _Dataclass(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+Tree = Mapping[Any, Any] | list[Any] | tuple[Any, ...] | _Dataclass
+"""A pytree of something, as far as Python's types can tell it from text and numbers."""
 
 Names = tuple[str, ...]
 
@@ -66,16 +74,18 @@ class Leaf(NamedTuple):
         return self.value is None or isinstance(self.value, optax.MaskedNode)
 
     @property
+    def is_array(self) -> bool:
+        return hasattr(self.value, "dtype") and hasattr(self.value, "shape")
+
+    @property
     def is_parameter(self) -> bool:
         """Whether the leaf is an array of trainable real or complex numbers.
 
         One that stands in several places is a parameter in the first of them only.
         """
-        dtype = getattr(self.value, "dtype", None)
         return (
-            dtype is not None
-            and hasattr(self.value, "shape")
-            and jnp.issubdtype(dtype, jnp.inexact)
+            self.is_array
+            and jnp.issubdtype(self.value.dtype, jnp.inexact)
             and not self.is_state
             and self.shares is None
         )
@@ -320,7 +330,7 @@ def _at_or_above(names: Names, entries: Mapping[Names, Any]) -> Names | None:
 def _patterns(
     entries: Mapping[Names, Any], used: set[Names | None]
 ) -> dict[Names, re.Pattern[str]]:
-    """The keys at the top that are regular expressions: no names of the tree, no indices."""
+    """The keys at the top that are regular expressions: no names, no indices."""
     patterns: dict[Names, re.Pattern[str]] = {}
     for names in entries.keys() - used:
         if len(names) == 1 and not names[0].isdigit():

@@ -36,7 +36,7 @@ from jax.core import Tracer
 from jaxreg._functions import CalledOnParams, is_function
 from jaxreg._numbers import raise_precision
 from jaxreg._roles import roles_of
-from jaxreg._tree import Leaf, Names, Params, broadcast, listing, walk, with_shared
+from jaxreg._tree import Leaf, Names, Params, Tree, broadcast, listing, walk, with_shared
 
 
 class Mask(abc.ABC):
@@ -101,7 +101,7 @@ class Mask(abc.ABC):
         return _Not(self)
 
 
-MaskLike = Any
+MaskLike = Mask | bool | np.bool_ | Array | Tree | Callable[[Any], Any]
 """A `Mask`, a pytree (prefix) of bools, or a function of the parameters giving one."""
 
 
@@ -371,9 +371,11 @@ def _as_bool(leaf: Leaf) -> bool:
             f"shape {np.shape(value)}. To treat the coordinates of one leaf differently, "
             "give the penalty an array of strengths."
         )
+    weighs = "To weigh leaves differently, give the penalty a pytree of strengths."
+    if leaf.is_parameter and np.ndim(value) > 0:
+        weighs = "Are the parameters in the place of the mask?"
     raise TypeError(
-        f"A mask must hold True or False, got {value!r} at {leaf.path!r}. To weigh leaves "
-        "differently, give the penalty a pytree of strengths."
+        f"A mask must hold True or False, got {value!r} at {leaf.path!r}. {weighs}"
     )
 
 

@@ -23,7 +23,7 @@ from jaxreg import (
 )
 
 X = np.array([[1.5, -0.25], [0.0, -3.0], [0.5, 2.0]], np.float32)
-TREE = {"a": X, "b": {"c": 2 * X, "bias": X}}
+TREE: Any = {"a": X, "b": {"c": 2 * X, "bias": X}}
 
 
 def test_factors_by_coordinate():

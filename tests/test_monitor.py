@@ -275,7 +275,7 @@ MISTAKES: list[tuple[Any, Any, str]] = [
     (lambda: monitor(OPTIMIZER, 0.1), TypeError, "must be a jaxreg penalty"),  # pyright: ignore[reportArgumentType]
     (lambda: monitor(OPTIMIZER, every=0), ValueError, "every must be at least 1 step"),
     (lambda: monitor(OPTIMIZER, in_loss=True), ValueError, "in_loss needs the penalty"),
-    (lambda: monitor(OPTIMIZER, mask="w"), TypeError, r"jaxreg.named\('w'\)"),
+    (lambda: monitor(OPTIMIZER, mask="w"), TypeError, r"jaxreg.named\('w'\)"),  # pyright: ignore[reportArgumentType]
     (lambda: monitor(OPTIMIZER, mask=named("v")).init(PARAMS), ValueError, "none of 'fir"),
     (lambda: WANTED.update(PARAMS, STATE, PARAMS), ValueError, "update.*value=loss"),
     (lambda: latest_stats(OPTIMIZER.init(PARAMS), PARAMS), ValueError, "there are 0"),

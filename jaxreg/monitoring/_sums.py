@@ -9,6 +9,7 @@ from jax import Array
 
 from jaxreg._numbers import raise_precision
 from jaxreg._order import after
+from jaxreg._roles import FEATURES, UNITS
 from jaxreg._sharding import Split, along, count_zeros, greatest, part_count, total
 
 OF_EACH = (
@@ -69,11 +70,12 @@ class Sums(NamedTuple):
         sums, tops, of_sums, of_tops = magnitudes, magnitudes, names, names
         if x.ndim >= 2:
             # In two steps, of which the first also tells what is zero throughout.
-            units, features = _all_but(-1, x.ndim), _all_but(-2, x.ndim)
+            units, features = _all_but(UNITS, x.ndim), _all_but(FEATURES, x.ndim)
             sums = total(jnp.sum(magnitudes, axis=units), along(split, units))
             tops = jnp.max(magnitudes, axis=features, initial=0.0)
             tops = greatest(tops, along(split, features))
-            of_sums, of_tops = along(split, (x.ndim - 1,)), along(split, (x.ndim - 2,))
+            of_sums = along(split, (x.ndim + UNITS,))
+            of_tops = along(split, (x.ndim + FEATURES,))
             added |= {
                 "units": sums.size * part_count(of_sums),
                 "zero_units": count_zeros(sums, of_sums),

@@ -102,7 +102,9 @@ def latest_stats(state: Any, params: Params, mask: MaskLike = weights) -> dict[s
     if len(found) != 1:
         raise ValueError(
             f"The state must hold one jaxreg.monitor, but there are {len(found)}: pass "
-            "the state of an optimizer made by jaxreg.monitor(optimizer)."
+            "the state of an optimizer made by jaxreg.monitor(optimizer). Of a partition "
+            "with several, pass that of one group, state.inner_states[label], and the "
+            "parameters of the group."
         )
     tree = list(walk(params))
     picks = chosen(as_mask(mask), tree, params)
@@ -144,7 +146,9 @@ def _named(
         raise ValueError(
             "latest_stats needs the parameters that the monitored optimizer is for: it has "
             f"statistics of {rows.shape[-1]} arrays, but {len(leaves)} are given "
-            f"({listing(leaves)})."
+            f"({listing(leaves)}). Inside optax.partition or optax.masked those are the "
+            "parameters of its group, with None in the place of the others; "
+            "jaxreg.monitor(optax.partition(...)) has statistics of all."
         )
     return {
         statistic: {leaf.names: rows[..., i, j] for j, leaf in enumerate(leaves)}

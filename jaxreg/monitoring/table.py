@@ -219,7 +219,7 @@ def describe(
             doubts[place],
         )
         for place, leaf in enumerate(tree)
-        if _is_array(leaf) and leaf.shares is None
+        if leaf.is_array and leaf.shares is None
     ]
     idle = [term for term, column in zip(terms, columns, strict=True) if not any(column)]
     notes = [f"{term!r} chooses no leaf." for term in idle if len(terms) > 1 and tree]
@@ -227,10 +227,6 @@ def describe(
         rows=tuple(map(_row, treated)),
         warnings=(*notes, *advice(treated, lost)),
     )
-
-
-def _is_array(leaf: Leaf) -> bool:
-    return hasattr(leaf.value, "dtype") and hasattr(leaf.value, "shape")
 
 
 def _refuse(**given: Any) -> None:

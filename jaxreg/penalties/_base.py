@@ -2,13 +2,14 @@
 
 import abc
 import dataclasses
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NoReturn, Self, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxreg._functions import CalledOnParams
 from jaxreg._numbers import (
     Scalar,
     check_number,
@@ -16,7 +17,15 @@ from jaxreg._numbers import (
     is_real,
 )
 from jaxreg._sharding import MeshAxes, Split, along, as_specs, splits_of
-from jaxreg._tree import Leaf, Params, product, values_at, walk
+from jaxreg._tree import (
+    Leaf,
+    Params,
+    checked_reference,
+    leaves_of,
+    product,
+    values_at,
+    walk,
+)
 from jaxreg.masks import MaskLike, as_mask, chosen, weights
 from jaxreg.penalties._blocks import (
     Block,
@@ -28,6 +37,7 @@ from jaxreg.penalties._blocks import (
 )
 from jaxreg.penalties._fields import (
     Record,
+    Strength as Strength,
     check_fields,
     part,
     rebuild,
@@ -36,11 +46,10 @@ from jaxreg.penalties._fields import (
     traced_fields,
 )
 
-Strength = Scalar | Any
-"""A number, an array that broadcasts against the leaf, or a pytree prefix of these."""
+P = TypeVar("P")
 
 
-class Penalty(Record, abc.ABC):
+class Penalty(Record, CalledOnParams, abc.ABC):
     """A regularizer R(w): its value, its proximal operator, its strengths, its mask.
 
     A penalty is an immutable value. Called on parameters it is a pure function that
@@ -156,9 +165,7 @@ class Penalty(Record, abc.ABC):
         terms = [block.value(tree) for block in blocks]
         return sum(terms[1:], start=terms[0]) if terms else jnp.zeros(())
 
-    def prox(
-        self, params: Params, step: Scalar = 1.0, metric: Params | None = None
-    ) -> Params:
+    def prox(self, params: P, step: Scalar = 1.0, metric: Params | None = None) -> P:
         """The proximal operator, in the Euclidean metric or in a diagonal one.
 
             argmin_z  step·R(z) + ½·Σ dᵢ(zᵢ − xᵢ)²
@@ -180,15 +187,35 @@ class Penalty(Record, abc.ABC):
         """
         check_number("step", step)
         if metric is not None:
-            check_numbers("The metric", metric, above=0.0)
+            check_numbers("The metric", [x.value for x in leaves_of(metric)], above=0.0)
         return self.unchecked_prox(params, step, metric)
 
-    def unchecked_prox(self, params: Params, step: Scalar, metric: Params | None) -> Params:
+    def unchecked_prox(self, params: P, step: Scalar, metric: Params | None) -> P:
         """`prox` without looking at the numbers: inside a transform NaN gives NaN."""
         tree = list(walk(params))
         moved = moved_by(self.blocks(tree, params), tree, step, metric)
-        present = [z for leaf, z in zip(tree, moved, strict=True) if not leaf.is_hole]
-        return jax.tree.unflatten(jax.tree.structure(params), present)
+        leaves = [z for leaf, z in zip(tree, moved, strict=True) if not leaf.is_hole]
+        return jax.tree.unflatten(jax.tree.structure(params), leaves)
+
+    def init(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Say what to do where a penalty stands in the place of an optimizer.
+
+        Optax and Flax call it where they were given a penalty for an optimizer, and
+        `optax.inject_hyperparams` where it takes one for a schedule.
+
+        Raises:
+            TypeError: Always.
+        """
+        del args, kwargs
+        raise TypeError(
+            f"{self!r} is a penalty, not an optimizer. For a proximal optimizer use "
+            "jaxreg.prox_adam(learning_rate, penalty) or jaxreg.prox_sgd; for a proximal "
+            "step after optax.sgd, jaxreg.proximal(penalty, learning_rate); with any other "
+            "optimizer, add it to the loss: loss + penalty(params). (Under "
+            "`optax.inject_hyperparams`, name a penalty in `static_args`.)"
+        )
+
+    update = init
 
     def check_prox(self, *, in_metric: bool) -> None:
         """Refuse a prox that is not known, in a diagonal metric or in none.
@@ -362,7 +389,12 @@ class Penalty(Record, abc.ABC):
         advice = "(For a path of strengths, `jax.vmap` over the penalty.)"
         columns = [
             values_at(
-                getattr(self, name), tree, picks, f"{type(self).__name__}.{name}", advice
+                getattr(self, name),
+                tree,
+                picks,
+                f"{type(self).__name__}.{name}",
+                advice,
+                by_pattern=True,
             )
             for name in names
         ]
@@ -529,13 +561,9 @@ class Toward(Penalty):
 
     def __post_init__(self) -> None:
         _refuse_place(self)
-        for leaf in walk(self.reference):
-            if not (leaf.is_hole or hasattr(leaf.value, "dtype")):
-                raise TypeError(
-                    f"The reference must be a pytree of arrays, got {leaf.value!r}."
-                )
+        reference = checked_reference("The reference", self.reference)
         # A copy: the initial parameters, a common reference, may be donated.
-        object.__setattr__(self, "reference", jax.tree.map(jnp.copy, self.reference))
+        object.__setattr__(self, "reference", jax.tree.map(jnp.copy, reference))
 
     def __repr__(self) -> str:
         return f"{self.penalty!r}.toward(...)"

@@ -7,12 +7,32 @@ scaled nor checked.
 """
 
 import dataclasses
-from typing import Any, dataclass_transform
+from typing import TYPE_CHECKING, Any, dataclass_transform
 
 import jax
 import numpy as np
+from numpy.typing import NDArray
 
-from jaxreg._numbers import check_numbers, is_concrete, is_real
+from jaxreg._functions import is_function
+from jaxreg._numbers import Scalar, check_numbers, is_concrete, is_real
+from jaxreg._tree import Tree
+
+Strength = Scalar | NDArray[Any] | np.number[Any] | Tree
+"""A number, an array that broadcasts against the leaf, or a pytree prefix of these."""
+
+if TYPE_CHECKING:
+
+    class StrengthField:
+        """The type of a field: a constructor takes a `Strength`, formulas a number."""
+
+        def __get__(self, instance: Any, owner: Any) -> Any: ...
+        def __set__(self, instance: Any, value: Strength) -> None: ...
+
+else:
+    StrengthField = Any
+
+ONE: Any = 1.0
+"""The default of strengths; without a type, since that of a field is what it takes."""
 
 
 def static(*, default: Any = dataclasses.MISSING, kw_only: bool = False) -> Any:
@@ -87,6 +107,11 @@ def check_fields(penalty: Any) -> None:
             name = f"{type(penalty).__name__}.{field.name}"
             value = getattr(penalty, field.name)
             above, signed = (field.metadata.get(key) for key in ("above", "signed"))
+            if any(is_function(part) for part in jax.tree.leaves(value)):
+                raise TypeError(
+                    f"{name} must be a real number, got {value!r}. A schedule is for the "
+                    "optimizer: prox_adam(learning_rate, penalty, strength_schedule=...)."
+                )
             check_numbers(name, value, above=above, signed=bool(signed))
 
 

@@ -17,14 +17,14 @@ from jaxreg._groups import Entries, Groups
 from jaxreg._numbers import Scalar
 from jaxreg._tree import Leaf, Params
 from jaxreg.operators.matrices import has_rank, truncated
-from jaxreg.penalties._base import Penalty, Strength
+from jaxreg.penalties._base import Penalty
 from jaxreg.penalties._constraint import (
     Constraint,
     GroupConstraint,
     RoundedConstraint,
     zero_if,
 )
-from jaxreg.penalties._fields import constant, static
+from jaxreg.penalties._fields import StrengthField, constant, static
 from jaxreg.penalties._grouped import Axes
 
 
@@ -63,7 +63,7 @@ class Cardinality(GroupConstraint):
 
     is_convex: ClassVar[bool] = False
 
-    count: Strength = constant(default=1)
+    count: StrengthField = constant(default=1)
     axis: Axes = static(default=())
 
     def inside(self, x: Entries, groups: Groups) -> Array:
@@ -188,7 +188,7 @@ class Rank(RoundedConstraint):
     takes_metric: ClassVar[bool] = False
     min_ndim: ClassVar[int] = 2
 
-    rank: Strength = constant(default=1)
+    rank: StrengthField = constant(default=1)
 
     def whole_axes(self, ndim: int) -> tuple[int, ...]:
         return ndim - 2, ndim - 1

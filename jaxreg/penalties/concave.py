@@ -11,8 +11,7 @@ from jax import Array
 
 from jaxreg._numbers import Scalar, is_concrete, times
 from jaxreg.operators import magnitude
-from jaxreg.penalties._base import Strength
-from jaxreg.penalties._fields import constant
+from jaxreg.penalties._fields import ONE, StrengthField, constant
 from jaxreg.penalties.entrywise import Entrywise
 
 
@@ -44,7 +43,7 @@ class LogSum(Entrywise):
 
     is_convex = False
 
-    strength: Strength = 1.0
+    strength: StrengthField = ONE
     scale: Scalar = constant(default=1.0, above=0.0)
 
     def entry_value(self, x: Array) -> Array:
@@ -92,7 +91,7 @@ class LHalf(Entrywise):
 
     is_convex = False
 
-    strength: Strength = 1.0
+    strength: StrengthField = ONE
 
     def entry_value(self, x: Array) -> Array:
         size = magnitude(x)
@@ -143,7 +142,7 @@ class Lp(Entrywise):
 
     is_convex = False
 
-    strength: Strength = 1.0
+    strength: StrengthField = ONE
     p: Scalar = constant(default=2 / 3, above=0.0)
 
     def __post_init__(self) -> None:

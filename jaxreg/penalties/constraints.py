@@ -1,6 +1,7 @@
 """Constraints that are convex: intervals, balls and the simplex."""
 
 import abc
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,14 +18,14 @@ from jaxreg._projections import (
     onto_simplex,
 )
 from jaxreg._tree import Leaf, Params
-from jaxreg.penalties._base import Penalty, Strength
+from jaxreg.penalties._base import Penalty
 from jaxreg.penalties._constraint import (
     Constraint,
     GroupConstraint,
     RoundedConstraint,
     zero_if,
 )
-from jaxreg.penalties._fields import constant, static
+from jaxreg.penalties._fields import StrengthField, constant, static
 from jaxreg.penalties._grouped import Axes
 
 
@@ -65,7 +66,7 @@ class _Interval(RoundedConstraint):
     """Bounds on every weight. Clipping projects on them in every diagonal metric."""
 
     @abc.abstractmethod
-    def bounds(self) -> tuple[Strength, Strength]:
+    def bounds(self) -> tuple[Any, Any]:
         """The least and the greatest value."""
 
     def whole_axes(self, ndim: int) -> tuple[int, ...]:
@@ -109,10 +110,10 @@ class Box(_Interval):
         and Bottou, *Wasserstein GAN* (2017), section 3.
     """
 
-    low: Strength = constant(default=0.0, signed=True)
-    high: Strength = constant(default=1.0, signed=True)
+    low: StrengthField = constant(default=0.0, signed=True)
+    high: StrengthField = constant(default=1.0, signed=True)
 
-    def bounds(self) -> tuple[Strength, Strength]:
+    def bounds(self) -> tuple[Any, Any]:
         return self.low, self.high
 
     def at_leaves(self, tree: list[Leaf], params: Params) -> list[Penalty | None]:
@@ -161,9 +162,9 @@ class LinfBall(_Interval):
         Parikh and Boyd, *Proximal Algorithms* (2014), section 6.2.4.
     """
 
-    radius: Strength = constant(default=1.0)
+    radius: StrengthField = constant(default=1.0)
 
-    def bounds(self) -> tuple[Strength, Strength]:
+    def bounds(self) -> tuple[Any, Any]:
         return 0.0 - self.radius, self.radius
 
 
@@ -205,7 +206,7 @@ class L2Ball(RoundedConstraint, GroupConstraint):
         Parikh and Boyd, *Proximal Algorithms* (2014), section 6.5.1.
     """
 
-    radius: Strength = constant(default=1.0)
+    radius: StrengthField = constant(default=1.0)
     axis: Axes = static(default=())
 
     def inside(self, x: Entries, groups: Groups) -> Array:
@@ -292,7 +293,7 @@ class L1Ball(RoundedConstraint, GroupConstraint):
         l1-ball for learning in high dimensions* (2008), section 4.
     """
 
-    radius: Strength = constant(default=1.0)
+    radius: StrengthField = constant(default=1.0)
     axis: Axes = static(default=())
 
     def inside(self, x: Entries, groups: Groups) -> Array:
@@ -336,7 +337,7 @@ class Simplex(RoundedConstraint, GroupConstraint):
         l1-ball for learning in high dimensions* (2008), section 3.
     """
 
-    total: Strength = constant(default=1.0)
+    total: StrengthField = constant(default=1.0)
     axis: Axes = static(default=())
 
     def inside(self, x: Entries, groups: Groups) -> Array:

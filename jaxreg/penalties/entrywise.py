@@ -12,7 +12,7 @@ from jaxreg._numbers import Scalar, check_numbers, times
 from jaxreg.masks import MaskLike, weights
 from jaxreg.operators import magnitude, soft_threshold
 from jaxreg.penalties._base import Penalty, Strength
-from jaxreg.penalties._fields import constant, strength_fields
+from jaxreg.penalties._fields import ONE, StrengthField, constant, strength_fields
 
 
 class Entrywise(Penalty):
@@ -114,7 +114,7 @@ class L1(Entrywise):
 
     is_norm = True
 
-    strength: Strength = 1.0
+    strength: StrengthField = ONE
 
     def entry_value(self, x: Array) -> Array:
         return times(self.strength, magnitude(x))
@@ -162,7 +162,7 @@ class L2(Entrywise):
         *Proximal Algorithms* (2014), section 6.1.1.
     """
 
-    strength: Strength = 1.0
+    strength: StrengthField = ONE
 
     @classmethod
     def from_weight_decay(cls, weight_decay: Strength, mask: MaskLike = weights) -> Self:
@@ -233,8 +233,8 @@ class ElasticNet(Entrywise):
         (2005), section 2; Parikh and Boyd, *Proximal Algorithms* (2014), section 6.5.3.
     """
 
-    l1: Strength = 1.0
-    l2: Strength = 1.0
+    l1: StrengthField = ONE
+    l2: StrengthField = ONE
 
     def entry_value(self, x: Array) -> Array:
         return L1(self.l1).entry_value(x) + L2(self.l2).entry_value(x)
@@ -283,7 +283,7 @@ class NonNegativeL1(Entrywise):
     is_norm = True
     is_finite = False
 
-    strength: Strength = 1.0
+    strength: StrengthField = ONE
 
     def entry_value(self, x: Array) -> Array:
         return jnp.where(x < 0, jnp.inf, times(self.strength, magnitude(x)))
@@ -330,7 +330,7 @@ class Huber(Entrywise):
         Boyd, *Proximal Algorithms* (2014), section 6.5.1 (the envelope of |w|).
     """
 
-    strength: Strength = 1.0
+    strength: StrengthField = ONE
     delta: Scalar = constant(default=1.0, above=0.0)
 
     def entry_value(self, x: Array) -> Array:
@@ -374,7 +374,7 @@ class Berhu(Entrywise):
         Owen, *A robust hybrid of lasso and ridge regression* (2007), section 3.
     """
 
-    strength: Strength = 1.0
+    strength: StrengthField = ONE
     delta: Scalar = constant(default=1.0, above=0.0)
 
     def entry_value(self, x: Array) -> Array:

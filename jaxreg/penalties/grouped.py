@@ -11,8 +11,7 @@ from jaxreg._groups import Entries, Groups, norms, quotient, scaled
 from jaxreg._numbers import Scalar, times
 from jaxreg._roots import concave_root, shrink_norms
 from jaxreg.operators import magnitude, soft_threshold
-from jaxreg.penalties._base import Strength
-from jaxreg.penalties._fields import constant, static
+from jaxreg.penalties._fields import ONE, StrengthField, constant, static
 from jaxreg.penalties._grouped import Axes, Grouped, Scale, check_per_group
 from jaxreg.penalties.entrywise import Entrywise
 from jaxreg.penalties.nonconvex import MCP, SCAD
@@ -73,7 +72,7 @@ class GroupLasso(Grouped):
 
     is_norm: ClassVar[bool] = True
 
-    strength: Strength = 1.0
+    strength: StrengthField = ONE
     axis: Axes = static(default=-1)
 
     def groups_value(self, x: Entries, groups: Groups) -> Array:
@@ -131,8 +130,8 @@ class SparseGroupLasso(Grouped):
     is_norm: ClassVar[bool] = True
     _entrywise: ClassVar[frozenset[str]] = frozenset({"l1"})
 
-    l1: Strength = 1.0
-    group: Strength = 1.0
+    l1: StrengthField = ONE
+    group: StrengthField = ONE
     axis: Axes = static(default=-1)
 
     def groups_value(self, x: Entries, groups: Groups) -> Array:
@@ -218,7 +217,7 @@ class L1Linf(Grouped):
 
     is_norm: ClassVar[bool] = True
 
-    strength: Strength = 1.0
+    strength: StrengthField = ONE
     axis: Axes = static(default=-1)
     scale: Scale = static(default="none", kw_only=True)
 
@@ -304,7 +303,7 @@ class ExclusiveLasso(Grouped):
         exclusive lasso* (2017), section 4.
     """
 
-    strength: Strength = 1.0
+    strength: StrengthField = ONE
     axis: Axes = static(default=-1)
     scale: Scale = static(default="none", kw_only=True)
 
@@ -450,8 +449,8 @@ class GroupMCP(_Radial):
         linear and logistic regression models with grouped predictors* (2015), section 2.
     """
 
-    strength: Strength = 1.0
-    gamma: Strength = constant(default=3.0, above=0.0)
+    strength: StrengthField = ONE
+    gamma: StrengthField = constant(default=3.0, above=0.0)
     axis: Axes = static(default=-1)
 
     def of_lengths(self, groups: Groups) -> Entrywise:
@@ -501,8 +500,8 @@ class GroupSCAD(_Radial):
         linear and logistic regression models with grouped predictors* (2015), section 2.
     """
 
-    strength: Strength = 1.0
-    a: Strength = constant(default=3.7, above=2.0)
+    strength: StrengthField = ONE
+    a: StrengthField = constant(default=3.7, above=2.0)
     axis: Axes = static(default=-1)
 
     def of_lengths(self, groups: Groups) -> Entrywise:

@@ -15,8 +15,7 @@ from jax import Array
 
 from jaxreg._numbers import Scalar, times
 from jaxreg.operators import firm_threshold, hard_threshold, magnitude, soft_threshold
-from jaxreg.penalties._base import Strength
-from jaxreg.penalties._fields import constant
+from jaxreg.penalties._fields import ONE, StrengthField, constant
 from jaxreg.penalties.entrywise import L2, Entrywise
 
 
@@ -49,7 +48,7 @@ class L0(Entrywise):
 
     is_convex = False
 
-    strength: Strength = 1.0
+    strength: StrengthField = ONE
 
     def entry_value(self, x: Array) -> Array:
         return times(self.strength, jnp.where(jnp.isnan(x), x, x != 0))
@@ -90,8 +89,8 @@ class L0L2(Entrywise):
 
     is_convex = False
 
-    l0: Strength = 1.0
-    l2: Strength = 1.0
+    l0: StrengthField = ONE
+    l2: StrengthField = ONE
 
     def entry_value(self, x: Array) -> Array:
         return L0(self.l0).entry_value(x) + L2(self.l2).entry_value(x)
@@ -140,7 +139,7 @@ class MCP(Entrywise):
 
     is_convex = False
 
-    strength: Strength = 1.0
+    strength: StrengthField = ONE
     gamma: Scalar = constant(default=3.0, above=0.0)
 
     def entry_value(self, x: Array) -> Array:
@@ -187,7 +186,7 @@ class SCAD(Entrywise):
 
     is_convex = False
 
-    strength: Strength = 1.0
+    strength: StrengthField = ONE
     a: Scalar = constant(default=3.7, above=2.0)
 
     def entry_value(self, x: Array) -> Array:
@@ -241,7 +240,7 @@ class CappedL1(Entrywise):
 
     is_convex = False
 
-    strength: Strength = 1.0
+    strength: StrengthField = ONE
     cap: Scalar = constant(default=1.0, above=0.0)
 
     def entry_value(self, x: Array) -> Array:

@@ -14,9 +14,8 @@ from jaxreg.operators.matrices import (
     singular_value_threshold,
     singular_values,
 )
-from jaxreg.penalties._base import Strength
 from jaxreg.penalties._coupled import Coupled
-from jaxreg.penalties._fields import static
+from jaxreg.penalties._fields import ONE, StrengthField, static
 from jaxreg.penalties.grouped import L1Linf
 
 
@@ -81,7 +80,7 @@ class Nuclear(_Spectral):
 
     is_norm: ClassVar[bool] = True
 
-    strength: Strength = 1.0
+    strength: StrengthField = ONE
 
     def array_value(self, x: Array) -> Array:
         sizes = nuclear_norm(self.matrices(x))
@@ -132,7 +131,7 @@ class SpectralNorm(_Spectral):
 
     is_norm: ClassVar[bool] = True
 
-    strength: Strength = 1.0
+    strength: StrengthField = ONE
 
     def array_value(self, x: Array) -> Array:
         sizes = magnitude(singular_values(self.matrices(x)))
@@ -195,7 +194,7 @@ class Orthogonal(_Spectral):
     has_prox: ClassVar[bool] = False
     is_zero_at_zero: ClassVar[bool] = False
 
-    strength: Strength = 1.0
+    strength: StrengthField = ONE
 
     def array_value(self, x: Array) -> Array:
         x = self.matrices(x)

@@ -19,9 +19,8 @@ from jaxreg.operators import (
     taut_string,
 )
 from jaxreg.operators.chains import huge
-from jaxreg.penalties._base import Strength
 from jaxreg.penalties._coupled import Coupled
-from jaxreg.penalties._fields import static
+from jaxreg.penalties._fields import ONE, StrengthField, static
 
 
 class _AlongAxis(Coupled):
@@ -91,7 +90,7 @@ class TotalVariation(_AlongAxis):
         algorithms* (1992); for the prox, `taut_string`.
     """
 
-    strength: Strength = 1.0
+    strength: StrengthField = ONE
     axis: int = static(default=-1)
 
     def array_value(self, x: Array) -> Array:
@@ -140,8 +139,8 @@ class FusedLasso(_AlongAxis):
     is_norm: ClassVar[bool] = True
     entrywise: ClassVar[frozenset[str]] = frozenset({"l1"})
 
-    l1: Strength = 1.0
-    tv: Strength = 1.0
+    l1: StrengthField = ONE
+    tv: StrengthField = ONE
     axis: int = static(default=-1)
 
     def array_value(self, x: Array) -> Array:
@@ -245,7 +244,7 @@ class Smoothness(_AlongAxis):
         Whittaker, *On a new method of graduation* (1923), there with third differences.
     """
 
-    strength: Strength = 1.0
+    strength: StrengthField = ONE
     axis: int = static(default=-1)
 
     def array_value(self, x: Array) -> Array:
@@ -298,7 +297,7 @@ class SLOPE(Coupled):
     is_norm: ClassVar[bool] = True
     takes_metric: ClassVar[bool] = False
 
-    strength: Strength = 1.0
+    strength: StrengthField = ONE
     weights: Any = static(default="bh", kw_only=True)
     q: float = static(default=0.1, kw_only=True)
 

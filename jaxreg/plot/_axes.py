@@ -4,6 +4,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxreg._numbers import raise_precision
+from jaxreg._tree import leaves_of, listing
 
 try:
     from matplotlib import pyplot as plt
@@ -36,6 +37,18 @@ def grid(count: int) -> list[Axes]:
     for ax in drawn[count:]:
         ax.remove()
     return drawn[:count]
+
+
+def kernel_of(kernel: ArrayLike) -> np.ndarray:
+    """One array in host memory; refuses a pytree of several."""
+    leaves = leaves_of(kernel)
+    if len(leaves) != 1 or not leaves[0].is_array:
+        raise TypeError(
+            f"kernel must be one array, got {type(kernel).__name__} with the leaves "
+            f"{listing(leaves)}: pass one of them, params['layer']['kernel']. For all "
+            "weights there are jaxreg.plot.histogram(params) and jaxreg.sparsity(params)."
+        )
+    return numbers(leaves[0].value)
 
 
 def numbers(x: ArrayLike) -> np.ndarray:

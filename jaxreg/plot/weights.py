@@ -6,9 +6,10 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxreg._numbers import check_count
+from jaxreg._roles import FEATURES, UNITS
 from jaxreg._tree import Params
 from jaxreg.masks import MaskLike, chosen_arrays, weights
-from jaxreg.plot._axes import BLUE, RED, Axes, ListedColormap, axes, grid, numbers, shaped
+from jaxreg.plot._axes import BLUE, RED, Axes, ListedColormap, axes, grid, kernel_of, shaped
 
 
 def histogram(
@@ -175,6 +176,7 @@ def sparsity(
         The Axes.
 
     Raises:
+        TypeError: If `kernel` is a pytree of several arrays.
         ValueError: If `kernel` has fewer than two axes and no `shape` is given, or if
             `shape` does not fit it.
 
@@ -183,13 +185,13 @@ def sparsity(
         >>> ax.get_title()
         '66.7 % exactly zero'
     """
-    values = numbers(kernel)
+    values = kernel_of(kernel)
     if shape is None and values.ndim < 2:
         raise ValueError(
             f"kernel must have two axes or more, got shape {values.shape}: pass the rows "
             "and columns to show it as, shape=(rows, columns)."
         )
-    matrix = shaped(values, shape or (-1, values.shape[-1]))
+    matrix = shaped(values, shape or (-1, values.shape[UNITS]))
     rows, columns = matrix.shape
     ax = axes(ax)
     ax.imshow(
@@ -214,8 +216,9 @@ def features(
     weights are all exactly zero has no influence at all, and is marked by a cross.
 
     Args:
-        kernel: An array whose first axis numbers the features: of a Dense layer, or the
-            coefficients of a linear model.
+        kernel: An array with inputs before outputs, as in Flax: its last axis but one
+            numbers the features, in a Dense layer the rows, in a Conv layer the channels.
+            Or a vector: the coefficients of a linear model.
         shape: Rows and columns of the image whose pixels are the features; bars if `None`.
         ax: Where to draw; a new figure if `None`.
 
@@ -223,6 +226,7 @@ def features(
         The Axes.
 
     Raises:
+        TypeError: If `kernel` is a pytree of several arrays.
         ValueError: If `kernel` is a scalar, or `shape` does not fit its features.
 
     Example:
@@ -230,12 +234,13 @@ def features(
         >>> ax.get_title()
         '1 of 3 features unused'
     """
-    values = numbers(kernel)
+    values = kernel_of(kernel)
     if values.ndim < 1:
         raise ValueError(
             "kernel must have an axis that numbers the features, got a scalar."
         )
-    rows = values.reshape(values.shape[0], -1)
+    axis = FEATURES if values.ndim > 1 else 0
+    rows = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
     importance = np.linalg.norm(rows, axis=1)
     unused = np.all(rows == 0, axis=1)
     image = None if shape is None else shaped(importance, shape)

@@ -102,7 +102,7 @@ def minimize(
         if value is not None:
             check_number(name, value, above=0.0)
     if metric is not None:
-        check_numbers("The metric", metric, above=0.0)
+        check_numbers("The metric", [x.value for x in leaves_of(metric)], above=0.0)
     static, arrays = split((loss, args))
     goals = Goals(tolerance, gap_tolerance, max_steps)
     solution = solve(static, Inputs(arrays, [], penalty, params, metric, goals))

@@ -151,9 +151,11 @@ def strength_axis(strengths: Any) -> Any:
         check_numbers("strengths", strengths)
     sizes = {np.shape(x)[0] for x in jax.tree.leaves(strengths) if np.ndim(x) > 0}
     if len(sizes) != 1 or 0 in sizes:
+        one = " For a single strength, pass an array of one: jnp.array([0.1])."
         raise ValueError(
             "strengths must hold arrays with a common first axis, which numbers the "
             f"strengths, got lengths {sorted(sizes) or 'of plain numbers only'}."
+            f"{'' if sizes else one}"
         )
     (size,) = sizes
     return jax.tree.map(

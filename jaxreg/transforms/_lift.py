@@ -7,7 +7,7 @@ and update, so that the exact zeros of a prox survive `optax.apply_updates`.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from jaxreg._numbers import (
     is_concrete,
     raise_precision,
 )
-from jaxreg._tree import Leaf, Params
+from jaxreg._tree import Leaf, Params, path_text
 from jaxreg.penalties import Penalty
 
 Rate = Scalar | Callable[[Array], Any]
@@ -79,7 +79,7 @@ def transformation(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def is_schedule(rate: Any, *, scalar: bool = True) -> bool:
+def is_schedule(rate: Any, *, scalar: bool = True) -> TypeGuard[Callable[[Any], Any]]:
     """Whether a rate is a function of the step count.
 
     Where a pytree of numbers would do too, a callable module of numbers is that.
@@ -140,6 +140,7 @@ def slots_of(
         A slot for every leaf of `params`, whose `pick` is `None` where the update must
         stay as it is; and the function from a list of updates to a pytree.
     """
+    check_distinct(tree)
     structure = jax.tree.structure(params)
     chosen = [
         (leaf, pick) for leaf, pick in zip(tree, picks, strict=True) if not leaf.is_hole
@@ -154,6 +155,17 @@ def slots_of(
             )
         slots.append(Slot(leaf, update, pick if is_array else None))
     return slots, structure.unflatten
+
+
+def check_distinct(tree: Sequence[Leaf]) -> None:
+    """Refuse a module that has one layer in several places: JAX would train copies."""
+    for leaf in tree:
+        if leaf.shares is not None:
+            raise ValueError(
+                f"An optimizer must be given each parameter once, but {leaf.path!r} is "
+                f"{path_text(leaf.shares)!r}, and JAX would update both as if they were "
+                "two. Use nnx.Optimizer, or pass nnx.state(model, nnx.Param)."
+            )
 
 
 def map_chosen(
@@ -218,7 +230,8 @@ def check_steps(name: str, steps: Any) -> None:
 
 def check_is_optimizer(optimizer: Any) -> None:
     """Refuse anything but a finished optimizer."""
-    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+    is_penalty = isinstance(optimizer, Penalty)
+    if is_penalty or not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
         raise TypeError(
             "optimizer must be a finished Optax optimizer such as optax.adam(1e-3), got "
             f"{optimizer!r}."

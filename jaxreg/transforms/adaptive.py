@@ -124,12 +124,11 @@ def prox_preconditioned(
     check_number("warmup_steps", warmup_steps)
     check_steps("window", window)
     averages = not is_number(window, 1)
-    is_scheduled = is_schedule(weight_decay, scalar=False)
-    decays = is_scheduled or not is_number(weight_decay, 0)
+    decays = is_schedule(weight_decay, scalar=False) or not is_number(weight_decay, 0)
     decay_mask = as_mask(weight_decay_mask)
 
     def decay_at(count: Any, rate: Any) -> optax.GradientTransformationExtraArgs:
-        decay = weight_decay(count) if is_scheduled else weight_decay
+        decay = rate_at("weight_decay", weight_decay, count, scalar=False)
         return decoupled_weight_decay(decay, rate, decay_mask)
 
     def init(params: Params) -> ProxState:

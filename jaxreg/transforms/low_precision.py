@@ -9,7 +9,7 @@ from jax import Array
 
 from jaxreg._numbers import raise_precision, rounded, spacing
 from jaxreg._tree import Leaf, Params, leaves_of
-from jaxreg.transforms._lift import check_is_optimizer, check_params
+from jaxreg.transforms._lift import check_distinct, check_is_optimizer, check_params
 
 # A remainder counts 65,536ths of the spacing of the parameter's dtype.
 _PARTS = 2.0**16
@@ -85,6 +85,7 @@ def compensated(
 
     def init(params: Params) -> CompensatedState:
         tree, rebuilt = leaves_of(params), jax.tree.structure(params).unflatten
+        check_distinct(tree)
         exact = [raise_precision(x.value) if _is_narrow(x) else x.value for x in tree]
         remainders = [
             jnp.zeros_like(x.value, jnp.int16) if _is_narrow(x) else optax.MaskedNode()
