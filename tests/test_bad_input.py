@@ -2,13 +2,20 @@
 
 # pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
 
+import dataclasses
 import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
+import flax.serialization
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
+from flax.training.train_state import TrainState
 
 import jaxreg
 from jaxreg import (
@@ -23,8 +30,10 @@ from jaxreg import (
     decoupled_weight_decay,
     describe,
     everything,
+    latest_stats,
     matrices,
     named,
+    plot,
     proximal,
     proximal_l1,
     sparsity,
@@ -68,7 +77,15 @@ MASKS = [
         ("only holes", lambda: as_mask({"w": None}), "got the empty pytree {'w': None}"),
         ("array", lambda: as_mask(X > 0), "chooses whole leaves.* shape .3,.*of strengths"),
         ("array in tree", lambda: as_mask({"w": X > 0}), "entry at 'w' is an array"),
-        ("penalty", lambda: as_mask(L1()), "must hold True or False"),
+        ("penalty", lambda: as_mask(L1()), "must hold True or False, got the penalty L1"),
+        ("optimizer", lambda: as_mask(SGD), "got an Optax optimizer"),
+        ("parameters", lambda: as_mask(PARAMS), "parameters in the place of the mask"),
+        (
+            "function of paths",
+            lambda: L1(mask=lambda path, leaf: True),
+            r"the parameters alone, but has the arguments \(path, leaf\).*tree_map_with_path",
+        ),
+        ("function of nothing", lambda: as_mask(lambda: True), "the parameters alone"),
         (
             "traced",
             lambda: jax.jit(lambda on: L1(mask={"w": on})(PARAMS))(True),
@@ -103,6 +120,11 @@ MASKS = [
         ValueError,
         ("no pattern", lambda: named(), "at least one pattern, got none"),
         ("not a pattern", lambda: named("*"), "'\\*' is not a regular expression: nothing"),
+        (
+            "glob",
+            lambda: named("*kernel"),
+            r"named\('kernel'\) needs no '\*', which is '\.\*'",
+        ),
         (
             "pattern without a match",
             lambda: named("w", "kernel").of(PARAMS),
@@ -199,7 +221,12 @@ PENALTIES = [
         (
             "schedule",
             lambda: L1(schedule),
-            "L1.strength must be a real number, got <function",
+            "L1.strength must be a real number, got <function.*strength_schedule=",
+        ),
+        (
+            "schedule of a layer",
+            lambda: L1({"w": schedule}),
+            "L1.strength must be a real number, got {'w': <function.*strength_schedule=",
         ),
         ("mask by place", lambda: L1(0.1, everything), "positional arguments"),
         ("mask is a string", lambda: L1(0.1, mask="w"), r"use jaxreg.named\('w'\)"),
@@ -352,11 +379,6 @@ TRANSFORMS = [
             "non-negative",
         ),
         (
-            "injected penalty",
-            lambda: updated(optax.inject_hyperparams(proximal)(L1(), 0.1)),
-            "name a penalty in `static_args`",
-        ),
-        (
             "injected negative",
             lambda: updated(optax.inject_hyperparams(add_l2_decay)(-0.1)),
             "weight_decay must be non-negative",
@@ -408,6 +430,11 @@ TRANSFORMS = [
             lambda: decay_resolution(PARAMS, "fast", 0.1),
             "rate must be a real",
         ),
+        (
+            "injected penalty",
+            lambda: updated(optax.inject_hyperparams(proximal)(L1(), 0.1)),
+            "name a penalty in `static_args`",
+        ),
         ("number", lambda: proximal(0.1, 0.1), "must be a jaxreg penalty.*got 0.1"),
         ("class", lambda: proximal(L1, 0.1), "must be a jaxreg penalty.*got <class"),
         ("swapped", lambda: proximal(0.1, L1()), "must be a jaxreg penalty.*got 0.1"),
@@ -449,15 +476,118 @@ STATISTICS = [
         ("text", lambda: describe("w", PARAMS), r"use jaxreg.named\('w'\)"),
         ("None", lambda: describe(None, PARAMS), "Leave it out for the default"),
         ("number", lambda: describe(0.1, PARAMS), "must hold True or False, got 0.1"),
-        ("swapped", lambda: describe(PARAMS, L1()), "True or False, got .* at 'bias'"),
-        ("optimizer", lambda: describe(optax.sgd(0.1), PARAMS), "must hold True or False"),
+        ("swapped", lambda: describe(PARAMS, L1()), r"describe\(penalty, params\)"),
+        ("optimizer", lambda: describe(SGD, PARAMS), "got an Optax optimizer.*the penalty"),
         ("no parameters", lambda: describe(L1()), "missing 1 required.* 'params'"),
         ("stats by text", lambda: weight_stats(PARAMS, "w"), r"use jaxreg.named\('w'\)"),
-        ("stats by penalty", lambda: weight_stats(PARAMS, L1()), "must hold True or False"),
+        ("stats by penalty", lambda: weight_stats(PARAMS, L1()), r"penalty L1.*\(penalty="),
+        ("stats swapped", lambda: weight_stats(L1(), PARAMS), "in the place of the mask"),
+        ("stats of a penalty", lambda: weight_stats(L1()), "arrays, got the penalty L1"),
+        ("value of a penalty", lambda: L1()(L2()), "arrays, got the penalty L2"),
         ("sparsity by None", lambda: sparsity(PARAMS, None), "got None"),
         ("complex", lambda: weight_stats(COMPLEX), "must be real, but 'w'"),
     ),
 ]
+
+
+# A penalty is no optimizer, and what holds an optimizer's state is no parameters.
+
+
+class Model(nnx.Module):
+    def __init__(self):
+        self.layer = nnx.Linear(2, 2, rngs=nnx.Rngs(0))
+
+
+class Training(NamedTuple):
+    params: Any
+    opt_state: Any
+
+
+STATE = TrainState.create(apply_fn=None, params=PARAMS, tx=optax.adam(0.1))
+OPTIMIZER = nnx.Optimizer(Model(), optax.adam(0.1), wrt=nnx.Param)
+HOLDERS: dict[str, Any] = {
+    "TrainState": STATE,
+    "TrainState without moments": TrainState.create(apply_fn=None, params=PARAMS, tx=SGD),
+    "TrainState as a dict": flax.serialization.to_state_dict(STATE),
+    "state of Optax": optax.chain(optax.clip(1.0), optax.trace(0.9)).init(PARAMS),
+    "state of jaxreg": jaxreg.orthant_wise(SGD, 0.1, window=2).init(PARAMS),
+    "both": (PARAMS, optax.adam(0.1).init(PARAMS)),
+    "NamedTuple of both": Training(PARAMS, optax.adam(0.1).init(PARAMS)),
+    "nnx.Optimizer": OPTIMIZER,
+    "nnx.ModelAndOptimizer": nnx.ModelAndOptimizer(Model(), SGD, wrt=nnx.Param),
+    "nnx.state": nnx.state(OPTIMIZER),
+    "state of an nnx.Optimizer": nnx.state(OPTIMIZER)["opt_state"],
+}
+USES: dict[str, Callable[[Any], Any]] = {
+    "value": L2(),
+    "prox": L1(mask=everything).prox,
+    "strength_max": L1().strength_max,
+    "mask": weights.of,
+    "everything": everything.of,
+    "sparsity": sparsity,
+    "weight_stats": weight_stats,
+    "describe": partial(describe, L1()),
+    "describe a mask": partial(describe, weights),
+    "decay_resolution": lambda params: decay_resolution(params, 0.1, 0.1),
+    "adaptive": partial(jaxreg.adaptive, L1()),
+    "minimize": lambda params: jaxreg.minimize(lambda p: 0.0, params, L1()),
+    "strength_max of a loss": lambda params: jaxreg.strength_max(
+        lambda p: 0.0, params, L1()
+    ),
+    "latest_stats": partial(latest_stats, jaxreg.monitor(SGD).init(PARAMS)),
+    "histogram": plot.histogram,
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+@pytest.mark.parametrize("holder", HOLDERS.values(), ids=HOLDERS)
+def test_the_state_of_an_optimizer_is_no_parameter(holder, use):
+    with pytest.raises(TypeError, match="state of an optimizer.*Pass.*state.params"):
+        use(holder)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class State:
+    kernel: Any
+    bias: Any
+
+
+class LayerState(NamedTuple):
+    kernel: Any
+    bias: Any
+
+
+@pytest.mark.parametrize(
+    "params",
+    [STATE.params, State(X, X), LayerState(X, X), nnx.State({"kernel": X, "bias": X})],
+)
+def test_what_is_called_a_state_may_be_parameters(params):
+    assert L2()(params) == L2()(X)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda penalty: optax.chain(penalty, SGD).init(PARAMS),
+        lambda penalty: optax.multi_transform({"a": penalty}, "a").init(PARAMS),
+        lambda penalty: optax.partition({"a": penalty}, "a").init(PARAMS),
+        lambda penalty: optax.masked(penalty, weights.of).init(PARAMS),
+        lambda penalty: nnx.Optimizer(Model(), penalty, wrt=nnx.Param),
+        lambda penalty: TrainState.create(apply_fn=None, params=PARAMS, tx=penalty),
+        lambda penalty: penalty.update(PARAMS, (), PARAMS),
+    ],
+)
+@pytest.mark.parametrize("penalty", [L1(0.1), L1() + L2(), L1().toward(PARAMS)])
+def test_a_penalty_is_no_optimizer(make, penalty):
+    with pytest.raises(TypeError, match="penalty, not an optimizer.*prox_adam.*proximal"):
+        make(penalty)
+
+
+def test_wrappers_refuse_a_penalty():
+    for wrap in (lambda x: with_decay(x, 0.1, 0.1), compensated, jaxreg.monitor):
+        with pytest.raises(TypeError, match="must be a finished Optax optimizer.*got L1"):
+            wrap(L1())
 
 
 # Mistakes that still pass silently, or whose message does not help yet.

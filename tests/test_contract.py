@@ -99,6 +99,13 @@ def test_an_unknown_argument_says_what_to_add():
         Recipe(novel)()
 
 
+@every_constant
+def test_the_state_of_an_optimizer_is_no_parameter(recipe):
+    state = optax.adam(0.1).init(params_of())
+    with pytest.raises(TypeError, match="state of an optimizer.* ScaleByAdamState"):
+        recipe().init((params_of(), state))
+
+
 # How it is compiled.
 
 

@@ -376,7 +376,11 @@ def test_features_as_an_image():
 def test_features_of_a_linear_model_and_of_a_convolution():
     coefficients = plot.features(np.array([0.0, -2.0, 0.0]))
     assert [bar.get_height() for bar in coefficients.containers[0]] == [0, 2, 0]
-    assert plot.features(np.zeros((3, 2, 2))).get_title() == "3 of 3 features unused"
+    kernel = np.ones((3, 3, 4, 6), np.float32)
+    kernel[:, :, 1:3] = 0.0
+    assert plot.features(kernel).get_title() == "2 of 4 features unused"
+    share = jaxreg.weight_stats({"kernel": jnp.array(kernel)})["kernel/zero_features"]
+    assert share == 0.5
 
 
 def test_features_refuse_shapes_that_do_not_fit():
