@@ -210,6 +210,22 @@ def _key_text(key: Any) -> str:
     return str(key)
 
 
+def check_no_optimizer(tree: Sequence[Leaf]) -> None:
+    """Refuse parameters that hold the state of an optimizer: moments are no weights.
+
+    Raises:
+        TypeError: If they do.
+    """
+    holder = next((leaf for leaf in tree if leaf.optimizer), None)
+    if holder is not None:
+        raise TypeError(
+            "Parameters must not hold the state of an optimizer, but "
+            f"{holder.optimizer} does at {holder.path!r}. Pass the parameters alone: "
+            "state.params of a TrainState; beside an nnx.Optimizer the model, or "
+            "nnx.state(model, nnx.Param)."
+        )
+
+
 def leaves_of(tree: Params) -> list[Leaf]:
     """One `Leaf` for each entry of `jax.tree.leaves(tree)`."""
     return [leaf for leaf in walk(tree) if not leaf.is_hole]
@@ -224,8 +240,12 @@ def variables_of(tree: Params) -> tuple[dict[int, Array], Callable[[Any], Params
     Returns:
         The parameters by their places in `jax.tree.leaves`, in at least float32; and the
         function that makes the whole pytree from such values.
+
+    Raises:
+        TypeError: If it holds the state of an optimizer.
     """
     leaves, structure = leaves_of(tree), jax.tree.structure(tree)
+    check_no_optimizer(leaves)
     variables = {
         place: raise_precision(leaf.value)
         for place, leaf in enumerate(leaves)

@@ -36,7 +36,17 @@ from jax.core import Tracer
 from jaxreg._functions import CalledOnParams, is_function
 from jaxreg._numbers import raise_precision
 from jaxreg._roles import roles_of
-from jaxreg._tree import Leaf, Names, Params, Tree, broadcast, listing, walk, with_shared
+from jaxreg._tree import (
+    Leaf,
+    Names,
+    Params,
+    Tree,
+    broadcast,
+    check_no_optimizer,
+    listing,
+    walk,
+    with_shared,
+)
 
 
 class Mask(abc.ABC):
@@ -425,13 +435,7 @@ def _refuse_others(tree: Sequence[Leaf], params: Any) -> None:
             f"Parameters must be a pytree of arrays, got the penalty {params!r}: are "
             "arguments in the wrong order?"
         )
-    if holder := next((leaf for leaf in tree if leaf.optimizer), None):
-        raise TypeError(
-            "Parameters must not hold the state of an optimizer, whose moments are no "
-            f"weights, but {holder.optimizer} does at {holder.path!r}. Pass the parameters "
-            "alone: state.params of a TrainState, the model or nnx.state(model, nnx.Param) "
-            "beside an nnx.Optimizer."
-        )
+    check_no_optimizer(tree)
 
 
 def chosen_arrays(params: Params, mask: MaskLike) -> dict[Names, Array]:

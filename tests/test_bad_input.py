@@ -83,7 +83,7 @@ MASKS = [
         (
             "function of paths",
             lambda: L1(mask=lambda path, leaf: True),
-            r"the parameters alone, but has the arguments \(path, leaf\).*tree_map_with_path",
+            r"parameters alone, but has the arguments \(path, leaf\).*tree_map_with_path",
         ),
         ("function of nothing", lambda: as_mask(lambda: True), "the parameters alone"),
         (
@@ -123,7 +123,7 @@ MASKS = [
         (
             "glob",
             lambda: named("*kernel"),
-            r"named\('kernel'\) needs no '\*', which is '\.\*'",
+            r"named\('kernel'\) needs no '\*'",
         ),
         (
             "pattern without a match",
@@ -578,7 +578,7 @@ def test_what_is_called_a_state_may_be_parameters(params):
         lambda penalty: penalty.update(PARAMS, (), PARAMS),
     ],
 )
-@pytest.mark.parametrize("penalty", [L1(0.1), L1() + L2(), L1().toward(PARAMS)])
+@pytest.mark.parametrize("penalty", [L1(0.1), L1({"w": 0.1}), L1() + L2()])
 def test_a_penalty_is_no_optimizer(make, penalty):
     with pytest.raises(TypeError, match="penalty, not an optimizer.*prox_adam.*proximal"):
         make(penalty)
