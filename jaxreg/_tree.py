@@ -17,7 +17,6 @@ import numpy as np
 import optax
 from jax import Array
 
-from jaxreg._functions import is_function
 from jaxreg._numbers import compute_dtype, is_real, raise_precision, times
 
 Params = Any
@@ -226,6 +225,21 @@ def check_no_optimizer(tree: Sequence[Leaf]) -> None:
         )
 
 
+def check_distinct(tree: Sequence[Leaf]) -> None:
+    """Refuse to make new parameters of a module that has one layer in several places.
+
+    Raises:
+        ValueError: If there is such a layer.
+    """
+    for leaf in tree:
+        if leaf.shares is not None:
+            raise ValueError(
+                f"New parameters can be made of distinct ones only, but {leaf.path!r} is "
+                f"{path_text(leaf.shares)!r}, of which JAX would make two. Pass "
+                "nnx.state(model, nnx.Param), or train with nnx.Optimizer."
+            )
+
+
 def leaves_of(tree: Params) -> list[Leaf]:
     """One `Leaf` for each entry of `jax.tree.leaves(tree)`."""
     return [leaf for leaf in walk(tree) if not leaf.is_hole]
@@ -277,7 +291,7 @@ def checked_reference(what: str, reference: Params) -> Params:
     Raises:
         TypeError: If it is a function, or has something else than arrays in it.
     """
-    if is_function(reference):
+    if callable(reference) and jax.tree_util.all_leaves([reference]):
         raise TypeError(f"{what} must be a pytree of arrays, got {reference!r}.")
 
     def checked(leaf: Any) -> Any:

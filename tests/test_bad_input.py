@@ -530,7 +530,7 @@ USES: dict[str, Callable[[Any], Any]] = {
     "describe a mask": partial(describe, weights),
     "decay_resolution": lambda params: decay_resolution(params, 0.1, 0.1),
     "adaptive": partial(jaxreg.adaptive, L1()),
-    "minimize": lambda params: jaxreg.minimize(lambda p: 0.0, params, L1()),
+    "minimize": lambda params: jaxreg.minimize(lambda p: 0.0, L1(), params),
     "strength_max of a loss": lambda params: jaxreg.strength_max(
         lambda p: 0.0, params, L1()
     ),

@@ -208,6 +208,15 @@ CLEAN = {
         L2(1e-4, mask=BODY).toward(PARAMS), weight_decay=0.01, decay_mask=BODY
     ),
     "no parameters": lambda: show(L1(), {}),
+    "pairs": lambda: show(L1(1e-4), [(ONES, jnp.ones(3)), (jnp.ones((3, 1)), jnp.ones(1))]),
+    "scale and offset": lambda: show(
+        L1(1e-4), {"W1": ONES, "b1": jnp.ones(3), "gamma": jnp.ones(3), "beta": jnp.ones(3)}
+    ),
+    "known vectors": lambda: show(
+        L1(1e-4), {"W": ONES, "w2": jnp.ones(3), "coef": jnp.ones(3), "beta": jnp.ones(3)}
+    ),
+    "a linear model": lambda: show(L1(1e-4), {"slopes": jnp.ones(3), "b": jnp.ones(())}),
+    "left out": lambda: show(L1({"W": 1e-4, "": 0.0}), {"W": ONES, "shift": jnp.ones(3)}),
 }
 
 MISTAKES = {
@@ -234,6 +243,18 @@ MISTAKES = {
     "biases": (
         lambda: show(named("body"), weight_decay=0.1),
         "^biases are regularized: 'body/bias'",
+    ),
+    "unknown vectors": (
+        lambda: show(L1(1e-4), {"W": ONES, "shift": jnp.ones(3), "tau": jnp.ones(())}),
+        r"^vectors that no rule knows .*: 'shift', 'tau'.*named\('shift', 'tau'\)",
+    ),
+    "an unnamed vector": (
+        lambda: show(L1(1e-4), [ONES, jnp.ones((3, 3)), jnp.ones(3)]),
+        "^vectors that no rule knows are regularized: '2'",
+    ),
+    "gamma and beta without a kernel": (
+        lambda: show(L1(1e-4), {"W": ONES, "x": {"gamma": ONES, "beta": ONES}}),
+        "^vectors that no rule knows are regularized: 'x/beta', 'x/gamma'",
     ),
     "embeddings": (
         lambda: show(L1(1e-4)),

@@ -436,6 +436,8 @@ def test_leaves_with_few_axes():
     assert by_name == GroupLasso(0.3, axis=(("kernel", 1), ("", ())))
     with pytest.raises(ValueError, match="GroupLasso.axis must cover every leaf.*'w'"):
         GroupLasso(0.3, axis={"kernel": 1})(params)
+    with pytest.raises(ValueError, match="'k' and 'kern' are found in 'kernel'"):
+        GroupLasso(0.3, axis={"kern": 1, "k": 0, "": ()})(params)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import optax
 import pytest
 from flax import nnx
 
+import jaxreg
 from jaxreg import (
     L1,
     L2,
@@ -28,6 +29,7 @@ from jaxreg import (
     proximal,
     weights,
 )
+from jaxreg._tree import walk
 
 KEY = jax.random.key(0)
 ONES = jnp.ones((2, 3))
@@ -228,6 +230,261 @@ def nested(path):
     return tree
 
 
+# Where names say nothing, what stands beside a leaf may tell.
+
+UNITS, COLUMN = jnp.ones(3), jnp.ones((3, 1))
+IMAGES, IMAGE_BIAS = jnp.ones((2, 2, 4, 3)), jnp.ones((1, 1, 1, 3))
+STACKED = jnp.ones((5, 3))
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        # Pairs.
+        ([(ONES, UNITS), (COLUMN, jnp.ones(1))], {"0/0", "1/0"}),
+        ([[ONES, UNITS], [COLUMN, jnp.ones(1)]], {"0/0", "1/0"}),
+        ([(ONES, UNITS), (), (COLUMN, jnp.ones(1))], {"0/0", "2/0"}),
+        ({"mlp": [(ONES, UNITS)], "head": (COLUMN, jnp.ones(1))}, {"mlp/0/0", "head/0"}),
+        ({"scale": [(ONES, UNITS)], "b1": (ONES, UNITS)}, {"scale/0/0", "b1/0"}),
+        ([ONES, UNITS, COLUMN, jnp.ones(1)], {"0", "2"}),
+        ((IMAGES, IMAGE_BIAS), {"0"}),
+        ((UNITS, jnp.ones(())), {"0"}),
+        ([(ONES, None), (None, UNITS)], {"0/0"}),
+        # No pairs.
+        ([ONES, COLUMN, UNITS], {"0", "1", "2"}),
+        ((ONES, jnp.ones(2)), {"0", "1"}),
+        ((ONES, ONES), {"0", "1"}),
+        ((UNITS, UNITS), {"0", "1"}),
+        ({"weights": [ONES, UNITS]}, {"weights/0", "weights/1"}),
+        # The name of a list.
+        ({"weights": [ONES, COLUMN], "biases": [UNITS, UNITS]}, {"weights/0", "weights/1"}),
+        ({"kernels": [ONES], "biases": [STACKED]}, {"kernels/0"}),
+        ({"w": ONES, "layer_norm": [UNITS, UNITS]}, {"w"}),
+        ({"norm_mlp": [ONES, COLUMN]}, {"norm_mlp/0", "norm_mlp/1"}),
+        ({"offset": [ONES, COLUMN]}, {"offset/0", "offset/1"}),
+        # Scales and offsets beside a kernel.
+        ({"W1": ONES, "b1": UNITS, "gamma": UNITS, "beta": UNITS}, {"W1"}),
+        ({"W1": ONES, "gamma1": UNITS, "beta1": UNITS, "W2": COLUMN}, {"W1", "W2"}),
+        ({"k": jnp.ones((5, 2, 3)), "gamma": STACKED, "beta": STACKED}, {"k"}),
+        ({"ln_gamma": UNITS, "ln_beta": UNITS, "W": None, "V": ONES}, {"V"}),
+        # Coefficients that are called so.
+        ({"gamma": UNITS, "beta": UNITS}, {"gamma", "beta"}),
+        ({"W": ONES, "beta": UNITS}, {"W", "beta"}),
+        ({"W": ONES, "gamma": UNITS, "beta": jnp.ones(2)}, {"W", "gamma", "beta"}),
+        ({"W": ONES, "gamma": jnp.ones(2), "beta": jnp.ones(2)}, {"W", "gamma", "beta"}),
+        (
+            {"gamma": ONES, "beta": ONES, "head": {"W": ONES}},
+            {"gamma", "beta", "head/W"},
+        ),
+    ],
+)
+def test_neighbours_tell_where_names_do_not(params, expected):
+    assert chosen(params) == expected
+
+
+# A layer that a model has in two places is one layer.
+
+
+class Shared(nnx.Module):
+    def __init__(self):
+        self.first = nnx.Linear(3, 3, rngs=nnx.Rngs(0))
+        self.last = nnx.Linear(3, 2, rngs=nnx.Rngs(1))
+        self.second = self.first
+        self.tied = self.last.kernel
+
+
+def test_a_shared_layer_counts_once():
+    model, penalty = Shared(), L1(0.1)
+    state = nnx.state(model, nnx.Param)
+    assert chosen(state) == {"first/kernel", "last/kernel"}
+    assert penalty(model) == penalty(state)
+    assert jaxreg.sparsity(model) == jaxreg.sparsity(state)
+    assert describe(penalty, model) == describe(penalty, state)
+    stats, expected = jaxreg.weight_stats(model), jaxreg.weight_stats(state)
+    chex.assert_trees_all_equal(stats, expected)
+    flags = weights.of(model)
+    assert jax.tree.leaves(flags) == [False, True] * 3 + [True]
+    with pytest.raises(ValueError, match="chooses none of 'first/bias'"):
+        named("second").of(model)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        L1(0.1).prox,
+        lambda model: jaxreg.minimize(lambda model: 0.0, L1(0.1), model),
+        lambda model: add_l2_decay(0.1).update(model, optax.EmptyState(), model),
+        lambda model: proximal(L1(), 0.1).update(model, optax.EmptyState(), model),
+        lambda model: jaxreg.compensated(optax.sgd(0.1)).init(model),
+    ],
+    ids=["prox", "minimize", "decay", "proximal", "compensated"],
+)
+def test_no_copies_are_made_of_a_shared_layer(make):
+    with pytest.raises(ValueError, match="'second/bias' is 'first/bias'.*nnx.Optimizer"):
+        make(Shared())
+
+
+def test_the_largest_strength_of_a_model_with_a_shared_layer():
+    model = Shared()
+
+    def loss(model):
+        kernel = model.first.kernel[...] + 2 * model.second.kernel[...]
+        return jnp.sum((kernel - jnp.eye(3)) ** 2) / 2
+
+    assert jaxreg.strength_max(loss, model, L1(mask=matrices)) == pytest.approx(3.0)
+
+
+def test_equal_arrays_of_a_pytree_are_two_parameters():
+    assert L1(1.0)({"w": ONES, "v": ONES}) == 12
+
+
+# A dict with a value for each layer: by names, by patterns, and for all others.
+
+LAYERS = {
+    "encoder": {"w": ONES, "embedding": ONES},
+    "decoder": {"w": ONES, "w_out": ONES},
+    "head": {"w": ONES},
+}
+PATHS = ["decoder/w", "decoder/w_out", "encoder/embedding", "encoder/w", "head/w"]
+BY_LAYER = [
+    ({"encoder": 1.0, "decoder": 2.0, "head": 3.0}, [2, 2, 1, 1, 3]),
+    ({"": 3.0}, [3, 3, 3, 3, 3]),
+    ({"encoder": 1.0, "": 3.0}, [3, 3, 1, 1, 3]),
+    ({"w$": 1.0, "": 3.0}, [1, 3, 3, 1, 1]),
+    ({"coder": 1.0, "head": 3.0}, [1, 1, 1, 1, 3]),
+    ({"head": 1.0, "/w": 2.0, "": 3.0}, [2, 2, 3, 2, 1]),
+    ({"encoder": {"w": 1.0, "embedding": 2.0}, "_out": 4.0, "": 3.0}, [3, 4, 2, 1, 3]),
+    ({"decoder/w$": 1.0, "encoder/": 2.0, "out|head": 0.0}, [1, 0, 2, 2, 0]),
+]
+every_dict = pytest.mark.parametrize(("values", "expected"), BY_LAYER)
+
+
+@every_dict
+def test_strengths_by_layer(values, expected):
+    terms = L1(values).at_leaves(list(walk(LAYERS)), LAYERS)
+    assert [term.strength for term in terms] == expected
+    as_factors = L1(2.0).weighted(values).at_leaves(list(walk(LAYERS)), LAYERS)
+    assert [term.strength for term in as_factors] == [2 * x for x in expected]
+    described = describe(L1(values), LAYERS)
+    assert [row.path for row in described.rows] == PATHS
+    traced = jax.jit(lambda penalty: penalty(LAYERS))(L1(values))
+    chex.assert_trees_all_close(traced, 6.0 * sum(expected))
+
+
+@every_dict
+def test_decays_by_layer(values, expected):
+    zeros = jax.tree.map(jnp.zeros_like, LAYERS)
+    updates, _ = add_l2_decay(values).update(zeros, optax.EmptyState(), LAYERS)
+    assert [float(x[0, 0]) for x in jax.tree.leaves(updates)] == expected
+    rows = describe(weights, LAYERS, weight_decay=values).rows
+    assert [row.regularized for row in rows] == [f"weight decay {x}" for x in expected]
+    resolved = jaxreg.decay_resolution(LAYERS, 1.0, values).leaves
+    assert [x.decay for x in resolved] == [x for x in expected if x > 0]
+
+
+@every_dict
+def test_axes_and_masks_by_layer(values, expected):
+    axes = jax.tree.map(lambda x: int(x) % 2, values)
+    if all(np.ndim(x) == 0 and not isinstance(x, dict) for x in values.values()):
+        terms = jaxreg.GroupLasso(axis=axes).at_leaves(list(walk(LAYERS)), LAYERS)
+        assert [vars(term)["axis"] for term in terms] == [x % 2 for x in expected]
+    mask = jax.tree.map(bool, axes)
+    if any(x % 2 for x in expected):
+        found = {path for path, x in zip(PATHS, expected, strict=True) if x % 2}
+        assert chosen(LAYERS, mask) == found
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"encoder": 1.0}, "no entry at or above 'decoder/w'.*An entry '' is for all"),
+        ({"enc": 1.0, "dec": 2.0}, "no entry at or above 'head/w'"),
+        ({"encodr": 1.0, "": 2.0}, "nothing is found at 'encodr'"),
+        ({"w": 1.0, "out": 2.0, "": 3.0}, "'out' and 'w' are found in 'decoder/w_out'"),
+        ({"*w": 1.0, "": 3.0}, r"nothing is found at '\*w'"),
+        ((1.0, 2.0), "no entry at or above 'decoder/w'"),
+        ({"encoder": {"": 1.0}, "": 2.0}, "nothing is found at 'encoder/'"),
+    ],
+)
+def test_what_is_wrong_with_a_value_for_each_layer(values, message):
+    for use in (
+        lambda: L1(values)(LAYERS),
+        lambda: add_l2_decay(values).init(LAYERS),
+        lambda: describe(weights, LAYERS, weight_decay=values),
+    ):
+        with pytest.raises(ValueError, match=message):
+            use()
+
+
+# Modules that can be called are pytrees too.
+
+
+class Callable(eqx.Module):
+    weight: Any
+    bias: Any
+
+    def __call__(self, x):
+        return self.weight @ x + self.bias
+
+
+CALLABLE = {
+    "own module": Callable(ONES, ONES[:, 0]),
+    "equinox Linear": eqx.nn.Linear(2, 3, key=KEY),
+    "equinox MLP": eqx.nn.MLP(2, 2, 3, depth=1, key=KEY),
+    "nnx Linear": nnx.Linear(2, 3, rngs=nnx.Rngs(0)),
+    "nnx Param": nnx.Param(ONES),
+}
+every_callable = pytest.mark.parametrize("model", CALLABLE.values(), ids=CALLABLE)
+
+
+def map_arrays(function, model):
+    """A pytree of numbers or bools like a model; an activation function gets one too."""
+    return jax.tree.map(lambda x: function(x) if eqx.is_array(x) else 1, model)
+
+
+@every_callable
+def test_a_mask_may_be_a_callable_module(model):
+    def matrices_of(model):
+        return jax.tree.map(lambda x: eqx.is_array(x) and x.ndim > 1, model)
+
+    expected = chosen(model, matrices)
+    assert callable(matrices_of(model))
+    assert chosen(model, matrices_of) == expected
+    assert chosen(model, matrices_of(model)) == expected
+
+
+@every_callable
+def test_numbers_may_be_in_a_callable_module(model):
+    numbers = map_arrays(lambda x: 0.5, model)
+    assert callable(numbers)
+    assert L1(numbers)(model) == L1(0.5)(model)
+    assert L1().weighted(numbers)(model) == L1(0.5)(model)
+    metric = map_arrays(lambda x: jnp.full_like(x, 2.0), model)
+    half, moved = L1(0.5).prox(model), L1().prox(model, 1.0, metric)
+    chex.assert_trees_all_close(*(eqx.filter(x, eqx.is_array) for x in (moved, half)))
+    assert L1().toward(model)(model) == 0
+    arrays = eqx.filter(model, eqx.is_array)
+    optimizers = [add_l2_decay(rate, toward=model) for rate in (numbers, 0.5)]
+    states = [optimizer.init(arrays) for optimizer in optimizers]
+    found = [
+        optimizer.update(arrays, state, jax.tree.map(lambda x: 3 * x, arrays))[0]
+        for optimizer, state in zip(optimizers, states, strict=True)
+    ]
+    chex.assert_trees_all_equal(*found)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        jax.tree_util.Partial(lambda params, on: {"w": on, "v": True}, on=False),
+        eqx.filter_jit(lambda params: {"w": False, "v": True}),
+    ],
+    ids=["Partial", "filter_jit"],
+)
+def test_a_mask_function_may_be_a_pytree(function):
+    assert chosen({"w": ONES, "v": ONES}, function) == {"v"}
+
+
 # Other masks, and their algebra.
 
 PARAMS = {
@@ -273,6 +530,9 @@ def by_function(params):
         (weights | by_function, {EMBEDDING, KERNEL, BIAS}),
         (by_function | weights, {EMBEDDING, KERNEL, BIAS}),
         (weights & True, {EMBEDDING, KERNEL}),
+        ({"bias|scale": True, "": False}, {BIAS, SCALE}),
+        ({"embed": True, "bias": True, "": False}, {EMBEDDING, BIAS}),
+        ({"head": False, "": True}, {EMBEDDING}),
     ],
 )
 def test_masks_choose(mask, expected):

@@ -20,6 +20,7 @@ from jaxreg._sharding import MeshAxes, Split, along, as_specs, splits_of
 from jaxreg._tree import (
     Leaf,
     Params,
+    check_distinct,
     checked_reference,
     leaves_of,
     product,
@@ -183,7 +184,8 @@ class Penalty(Record, CalledOnParams, abc.ABC):
         Raises:
             TypeError: If `step` or `metric` are no real numbers.
             ValueError: If a concrete `step` is negative or NaN, or no scalar; if a
-                concrete `metric` is not positive or does not match `params`.
+                concrete `metric` is not positive or does not match `params`; if an nnx
+                module has a layer in several places (pass its `nnx.state`).
         """
         check_number("step", step)
         if metric is not None:
@@ -193,6 +195,7 @@ class Penalty(Record, CalledOnParams, abc.ABC):
     def unchecked_prox(self, params: P, step: Scalar, metric: Params | None) -> P:
         """`prox` without looking at the numbers: inside a transform NaN gives NaN."""
         tree = list(walk(params))
+        check_distinct(tree)
         moved = moved_by(self.blocks(tree, params), tree, step, metric)
         leaves = [z for leaf, z in zip(tree, moved, strict=True) if not leaf.is_hole]
         return jax.tree.unflatten(jax.tree.structure(params), leaves)

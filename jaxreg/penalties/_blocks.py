@@ -10,7 +10,7 @@ from jax import Array
 
 from jaxreg._numbers import Scalar, raise_precision
 from jaxreg._sharding import greatest, like, total, whole
-from jaxreg._tree import Leaf, Params, values_at, with_shared
+from jaxreg._tree import Leaf, Params, values_at
 
 if TYPE_CHECKING:
     from jaxreg.penalties._base import Penalty
@@ -87,7 +87,7 @@ def moved_by(
         reached = block.prox(tree, step, metrics)
         for place, z in zip(block.places, reached, strict=True):
             moved[place] = z
-    return with_shared(tree, moved)
+    return moved
 
 
 def joined(values: list[Any]) -> Any:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from jaxreg._numbers import Scalar, check_count, check_number, check_numbers, is_concrete
-from jaxreg._tree import Params, leaves_of, listing, variables_of
+from jaxreg._tree import Params, check_distinct, leaves_of, listing, variables_of
 from jaxreg.penalties import Penalty
 from jaxreg.penalties._base import check_is_penalty
 from jaxreg.solve._search import Goals, Inputs, solve, split
@@ -115,6 +115,7 @@ def _check(loss: Any, params: Params, max_steps: int) -> None:
         raise TypeError(f"loss must be a function of the parameters, got {loss!r}.")
     if not isinstance(max_steps, Tracer):
         check_count("max_steps", max_steps)
+    check_distinct(leaves_of(params))
     variables, _ = variables_of(params)
     if not variables:
         raise ValueError(

@@ -22,7 +22,7 @@ from jaxreg._numbers import (
     is_concrete,
     raise_precision,
 )
-from jaxreg._tree import Leaf, Params, path_text
+from jaxreg._tree import Leaf, Params, check_distinct
 from jaxreg.penalties import Penalty
 
 Rate = Scalar | Callable[[Array], Any]
@@ -155,17 +155,6 @@ def slots_of(
             )
         slots.append(Slot(leaf, update, pick if is_array else None))
     return slots, structure.unflatten
-
-
-def check_distinct(tree: Sequence[Leaf]) -> None:
-    """Refuse a module that has one layer in several places: JAX would train copies."""
-    for leaf in tree:
-        if leaf.shares is not None:
-            raise ValueError(
-                f"An optimizer must be given each parameter once, but {leaf.path!r} is "
-                f"{path_text(leaf.shares)!r}, and JAX would update both as if they were "
-                "two. Use nnx.Optimizer, or pass nnx.state(model, nnx.Param)."
-            )
 
 
 def map_chosen(

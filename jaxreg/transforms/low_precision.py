@@ -8,8 +8,8 @@ import optax
 from jax import Array
 
 from jaxreg._numbers import raise_precision, rounded, spacing
-from jaxreg._tree import Leaf, Params, leaves_of
-from jaxreg.transforms._lift import check_distinct, check_is_optimizer, check_params
+from jaxreg._tree import Leaf, Params, check_distinct, leaves_of
+from jaxreg.transforms._lift import check_is_optimizer, check_params
 
 # A remainder counts 65,536ths of the spacing of the parameter's dtype.
 _PARTS = 2.0**16
