@@ -270,6 +270,9 @@ def test_it_can_be_exported():
 
 WANTED = monitor(OPTIMIZER, loss=True)
 STATE = WANTED.init(PARAMS)
+PARTED = optax.partition(
+    {"a": monitor(OPTIMIZER), "b": monitor(OPTIMIZER)}, {"first": "a", "last": "b"}
+)
 MISTAKES: list[tuple[Any, Any, str]] = [
     (lambda: monitor(named), TypeError, "optimizer must be a finished"),  # pyright: ignore[reportArgumentType]
     (lambda: monitor(OPTIMIZER, 0.1), TypeError, "must be a jaxreg penalty"),  # pyright: ignore[reportArgumentType]
@@ -280,6 +283,16 @@ MISTAKES: list[tuple[Any, Any, str]] = [
     (lambda: WANTED.update(PARAMS, STATE, PARAMS), ValueError, "update.*value=loss"),
     (lambda: latest_stats(OPTIMIZER.init(PARAMS), PARAMS), ValueError, "there are 0"),
     (lambda: latest_stats((STATE, STATE), PARAMS), ValueError, "there are 2"),
+    (
+        lambda: latest_stats(PARTED.init(PARAMS), PARAMS),
+        ValueError,
+        r"there are 2.*pass that of one group, state.inner_states\[label\]",
+    ),
+    (
+        lambda: latest_stats(PARTED.init(PARAMS).inner_states["a"], PARAMS),
+        ValueError,
+        "of . arrays, but 3 are.*the parameters of its group, with None",
+    ),
     (lambda: latest_stats(STATE, PARAMS["first"]), ValueError, "of 3 arrays, but 2 are"),
     (lambda: latest_stats(STATE, PARAMS, named("v")), ValueError, "matches none of"),
 ]
@@ -289,3 +302,10 @@ MISTAKES: list[tuple[Any, Any, str]] = [
 def test_mistakes_are_named(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_the_monitor_of_one_group_of_a_partition():
+    _, state = PARTED.update(PARAMS, PARTED.init(PARAMS), PARAMS)
+    own = {"first": PARAMS["first"], "last": None}
+    stats = latest_stats(state.inner_states["a"], own)
+    assert stats["first/kernel/norm"] == weight_stats(PARAMS)["first/kernel/norm"]

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import matplotlib as mpl
 import numpy as np
 import pytest
+from flax import nnx
 from matplotlib.colors import to_hex
 
 import jaxreg
@@ -350,6 +351,17 @@ def test_sparsity_refuses_shapes_that_do_not_fit():
         plot.sparsity(np.ones(5))
     with pytest.raises(ValueError, match=r"values to show, 12, got \(5, 5\)"):
         plot.sparsity(KERNEL, shape=(5, 5))
+
+
+@pytest.mark.parametrize("draw", [plot.sparsity, plot.features])
+def test_pictures_of_a_kernel_take_one_array(draw):
+    with pytest.raises(TypeError, match=r"one array, got dict .*'kernel'.*jaxreg.sparsity"):
+        draw({"kernel": KERNEL, "bias": KERNEL[0]})
+    with pytest.raises(TypeError, match="one array, got str"):
+        draw("kernel")
+    alone = draw(KERNEL).get_title()
+    assert draw({"kernel": KERNEL}).get_title() == alone
+    assert draw(nnx.Param(jnp.asarray(KERNEL))).get_title() == alone
 
 
 # Features in use.

@@ -248,7 +248,7 @@ def test_closed_over_data_is_part_of_the_program(tmp_path):
         (ValueError, lambda: jr.sweep(abs, [0.1, -0.2]), "strengths must be non-neg.*-0.2"),
         (ValueError, lambda: jr.sweep(abs, [np.nan]), "strengths must be non-neg.*nan"),
         (TypeError, lambda: jr.sweep(abs, "strong"), "strengths must be a real number"),
-        (ValueError, lambda: jr.sweep(abs, 0.1), "lengths of plain numbers only"),
+        (ValueError, lambda: jr.sweep(abs, 0.1), "plain numbers only. For a single"),
         (ValueError, lambda: jr.sweep(abs, []), "with a common first axis"),
         (ValueError, lambda: jr.sweep(abs, jr.L1(0.1)), "lengths of plain numbers only"),
         (
