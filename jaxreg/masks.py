@@ -299,7 +299,8 @@ def as_mask(mask: MaskLike) -> Mask:
 
     Args:
         mask: A mask; a pytree of bools with the structure of the parameters or a prefix
-            of it; or a function from the parameters to one of these.
+            of it, at whose top keys may be patterns as in the strengths of a `Penalty`; or
+            a function from the parameters to one of these.
 
     Returns:
         A mask, hashable and not callable.

@@ -4,6 +4,7 @@
 
 import dataclasses
 import re
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -170,6 +171,11 @@ PENALTIES = [
         ("negative decay", lambda: L2.from_weight_decay(-1.0), "must be non-negative"),
         ("negative factor", lambda: -1.0 * L1(), "factor must be non-negative, got -1"),
         ("NaN factor", lambda: L1() * jnp.nan, "factor must be non-negative, got nan"),
+        (
+            "same path",
+            lambda: L1(OrderedDict([(1, 0.1), ("1", 0.2)]))({"1": X}),
+            "must have different paths.*keys such as 1 and '1'",
+        ),
         ("shape", lambda: L1(jnp.ones((2, 3)))(X), r"L1.strength.*\(3,\), got.*\(2, 3\)"),
         ("wrong length", lambda: L1(jnp.ones(2))(X), "must broadcast against the leaf"),
         ("no such layer", lambda: L1({"v": 1.0})(PARAMS), "no entry at or above 'w'"),

@@ -297,7 +297,7 @@ def test_a_shared_layer_counts_once():
     model, penalty = Shared(), L1(0.1)
     state = nnx.state(model, nnx.Param)
     assert chosen(state) == {"first/kernel", "last/kernel"}
-    assert penalty(model) == penalty(state)
+    assert penalty(model) == nnx.jit(penalty)(model) == penalty(state)
     assert jaxreg.sparsity(model) == jaxreg.sparsity(state)
     assert describe(penalty, model) == describe(penalty, state)
     stats, expected = jaxreg.weight_stats(model), jaxreg.weight_stats(state)

@@ -60,7 +60,9 @@ class Penalty(Record, CalledOnParams, abc.ABC):
     to them.
 
     Strengths are non-negative numbers, arrays that broadcast against the leaf, or pytree
-    prefixes of the parameters (a strength per layer, per coordinate, ...).
+    prefixes of the parameters (a strength per layer, per coordinate, ...). At the top of a
+    prefix, a key that is no name of the parameters is a pattern for the leaves in whose
+    path it is found, and `""` is for all others: `L1({"encoder": 1e-4, "": 1e-3})`.
 
     **To add a penalty**, subclass `Entrywise` (or `Penalty`, for one that is not a sum
     over entries) and write its formulas about one array; fields are strengths unless
