@@ -402,7 +402,7 @@ FAULTS = [
          "tests/test_masks.py -k neighbours"),
         ("_roles", "_is_scale_or_offset", "_shape(x)[UNITS:] == shape[UNITS:]", "True",
          "tests/test_masks.py -k neighbours"),
-        ("_roles", "doubtful", "has_matrix", "True", "tests/test_describe.py -k clean"),
+        ("_roles", "doubtful", "has_matrix and bool", "bool", "tests/test_describe.py -k clean"),
         ("_tree", "Leaf.is_parameter", "and self.shares is None", "",
          "tests/test_masks.py -k shared"),
         ("_tree", "_traits", "_OPTIMIZER_VARIABLE in bases or", "",

@@ -104,6 +104,11 @@ def test_strengths_are_divided_by_powers_of_the_first_fit():
     assert net.l2 == 0.1
 
 
+def test_a_strength_may_be_for_a_pattern():
+    by_name = adaptive(L1({"a": 0.3, "b": {"c": 0.1}}), TREE, eps=1.0)
+    assert adaptive(L1({"a": 0.3, "c$": 0.1}), TREE, eps=1.0) == by_name
+
+
 def test_only_chosen_leaves_need_a_strength():
     found = adaptive(L1({"a": 0.3, "b": {"c": 0.1}}), TREE, eps=1.0)
     expected = {"a": 0.3 / (np.abs(X) + 1), "b": {"c": 0.1 / (2 * np.abs(X) + 1)}}

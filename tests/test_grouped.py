@@ -579,6 +579,15 @@ def test_incoming_and_outgoing_weights_of_a_unit():
     close(merged, GroupLasso(0.3).prox(units))
 
 
+def test_joined_leaves_share_their_strengths():
+    params = {"into": normal(3, 4), "out_of": normal(4, 2, seed=1)}
+    where: Any = {"axis": {"into": -1, "out_of": 0}, "together": ""}
+    alike = GroupLasso({"into": 0.3, "": 0.3}, **where)
+    close(alike(params), GroupLasso(0.3, **where)(params))
+    with pytest.raises(ValueError, match="the same for leaves that share their groups"):
+        GroupLasso({"into": 0.3, "out_of": 0.2}, **where)(params)
+
+
 def test_joined_leaves_among_other_penalties():
     hidden = GroupLasso(0.3, together=r".*/", mask=jaxreg.named("one"))
     both = hidden + L1(0.2, mask=jaxreg.named("two/kernel"))

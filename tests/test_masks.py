@@ -252,6 +252,7 @@ STACKED = jnp.ones((5, 3))
         ([(ONES, None), (None, UNITS)], {"0/0"}),
         # No pairs.
         ([ONES, COLUMN, UNITS], {"0", "1", "2"}),
+        ([ONES, UNITS, COLUMN], {"0", "1", "2"}),
         ((ONES, jnp.ones(2)), {"0", "1"}),
         ((ONES, ONES), {"0", "1"}),
         ((UNITS, UNITS), {"0", "1"}),

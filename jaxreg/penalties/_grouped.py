@@ -318,7 +318,7 @@ def _check_shared(
 ) -> None:
     """Refuse strengths that differ between leaves that share their groups."""
     picks = [place in places for place in range(len(tree))]
-    found = broadcast(entries_of(prefix), tree, name, picks)
+    found = broadcast(entries_of(prefix), tree, name, picks, by_pattern=True)
     known = [np.ravel(found[p]) for p in places if is_concrete(found[p])]
     if not all(np.array_equal(other, known[0]) for other in known):
         raise ValueError(f"{name} must be the same for leaves that share their groups")

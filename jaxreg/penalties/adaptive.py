@@ -5,8 +5,8 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
-from jaxreg._numbers import Scalar, check_number
-from jaxreg._tree import Params, nested, product, walk
+from jaxreg._numbers import Scalar, check_number, times
+from jaxreg._tree import Params, nested, values_at, walk
 from jaxreg.penalties._base import Penalty, Sum, check_is_penalty
 
 P = TypeVar("P", bound=Penalty)
@@ -61,9 +61,16 @@ def adaptive(penalty: P, params: Params, gamma: Scalar = 1.0, *, eps: Scalar = 0
             for place, part in zip(block.places, jax.tree.leaves(sizes), strict=True):
                 leaf = factors.setdefault(name, {})
                 leaf[tree[place].names] = jnp.power(part + eps, -gamma)
-    return penalty.replace(
-        **{
-            name: product(getattr(penalty, name), nested(leaves))
-            for name, leaves in factors.items()
-        }
-    )
+    scaled: dict[str, Any] = {}
+    for name, own in factors.items():
+        picks = [leaf.names in own for leaf in tree]
+        what = f"{type(penalty).__name__}.{name}"
+        values = values_at(getattr(penalty, name), tree, picks, what, by_pattern=True)
+        scaled[name] = nested(
+            {
+                leaf.names: times(value, own[leaf.names])
+                for leaf, value in zip(tree, values, strict=True)
+                if value is not None
+            }
+        )
+    return penalty.replace(**scaled)
