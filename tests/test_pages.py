@@ -1,7 +1,9 @@
 """Every example of the site's pages: it runs, and gives what the page says.
 
 The blocks of a page run in order, in one namespace. A block that a `text` block follows
-prints what that shows; one that defines `theirs` and `ours` makes them equal.
+prints what that shows; one that defines `theirs` and `ours` makes them equal. Where a
+library is not installed, the blocks that need it are skipped, and the blocks that use a
+name which only they define.
 """
 
 import contextlib
@@ -12,6 +14,8 @@ import io
 import os
 import pathlib
 import re
+import symtable
+import sys
 import warnings
 
 import jax
@@ -41,33 +45,64 @@ EXAMPLES = [
 
 @functools.cache
 def outcomes(page):
-    """For each block what it printed and its results, or the error that it raised."""
+    """The outcomes of the blocks of one page."""
     os.environ.setdefault("KERAS_BACKEND", "jax")
     matplotlib.use("Agg")
-    names, found = {}, []
     with warnings.catch_warnings():
         if page == "migration":  # the other libraries have warnings of their own
             warnings.simplefilter("ignore")
-        for code, _ in blocks(PAGES[page]):
-            printed = io.StringIO()
-            try:
-                with contextlib.redirect_stdout(printed):
-                    exec(code, names)
-                results = names.pop("theirs", None), names.pop("ours", None)
-                found.append((printed.getvalue(), *results))
-            except Exception as error:
-                found.append(error)
+        found = run_blocks(code for code, _ in blocks(PAGES[page]))
     # Pages may set what is set for the whole process.
     jax.config.update("jax_enable_x64", False)
     jax.set_mesh(None)  # pyright: ignore[reportArgumentType]
     return found
 
 
+def run_blocks(codes):
+    """For each block what it printed and its results, or why it has neither.
+
+    The reason is the error that the block raised, or the name of the library that it needs.
+    """
+    names, missing, found = {}, {}, []
+    for code in codes:
+        printed = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(printed):
+                exec(code, names)
+            results = names.pop("theirs", None), names.pop("ours", None)
+            found.append((printed.getvalue(), *results))
+        except Exception as error:
+            library = missing_library(error, missing)
+            if library is not None:
+                for name in defined(code):
+                    names.pop(name, None)  # not the value of a block before
+                    missing[name] = library
+            found.append(library or error)
+    return found
+
+
+def missing_library(error, missing):
+    """The library whose absence is the reason of an error, if one is.
+
+    `missing` holds the names that skipped blocks did not define, with their libraries.
+    """
+    if isinstance(error, ModuleNotFoundError) and error.name is not None:
+        library = error.name.partition(".")[0]
+        return None if library == "jaxreg" else library
+    return missing.get(error.name) if isinstance(error, NameError) else None
+
+
+def defined(code):
+    """The names that a block defines or imports."""
+    symbols = symtable.symtable(code, "page", "exec").get_symbols()
+    return [s.get_name() for s in symbols if s.is_assigned() or s.is_imported()]
+
+
 @pytest.mark.parametrize(("page", "place"), EXAMPLES)
 def test_example_gives_what_the_page_says(page, place):
     outcome = outcomes(page)[place]
-    if isinstance(outcome, ModuleNotFoundError):
-        pytest.skip(f"{outcome.name} is not installed")
+    if isinstance(outcome, str):
+        pytest.skip(f"{outcome} is not installed")
     if isinstance(outcome, Exception):
         raise outcome
     printed, theirs, ours = outcome
@@ -81,6 +116,44 @@ def test_example_gives_what_the_page_says(page, place):
     if theirs is not None:
         assert np.any(np.asarray(ours) != 0)
         np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5)
+
+
+def test_blocks_without_their_library_are_skipped_and_no_others():
+    found = run_blocks(
+        [
+            "x = y = 1",
+            "import no_such_library\nx = 2",
+            "def f(): return x\nz = f()",  # x would be 2
+            "print(z)",
+            "print(y)",
+            "x = 3",
+            "print(x)",
+            "print(no_such_name)",
+            "import jaxreg.no_such_module",
+        ]
+    )
+    assert found[1:4] == ["no_such_library"] * 3
+    assert [found[place][0] for place in (0, 4, 5, 6)] == ["", "1\n", "", "3\n"]
+    assert isinstance(found[7], NameError)
+    assert isinstance(found[8], ModuleNotFoundError)
+
+
+NEEDED = {"jax", "jaxreg", "numpy", "optax"}
+
+
+def libraries(page):
+    """The libraries beyond jaxreg's own dependencies that the blocks of a page import."""
+    code = "".join(code for code, _ in blocks(PAGES[page]))
+    found = re.findall(r"^\s*(?:import|from) (\w+)", code, re.MULTILINE)
+    return set(found) - NEEDED - sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if libraries(page)])
+def test_a_page_runs_without_other_libraries(page, monkeypatch):
+    for library in libraries(page):
+        monkeypatch.setitem(sys.modules, library, None)
+    errors = [found for found in outcomes.__wrapped__(page) if isinstance(found, Exception)]
+    assert not errors
 
 
 def test_every_public_name_has_an_entry_on_the_site():
