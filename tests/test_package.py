@@ -65,7 +65,7 @@ def test_nothing_names_an_address_that_the_project_does_not_have():
     pages = [ROOT / "README.md", ROOT / "CITATION.cff", *ROOT.glob("docs/*.*")]
     for page in [*pages, *ROOT.glob("examples/*.ipynb"), *WORKFLOWS]:
         text = page.read_text()
-        for host in ("github.com", "colab.research.google.com", "pypi.org/project/jaxreg"):
+        for host in ("github.com", "colab.research.google.com/github", "pypi.org/project"):
             assert host not in text or "Repository" in PROJECT.get("urls", {}), page
         assert not re.search(r"pip install (-q )?\"?jaxreg", text), page
 
