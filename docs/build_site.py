@@ -4,6 +4,7 @@ Its pages are the README, the files of this folder, the examples, and the API. T
 made from the package: a page for each part (`jaxreg.penalties`, `jaxreg.masks`, ...), on
 it an entry for each public name, under the file it comes from. What `jaxreg/__init__.py`
 exports is there by itself, and its name is a link wherever a text has it in backticks.
+Parts, files and names are in the order in which docs/catalogue.md mentions them.
 """
 
 import importlib
@@ -15,6 +16,8 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import tomllib
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
@@ -24,6 +27,9 @@ from jaxreg import linear, plot
 ROOT = pathlib.Path(__file__).parent.parent
 BUILD = ROOT / "build"
 FIGURES = "examples/figures"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CATALOGUE = (ROOT / "docs" / "catalogue.md").read_text()
+WIDTH = 88
 SECTIONS = "Args", "Attributes", "Returns", "Raises", "Example", "References"
 
 
@@ -42,6 +48,12 @@ def public(owner: Any) -> dict[str, Any]:
     }
 
 
+def rank(names: Iterable[str]) -> int:
+    """Where the catalogue first mentions one of the names; at its end, if nowhere."""
+    found = [re.search(rf"`{re.escape(name)}\b", CATALOGUE) for name in names]
+    return min([mention.start() for mention in found if mention] + [len(CATALOGUE)])
+
+
 def topics() -> dict[str, dict[str, list[str]]]:
     """For each part of the package: for each of its files, the public names."""
     found: dict[str, dict[str, list[str]]] = {}
@@ -51,7 +63,14 @@ def topics() -> dict[str, dict[str, list[str]]]:
             part = value.__module__.split(".")[1]
             names = found.setdefault(part, {}).setdefault(value.__module__, [])
             names.append(f"{prefix}.{name}" if prefix else name)
-    return {part: dict(sorted(files.items())) for part, files in found.items()}
+    ordered = {
+        part: {
+            file: sorted(files[file], key=lambda name: (rank([name]), name))
+            for file in sorted(files, key=lambda file: (rank(files[file]), file))
+        }
+        for part, files in found.items()
+    }
+    return dict(sorted(ordered.items(), key=lambda item: rank(sum(item[1].values(), []))))
 
 
 TOPICS = topics()
@@ -94,7 +113,7 @@ def entry(name: str, value: Any, level: str) -> str:
     """Heading, signature and docstring of one name, and of its methods."""
     blocks = [f"{level} {name} {{ #{name} }}"]
     if inspect.isroutine(value) or inspect.isclass(value):
-        blocks.append(f"```python\n{name}{signature(value)}\n```")
+        blocks.append(f"```python\n{signature(name, value)}\n```")
     blocks.append(sections(doc_of(value)))
     if inspect.isclass(value):
         blocks += [
@@ -104,11 +123,23 @@ def entry(name: str, value: Any, level: str) -> str:
     return "\n\n".join(blocks)
 
 
-def signature(function: Any) -> str:
-    """Arguments and their defaults; what they are is said in words."""
+def signature(name: str, function: Any) -> str:
+    """Name, arguments and defaults, on several lines if need be, without annotations."""
     found = inspect.signature(function).parameters.values()
     bare = [p.replace(annotation=p.empty) for p in found if p.name != "self"]
-    return str(inspect.Signature(bare))
+    line = f"{name}{inspect.Signature(bare)}"
+    if len(line) <= WIDTH:
+        return line
+    arguments = [str(p) for p in bare]
+    kinds = [p.kind for p in bare]
+    if (
+        inspect.Parameter.KEYWORD_ONLY in kinds
+        and inspect.Parameter.VAR_POSITIONAL not in kinds
+    ):
+        arguments.insert(kinds.index(inspect.Parameter.KEYWORD_ONLY), "*")
+    if inspect.Parameter.POSITIONAL_ONLY in kinds:
+        arguments.insert(kinds.count(inspect.Parameter.POSITIONAL_ONLY), "/")
+    return "\n".join([f"{name}(", *(f"    {argument}," for argument in arguments), ")"])
 
 
 def sections(doc: str) -> str:
@@ -157,6 +188,7 @@ def linked(markdown: str, page: str) -> str:
             rf"(\.\./)?{FIGURES}/", f"{os.path.relpath('figures', folder)}/", text
         )
         text = re.sub(r"\]\((\.\./)?examples/(\w+)\.py\)", r"](examples/\2.md)", text)
+        text = text.replace("](../examples/", "](examples/")
         return re.sub(r"(?<![\[`])`([\w.]+)(\([^`]*\))?`(?!`)", link, text)
 
     parts = re.split(r"(^```.*?^```$)", markdown, flags=re.DOTALL | re.MULTILINE)
@@ -177,13 +209,21 @@ def pages() -> dict[str, str]:
     }
 
 
+def header() -> str:
+    """The settings that are facts about the project: its version, and its address."""
+    settings = f"site_name: {PROJECT['name']} {PROJECT['version']}\n"
+    repository = PROJECT.get("urls", {}).get("Repository")
+    return settings + (f"repo_url: {repository}\n" if repository else "")
+
+
 def main() -> None:
     """Gather the pages and build the site; a link that leads nowhere is an error."""
     shutil.rmtree(BUILD / "docs", ignore_errors=True)
     shutil.copytree(ROOT / FIGURES, BUILD / "docs" / "figures")
-    for picture in (ROOT / "docs").glob("*.svg"):
-        shutil.copy(picture, BUILD / "docs")
-    settings = (ROOT / "docs" / "site.yml").read_text()
+    (BUILD / "docs" / "examples").mkdir()
+    for notebook in (ROOT / "examples").glob("*.ipynb"):
+        shutil.copy(notebook, BUILD / "docs" / "examples")
+    settings = header() + (ROOT / "docs" / "site.yml").read_text()
     nav = {"Examples": list[str](), "API": list[str]()}
     for path, text in pages().items():
         target = BUILD / "docs" / path
