@@ -175,10 +175,11 @@ def example_page(script: pathlib.Path) -> str:
 
 def linked(markdown: str, page: str) -> str:
     """The text of a page, with every public name a link to its entry."""
-    folder = pathlib.Path(page).parent
+    folder, part = pathlib.Path(page).parent, pathlib.Path(page).stem
 
     def link(found: re.Match[str]) -> str:
         name = re.sub(r"^(jr|jaxreg)\.", "", found[1])
+        name = f"{part}.{name}" if f"{part}.{name}" in PAGE_OF else name
         if name not in PAGE_OF:
             return found[0]
         return f"[{found[0]}]({os.path.relpath(PAGE_OF[name], folder)}#{name})"
@@ -220,6 +221,7 @@ def main() -> None:
     """Gather the pages and build the site; a link that leads nowhere is an error."""
     shutil.rmtree(BUILD / "docs", ignore_errors=True)
     shutil.copytree(ROOT / FIGURES, BUILD / "docs" / "figures")
+    shutil.copy(ROOT / "docs" / "site.css", BUILD / "docs")
     (BUILD / "docs" / "examples").mkdir()
     for notebook in (ROOT / "examples").glob("*.ipynb"):
         shutil.copy(notebook, BUILD / "docs" / "examples")

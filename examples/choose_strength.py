@@ -161,7 +161,7 @@ def cross_entropy(params: Any, x: jax.Array, y: jax.Array) -> jax.Array:
 def train_network(
     optimizer: optax.GradientTransformation, key: jax.Array, data: Any, steps: int
 ) -> dict[str, jax.Array]:
-    """Test accuracy and share of exact zeros after minibatch training."""
+    """Test accuracy and fraction of exact zeros after minibatch training."""
     x, test_x, y, test_y = data
     init, shuffle = jax.random.split(key)
     params = NETWORK.init(init, x)["params"]
@@ -291,7 +291,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, str]:
     print(f"{'':34}{'strength':>10}{'loss':>10}{'weights':>10}")
     for name, row in rows.items():
         print(f"{name:34}{row}")
-    print("loss: on samples that were left out; for digits the share of test errors.")
+    print("loss: on samples that were left out; for digits the fraction of test errors.")
     print(f"Figures: {args.output}")
     args.output.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():

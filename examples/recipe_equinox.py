@@ -46,7 +46,7 @@ def train(model: eqx.nn.MLP, penalty: jr.Penalty, x: Any, y: Any, steps: int) ->
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, tuple[float, float]]:
-    """Train with each penalty, print the table; return losses and shares of zeros."""
+    """Train with each penalty, print the table; return losses and fractions of zeros."""
     parser = argparse.ArgumentParser(description="Elastic net on an Equinox model.")
     parser.add_argument("--steps", type=int, default=2000)
     steps = parser.parse_args(argv).steps

@@ -1,7 +1,7 @@
 """Haiku: 80 % of the weights exactly zero, at a strength that is found while it trains.
 
 `target_sparsity` raises or lowers the strength of L1, here on the diabetes data. Prints the
-strength and the share of zeros during training.
+strength and the fraction of zeros during training.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def forward(x: jax.Array) -> jax.Array:
 
 def main(argv: Sequence[str] | None = None) -> Any:
     """Train, print the table, return the parameters."""
-    parser = argparse.ArgumentParser(description="A wanted share of zeros, in Haiku.")
+    parser = argparse.ArgumentParser(description="A wanted fraction of zeros, in Haiku.")
     parser.add_argument("--steps", type=int, default=2000)
     steps = parser.parse_args(argv).steps
 

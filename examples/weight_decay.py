@@ -226,11 +226,11 @@ def main(argv: Sequence[str] | None = None) -> Rows:
             draw(narrow, name, method, path)
 
     print_table(rows)
-    print("|w|: norm of the second kernel. decay: the largest share taken off in a step.\n")
+    print("|w|: norm of the second kernel. decay: the largest fraction removed per step.\n")
     in_bf16 = jax.tree.map(lambda w: w[0].astype(jnp.bfloat16), params)
     print(jr.decay_resolution(in_bf16, PEAK, DECAY))
 
-    decays.set(title="share taken off in a step", xlabel="step")
+    decays.set(title="fraction removed per step", xlabel="step")
     norms.set(title="norm of a normalised layer", xlabel="step", ylim=(0, None))
     narrow.set(title="the same in bf16", xlabel="step", ylim=(0, None))
     for ax, height in ((decays, 0.85), (norms, 0.62), (narrow, 0.72)):

@@ -158,12 +158,18 @@ def test_a_page_runs_without_other_libraries(page, monkeypatch):
     assert not errors
 
 
-def test_every_public_name_has_an_entry_on_the_site():
+@pytest.fixture(scope="module")
+def site():
+    """The module that builds the site."""
     spec = importlib.util.spec_from_file_location("build_site", DOCS / "build_site.py")
     assert spec is not None
     assert spec.loader is not None
     site = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(site)
+    return site
+
+
+def test_every_public_name_has_an_entry_on_the_site(site):
     pages = site.pages()
     names = set(dir(jaxreg))
     for part in (jaxreg.linear, jaxreg.plot):
@@ -175,6 +181,39 @@ def test_every_public_name_has_an_entry_on_the_site():
     for name in names:
         if not inspect.ismodule(site.find(name)):
             assert f"### {name} {{ #{name} }}" in pages[site.PAGE_OF[name]], name
+
+
+def test_the_api_begins_with_what_users_look_for(site):
+    first = [next(iter(files.values()))[0] for files in site.TOPICS.values()]
+    assert list(site.TOPICS)[:3] == ["penalties", "masks", "transforms"]
+    assert first[:3] == ["L1", "weights", "prox_sgd"]
+    assert [name[-1] for name in site.TOPICS["penalties"].values()][-1] == "static"
+
+
+def test_long_signatures_are_wrapped_and_otherwise_as_python_writes_them(site):
+    def long(first, /, *, second=None, third="x" * 80, **others): ...
+    def star(first, *rest, second="x" * 80): ...
+
+    short = "L1(strength=1.0, *, mask=weights, specs=None)"
+    assert site.signature("L1", jaxreg.L1) == short
+    named = {name: site.find(name) for name in site.PAGE_OF}
+    for name, value in {"long": long, "star": star, **named}.items():
+        if inspect.isroutine(value) or inspect.isclass(value):
+            parameters = inspect.signature(value).parameters.values()
+            bare = inspect.Signature([p.replace(annotation=p.empty) for p in parameters])
+            lines = site.signature(name, value).splitlines()
+            assert all(
+                len(line) <= site.WIDTH or name in ("long", "star") for line in lines
+            )
+            joined = " ".join(line.strip() for line in lines)
+            assert joined.replace("( ", "(").replace(", )", ")") == f"{name}{bare}"
+
+
+def test_a_page_of_estimators_links_to_estimators(site):
+    text = site.linked("As for `ElasticNet`.", "api/linear.md")
+    assert text == "As for [`ElasticNet`](linear.md#linear.ElasticNet)."
+    text = site.linked("As for `ElasticNet`.", "api/penalties.md")
+    assert text == "As for [`ElasticNet`](penalties.md#ElasticNet)."
 
 
 def test_every_library_of_the_migration_page_has_an_example():

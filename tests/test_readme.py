@@ -1,5 +1,6 @@
 """The README's example runs and prints what it says; its commands are two."""
 
+import os
 import re
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 from tests.processes import ROOT, UNREADABLE
 
 README = (ROOT / "README.md").read_text()
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 def blocks(language):
@@ -17,6 +19,7 @@ def test_the_example_prints_what_the_readme_shows():
     (code,), (shown,) = blocks("python"), blocks("text")
     run = subprocess.run(
         [sys.executable, "-W", "error", "-W", UNREADABLE, "-c", code],
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         check=False,
@@ -39,11 +42,20 @@ def test_there_are_two_commands():
     assert all(command.startswith("pip install -e ") for command in commands)
 
 
+def test_it_is_short():
+    assert len(README.splitlines()) <= 125
+
+
 def test_pictures_exist():
-    pictures = re.findall(r"!\[[^\]]+\]\((.+?\.png)\)", README)
-    assert len(pictures) >= 3
-    for picture in pictures:
-        assert (ROOT / picture).stat().st_size > 5000
+    shown = {
+        page.parent / picture
+        for page in [ROOT / "README.md", *ROOT.glob("docs/*.md")]
+        for picture in re.findall(r"!\[[^\]]+\]\((.+?\.png)\)", page.read_text())
+    }
+    assert len(shown) >= 3
+    assert any(picture.parent.parent == ROOT / "examples" for picture in shown)
+    for picture in shown:
+        assert picture.stat().st_size > 5000
 
 
 def test_importing_jaxreg_imports_nothing_heavy():
@@ -51,9 +63,9 @@ def test_importing_jaxreg_imports_nothing_heavy():
         "import jaxreg, sys; heavy = {'flax', 'matplotlib', 'chex', 'sklearn', 'equinox'};"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=True)
 
 
 def test_plot_is_imported_on_demand():
     code = "import jaxreg; assert jaxreg.plot.histogram"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=True)

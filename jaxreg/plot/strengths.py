@@ -62,15 +62,15 @@ def path(
         beside = np.r_[column[1:] != 0, False] | np.r_[False, column[:-1] != 0]
         shown = np.where((column != 0) | beside, column, np.nan)
         ax.plot(order, shown, color=colour, linewidth=1.5)
+    _finish(ax, sizes, chosen)
     if names:
         _name(ax, order[0], values[0], names)
-    _finish(ax, sizes, chosen)
     ax.set_ylabel("coefficient")
     return ax
 
 
 def _name(ax: Axes, x: float, ends: np.ndarray, names: Sequence[str]) -> None:
-    """Write names at the ends of lines: the largest first, none upon another."""
+    """Write names left of the lines: the largest first, none upon another."""
     apart = 0.05 * np.ptp(ends)
     taken: list[float] = []
     for column in np.argsort(-np.abs(ends)):
@@ -80,10 +80,20 @@ def _name(ax: Axes, x: float, ends: np.ndarray, names: Sequence[str]) -> None:
             ax.annotate(
                 names[int(column)],
                 (x, end),
-                xytext=(1, 1),
+                xytext=(-3, 0),
                 textcoords="offset points",
+                horizontalalignment="right",
+                verticalalignment="center",
                 fontsize="x-small",
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
             )
+    # The axis begins further left, by the width of the longest name at 4 points a letter.
+    letters = max([len(text.get_text()) for text in ax.texts], default=0)
+    width = ax.bbox.width * 72 / ax.figure.dpi
+    scale = ax.xaxis.get_transform()
+    low, high = scale.transform(np.array(ax.get_xlim()))
+    low = high - (high - low) / (1 - min(0.5, 4 * letters / width))
+    ax.set_xlim(left=scale.inverted().transform(np.array([low])).item())
 
 
 def trade_off(
@@ -208,4 +218,4 @@ def _finish(ax: Axes, sizes: np.ndarray, chosen: Chosen | None) -> None:
         label = f"{name}: {sizes[index]:.3g}"
         ax.axvline(sizes[index], color=colour, linestyle=style, label=label)
     if chosen:
-        ax.legend(fontsize="small", framealpha=0.85, edgecolor="none")
+        ax.legend(fontsize="small", framealpha=1.0, edgecolor="none")
