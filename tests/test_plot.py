@@ -427,6 +427,18 @@ def test_path_draws_coefficients_from_where_they_enter():
     assert plot.path([1.0, 0.0], np.ones((2, 3))).get_xscale() == "linear"
 
 
+@pytest.mark.parametrize("last", [0.0, 0.001])
+def test_names_of_coefficients_stand_beside_their_lines(last):
+    names = ["b", "fractal dimension error", "age", "worst concave points"]
+    ax = plot.path([1.0, 0.1, last], np.outer([0.0, 1, 2], [1, 0.5, -0.5, -1]), names=names)
+    ax.figure.canvas.draw()
+    left, _ = ax.transData.transform((last, 0))
+    for text in ax.texts:
+        box = text.get_window_extent()
+        assert ax.bbox.x0 < box.x0 < box.x1 < left, text
+        assert ax.bbox.y0 < box.y0 < box.y1 < ax.bbox.y1, text
+
+
 def test_trade_off_has_an_axis_for_each_side():
     scores = np.array([[0.1, 0.3], [0.4, 0.4], [0.5, 0.7], [0.8, 0.8]])
     ax = plot.trade_off(GRID, scores, np.array([0.9, 0.5, 0.2, 0.0]))
