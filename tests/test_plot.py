@@ -439,6 +439,20 @@ def test_names_of_coefficients_stand_beside_their_lines(last):
         assert ax.bbox.y0 < box.y0 < box.y1 < ax.bbox.y1, text
 
 
+def test_the_legend_of_a_trade_off_covers_neither_side():
+    strengths = np.geomspace(1e-4, 1e-1, 20)
+    zeros = np.linspace(0.2, 1.0, 20)
+    ax = plot.trade_off(strengths, 1 - zeros**8, zeros, chosen={"90 % zeros": 17})
+    ax.figure.canvas.draw()
+    legend = ax.get_legend()
+    assert legend is not None
+    box = legend.get_window_extent()
+    for side in ax.figure.axes:
+        line = side.lines[0]
+        points = side.transData.transform(np.c_[line.get_xdata(), line.get_ydata()])
+        assert not any(box.contains(x, y) for x, y in points)
+
+
 def test_trade_off_has_an_axis_for_each_side():
     scores = np.array([[0.1, 0.3], [0.4, 0.4], [0.5, 0.7], [0.8, 0.8]])
     ax = plot.trade_off(GRID, scores, np.array([0.9, 0.5, 0.2, 0.0]))

@@ -142,7 +142,8 @@ def trade_off(
         side.plot(sizes[order], runs.mean(axis=1), color=colour, linewidth=1.8)
         side.set_ylabel(label, color=colour)
         side.tick_params(axis="y", labelcolor=colour)
-    _finish(ax, _sizes(strengths, None, ""), chosen)
+    # "best" knows only the lines of one side. At small strengths both are far from here.
+    _finish(ax, _sizes(strengths, None, ""), chosen, legend="center left")
     return ax
 
 
@@ -208,7 +209,9 @@ def _sizes(strengths: Any, rows: int | None, what: str) -> np.ndarray:
     return sizes
 
 
-def _finish(ax: Axes, sizes: np.ndarray, chosen: Chosen | None) -> None:
+def _finish(
+    ax: Axes, sizes: np.ndarray, chosen: Chosen | None, legend: str = "best"
+) -> None:
     """A logarithmic axis of strengths, and marks at the chosen ones."""
     if np.all(sizes > 0):
         ax.set_xscale("log")
@@ -218,4 +221,4 @@ def _finish(ax: Axes, sizes: np.ndarray, chosen: Chosen | None) -> None:
         label = f"{name}: {sizes[index]:.3g}"
         ax.axvline(sizes[index], color=colour, linestyle=style, label=label)
     if chosen:
-        ax.legend(fontsize="small", framealpha=1.0, edgecolor="none")
+        ax.legend(loc=legend, fontsize="small", framealpha=1.0, edgecolor="none")
