@@ -422,6 +422,13 @@ FAULTS = [
         ("plot/weights", "features", "axis = FEATURES if values.ndim > 1 else 0",
          "axis = 0", "tests/test_plot.py -k features"),
         ("plot/weights", "_outline", "values[values != 0]", "values", "tests/test_plot.py"),
+        ("plot/strengths", "_name", 'horizontalalignment="right"',
+         'horizontalalignment="left"',
+         "tests/test_plot.py"),
+        ("plot/strengths", "_name", "low = high - (high - low)", "low = low - 0 * (high - low)",
+         "tests/test_plot.py"),
+        ("plot/strengths", "trade_off", 'legend="center left"', 'legend="best"',
+         "tests/test_plot.py"),
     ]
 ]  # fmt: skip
 

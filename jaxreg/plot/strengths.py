@@ -1,7 +1,7 @@
 """Pictures of what strengths do, for choosing one."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -210,7 +210,10 @@ def _sizes(strengths: Any, rows: int | None, what: str) -> np.ndarray:
 
 
 def _finish(
-    ax: Axes, sizes: np.ndarray, chosen: Chosen | None, legend: str = "best"
+    ax: Axes,
+    sizes: np.ndarray,
+    chosen: Chosen | None,
+    legend: Literal["best", "center left"] = "best",
 ) -> None:
     """A logarithmic axis of strengths, and marks at the chosen ones."""
     if np.all(sizes > 0):
