@@ -356,7 +356,8 @@ FAULTS = [
         ("solve/linear_cv", "_rows", "np.flatnonzero(mask)", "np.flatnonzero(mask)[::-1]",
          "tests/test_linear_paths.py"),
         # Seeing.
-        ("monitoring/_sums", "Sums.of", "_all_but(-1, x.ndim)", "_all_but(-2, x.ndim)",
+        ("monitoring/_sums", "Sums.of", "_all_but(UNITS, x.ndim)",
+         "_all_but(FEATURES, x.ndim)",
          "tests/test_statistics.py"),
         ("monitoring/_sums", "Sums.statistics", "steps / norm", "norm / steps",
          "tests/test_statistics.py"),
