@@ -363,13 +363,19 @@ every_dict = pytest.mark.parametrize(("values", "expected"), BY_LAYER)
 @every_dict
 def test_strengths_by_layer(values, expected):
     terms = L1(values).at_leaves(list(walk(LAYERS)), LAYERS)
-    assert [term.strength for term in terms] == expected
+    assert [vars(term)["strength"] for term in terms] == expected
     as_factors = L1(2.0).weighted(values).at_leaves(list(walk(LAYERS)), LAYERS)
-    assert [term.strength for term in as_factors] == [2 * x for x in expected]
+    assert [vars(term)["strength"] for term in as_factors] == [2 * x for x in expected]
     described = describe(L1(values), LAYERS)
     assert [row.path for row in described.rows] == PATHS
     traced = jax.jit(lambda penalty: penalty(LAYERS))(L1(values))
     chex.assert_trees_all_close(traced, 6.0 * sum(expected))
+
+
+def test_a_name_by_layer_is_no_pattern():
+    params = {"w": ONES, "w_out": ONES, "out": {"w": ONES}}
+    terms = L1({"w": 1.0, "": 3.0}).at_leaves(list(walk(params)), params)
+    assert [vars(term)["strength"] for term in terms] == [3, 1, 3]
 
 
 @every_dict
