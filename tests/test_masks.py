@@ -35,7 +35,7 @@ KEY = jax.random.key(0)
 ONES = jnp.ones((2, 3))
 
 
-def chosen(params, mask=weights):
+def chosen(params, mask: Any = weights):
     """The paths of the leaves that a mask chooses, checked to be those of `mask.of`."""
     rows = describe(mask, params).rows
     flags = as_mask(mask).of(params)
@@ -463,7 +463,7 @@ def test_a_mask_may_be_a_callable_module(model):
 @every_callable
 def test_numbers_may_be_in_a_callable_module(model):
     numbers = map_arrays(lambda x: 0.5, model)
-    assert callable(numbers)
+    assert callable(model)
     assert L1(numbers)(model) == L1(0.5)(model)
     assert L1().weighted(numbers)(model) == L1(0.5)(model)
     metric = map_arrays(lambda x: jnp.full_like(x, 2.0), model)

@@ -270,7 +270,7 @@ def test_it_can_be_exported():
 
 WANTED = monitor(OPTIMIZER, loss=True)
 STATE = WANTED.init(PARAMS)
-PARTED = optax.partition(
+PARTED: Any = optax.partition(
     {"a": monitor(OPTIMIZER), "b": monitor(OPTIMIZER)}, {"first": "a", "last": "b"}
 )
 MISTAKES: list[tuple[Any, Any, str]] = [
