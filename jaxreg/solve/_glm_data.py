@@ -9,7 +9,7 @@ from jax import Array
 from jaxreg.penalties import L1, L2, ElasticNet, GroupLasso, Penalty
 from jaxreg.solve._checks import check_penalty
 from jaxreg.solve._families import Family
-from jaxreg.solve._newton_path import Data, Fold
+from jaxreg.solve._newton_model import Data, Fold
 
 
 class Model(NamedTuple):
@@ -184,7 +184,7 @@ def arrange(model: Model, train: np.ndarray, test: np.ndarray) -> tuple[Data, Fo
     ones = jnp.ones(len(train))
     return (
         data,
-        Fold(wide(train), wide(test), jnp.asarray(l1), jnp.asarray(l2), ones),
+        Fold(wide(train), wide(test), jnp.asarray(l1), jnp.asarray(l2), ones, ones),
         scale,
     )
 

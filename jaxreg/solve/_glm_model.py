@@ -174,7 +174,7 @@ def solve_model(
         coefficients[-1],
         intercepts[-1],
         found.gap[-1],
-        found.residual[-1],
+        found.violation[-1],
         converged[-1],
         found.steps[-1],
         validation,
