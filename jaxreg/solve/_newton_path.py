@@ -39,9 +39,8 @@ from jaxreg.solve._newton_model import (
 from jaxreg.solve._newton_steps import lasso_step
 
 _STEPS = 100
-# A Newton step should leave at most this part of the gap, or of the violation. One that
-# leaves more asks for a new Hessian.
-_SLOW_GAP, _SLOW_VIOLATION = 0.01, 0.1
+# A new Hessian is computed where so many steps, each as good as the last one, would not do.
+_PATIENCE = 2
 
 
 class Block(NamedTuple):
@@ -231,12 +230,8 @@ def _newton(
         slope, violation = slopes(there)
         dual = model.dual(fold, there)
         gap = model.gap(fold, there, dual, l1, l2)
-        slow = jnp.where(
-            state.gap > tol,
-            gap > _SLOW_GAP * state.gap,
-            violation > _SLOW_VIOLATION * state.violation,
-        )
-        slow = slow | (length < 1)
+        rate = violation / state.violation
+        slow = (rate**_PATIENCE * violation > allowed) | (length < 1)
         fell = there.objective < here.objective - _rounding(fold, here)
         nearer = (gap < state.gap) & (state.gap > tol) | (violation < state.violation / 2)
         stuck = state.fresh & ~fell & ~nearer
