@@ -8,7 +8,7 @@ from jaxreg._numbers import check_count, check_number
 from jaxreg.linear._base import LinearRegressor, folds_of
 from jaxreg.solve._checks import check_strengths
 from jaxreg.solve.glm_path import GLMPath, group_lasso_path
-from jaxreg.strength import CrossValidation, best_mean
+from jaxreg.strength import best_mean
 
 
 class _Grouped(LinearRegressor):
@@ -189,7 +189,7 @@ class GroupLassoCV(_Grouped):
         assert path.validation is not None
         best = best_mean(path.validation)
         self.path_ = path
-        self.cross_validation_ = CrossValidation(path.strengths, 2 * path.validation.scores)
+        self.cross_validation_ = path.validation
         return self._chosen(
             path,
             best,

@@ -8,7 +8,7 @@ with a convex cumulant A. Its gradient gives the means; its conjugate A*, the du
 """
 
 import dataclasses
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,15 @@ class Shifted(NamedTuple):
 
 
 class Family(Protocol):
-    """A distribution of y given linear predictors."""
+    """A distribution of y given linear predictors.
+
+    Attributes:
+        score_factor: By what the mean loss above the least possible one is multiplied to
+            be the usual measure of errors: the mean squared error, `log_loss`, the mean
+            deviance of counts.
+    """
+
+    score_factor: ClassVar[float]
 
     def shifted(self, y: np.ndarray, offset: np.ndarray, weights: np.ndarray) -> Shifted:
         """Put the intercepts of the model without features into the data.
@@ -64,6 +72,8 @@ class Family(Protocol):
 
 
 class _Shift:
+    score_factor: ClassVar[float] = 1.0
+
     def intercepts(
         self, y: np.ndarray, offset: np.ndarray, weights: np.ndarray
     ) -> np.ndarray:
@@ -79,12 +89,14 @@ class _OneOutput(_Shift):
         raise NotImplementedError
 
     def curvature(self, eta: Array, weights: Array, rows: Array, output: Array) -> Array:
-        return (rows * (weights * self.variance(eta)[0])) @ rows.T
+        return (rows * (weights * self.variance(eta)[0])[None, :]) @ rows.T
 
 
 @dataclasses.dataclass(frozen=True)
 class Gaussian(_OneOutput):
     """Least squares."""
+
+    score_factor = 2.0
 
     def shifted(self, y: np.ndarray, offset: np.ndarray, weights: np.ndarray) -> Shifted:
         intercepts = (y - offset) @ weights
@@ -139,6 +151,8 @@ class Bernoulli(_OneOutput):
 class Poisson(_OneOutput):
     """Counts, by the logarithm of their mean."""
 
+    score_factor = 2.0
+
     def intercepts(
         self, y: np.ndarray, offset: np.ndarray, weights: np.ndarray
     ) -> np.ndarray:
@@ -187,10 +201,11 @@ class Multinomial(_Shift):
     def curvature(self, eta: Array, weights: Array, rows: Array, output: Array) -> Array:
         weighed = rows * self.mean(eta)[output]
         same = output[:, None] == output[None, :]
-        own = jnp.where(same, (weighed * weights) @ rows.T, 0.0)
+        counted = weighed * weights[None, :]
+        own = jnp.where(same, counted @ rows.T, 0.0)
         # With a certain class the difference is rounding, and might be negative.
         rounding = jnp.diag(_ROUNDING * jnp.diagonal(own))
-        return own - (weighed * weights) @ weighed.T + rounding
+        return own - counted @ weighed.T + rounding
 
 
 def _entropies(mean: Array) -> Array:

@@ -57,14 +57,22 @@ class Scale(NamedTuple):
     size: np.ndarray
     intercepts: np.ndarray
 
-    def back(self, w: np.ndarray, intercept: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Coefficients (..., outputs, features) and intercepts of the original features."""
-        features = len(self.size)
+    def back(self, w: np.ndarray, model: Model) -> tuple[np.ndarray, np.ndarray]:
+        """Coefficients (..., outputs, features) and intercepts of the original features.
+
+        What is not penalised is centred: of classes only differences matter, and of all
+        equally good coefficients those that add up to zero are the smallest.
+        """
+        features, several = len(self.size), len(model.y) > 1
         coefficients = w[..., :features] / self.size
-        if not intercept:
+        if several:
+            unpenalised = np.all(model.l1 + model.l2 == 0, axis=0)
+            means = np.mean(coefficients, axis=-2, keepdims=True)
+            coefficients = coefficients - np.where(unpenalised, means, 0.0)
+        if not model.intercept:
             return coefficients, np.zeros(w.shape[:-1])
         intercepts = self.intercepts + w[..., features] - coefficients @ self.mean
-        if intercepts.shape[-1] > 1:  # Of classes only differences matter.
+        if several:
             intercepts -= np.mean(intercepts, axis=-1, keepdims=True)
         return coefficients, intercepts
 
@@ -76,7 +84,8 @@ def strengths_of(
 
     Returns:
         Strengths of L1 (or of the group) and of L2, and numbers of groups, if there are
-        any: arrays (outputs, features).
+        any: arrays (outputs, features). A coefficient that must stay zero, because one of
+        its strengths is infinite, has infinity for the first and zero for the second.
 
     Raises:
         TypeError: If it is another penalty than `L1`, `L2`, `ElasticNet`, `GroupLasso`.
@@ -114,12 +123,8 @@ def strengths_of(
     if group is not None:
         group = np.broadcast_to(group, shape).reshape(features, outputs).T
     l1, l2 = (np.array(v, float).reshape(features, outputs).T for v in wide)
-    if not np.all(np.isfinite(l1) & np.isfinite(l2)):
-        raise ValueError(
-            f"Strengths of the penalty must be finite, got {penalty!r}: leave out features "
-            "that shall have no weight."
-        )
-    return l1, l2, group
+    excluded = np.isinf(l1) | np.isinf(l2)
+    return np.where(excluded, np.inf, l1), np.where(excluded, 0.0, l2), group
 
 
 def _per_feature(strength: Any, outputs: int) -> np.ndarray:
@@ -154,7 +159,9 @@ def arrange(model: Model, train: np.ndarray, test: np.ndarray) -> tuple[Data, Fo
     columns[:features, :samples] = ((x - scale.mean) / scale.size).T
     l1, l2 = np.ones((len(train), outputs, rows)), np.zeros((len(train), outputs, rows))
     size = scale.size[None]
-    if model.standardize:
+    if model.standardize and len(train) == 1:  # Rows have this size already.
+        size = np.ones_like(size)
+    elif model.standardize:
         size = 1 / _spread(columns[:features, :samples], train, model.intercept)
     l1[..., :features] = model.l1 / size[:, None]
     l2[..., :features] = 2 * model.l2 / size[:, None] ** 2
@@ -197,7 +204,7 @@ def padded(count: int, least: int = 32) -> int:
 
 
 def _scale(model: Model, weights: np.ndarray, intercepts: np.ndarray) -> Scale:
-    """Means and sizes of the features: of a group's features one size for all."""
+    """Means and sizes of the features: one size for all, if groups are not standardised."""
     x = model.x
     mean = weights @ x if model.intercept else np.zeros(x.shape[1])
     size = np.sqrt(weights @ (x - mean) ** 2)
@@ -205,7 +212,7 @@ def _scale(model: Model, weights: np.ndarray, intercepts: np.ndarray) -> Scale:
     constant = size <= 1e-13 * np.max(np.abs(x), axis=0)
     mean = np.where(constant & model.intercept, x[0], mean)
     size = np.where(constant, 1.0, size)
-    if model.group is not None:
+    if model.group is not None and not model.standardize:
         size = np.full_like(size, np.sqrt(np.mean(size**2)))
     return Scale(mean, size, intercepts)
 

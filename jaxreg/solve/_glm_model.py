@@ -29,12 +29,14 @@ class GLMPath:
         intercepts: One for each strength (and class); zero if none was asked for.
         gaps: How far each objective is from its minimum at most, relative to the loss
             without features: the certificate.
-        residuals: The largest violation of the optimality conditions, in the units of the
-            strength.
+        residuals: The largest violation of the optimality conditions, for features
+            divided by their standard deviations.
         converged: Whether the gap is as small as was asked for. (One that is as far below
             zero is rounding, and certifies nothing.)
         steps: How many Newton steps it took.
-        validation: With folds, the mean loss of every strength on each of them.
+        validation: With folds, the error of every strength on each of them, as
+            scikit-learn's metrics say it: `log_loss` of classes, `mean_poisson_deviance`
+            of counts, `mean_squared_error` of numbers.
 
     Example:
         >>> x, y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0, 1, 0, 1])
@@ -112,15 +114,11 @@ def model_of(
 
     Raises:
         TypeError: If the penalty is another one than `strengths_of` takes.
-        ValueError: If its strengths do not fit, or groups should be standardised.
+        ValueError: If its strengths do not fit.
     """
     with jax.enable_x64(True):
         penalty = L1() if penalty is None else penalty
         l1, l2, group = strengths_of(penalty, x.shape[1], len(y))
-    if group is not None and standardize:
-        raise ValueError(
-            "standardize would change the shape of the groups: standardise x beforehand."
-        )
     every = np.ones(len(x)) if weights is None else weights
     return Model(
         family, x, y, np.zeros_like(y), every, l1, l2, group, intercept, standardize
@@ -136,6 +134,11 @@ def solve_model(
         ValueError: If an argument is out of its range.
     """
     check_number("tol", tol, above=0.0)
+    if folds is not None and model.standardize and _join_features(model.group):
+        raise ValueError(
+            "standardize must be False for groups of several features with folds: each "
+            "fold's scales would change the shape of the groups. Standardise x beforehand."
+        )
     train, test = _folds(model, folds)
     if strengths is not None:
         strengths = check_strengths(strengths, above=0.0)
@@ -144,13 +147,12 @@ def solve_model(
         count = num if strengths is None else np.size(strengths)
         problem, start = prepare(model.family, data, fold, 1 if count == 1 else 10, tol)
         if strengths is None:
-            strengths = np.asarray(
-                strength_grid(_maximum(strength_max(problem, start)), num, ratio)
-            )
+            critical = _maximum(model, strength_max(problem, start))
+            strengths = np.asarray(strength_grid(critical, num, ratio))
         order = np.argsort(-strengths, kind="stable")
         found = follow(problem, start, strengths[order])
     found = Found(*(part[:, np.argsort(order)] for part in found))
-    coefficients, intercepts = scale.back(found.w, model.intercept)
+    coefficients, intercepts = scale.back(found.w, model)
     coefficients = np.moveaxis(coefficients, -2, -1)
     if len(data.y) == 1:
         coefficients, intercepts = coefficients[..., 0], intercepts[..., 0]
@@ -168,7 +170,8 @@ def solve_model(
     if folds is not None:
         each = {"coefficients": coefficients[:-1], "intercepts": intercepts[:-1]}
         each = {name: np.moveaxis(value, 0, 1) for name, value in each.items()}
-        validation = CrossValidation(strengths, found.score[:-1].T, results=each)
+        scores = model.family.score_factor * found.score[:-1].T
+        validation = CrossValidation(strengths, scores, results=each)
     return GLMPath(
         strengths,
         coefficients[-1],
@@ -181,13 +184,23 @@ def solve_model(
     )
 
 
-def _maximum(critical: float) -> float:
-    if not 0 < critical < np.inf:
+def _maximum(model: Model, critical: float) -> float:
+    """The first strength of the grid; where all coefficients are zero at any, 1."""
+    if not np.any(model.l1 > 0) or critical == np.inf:
         raise ValueError(
-            "Strengths must be given: there is no smallest one at which all coefficients "
-            "are zero (as for L2), or all are zero whatever the strength."
+            "Strengths must be given for a penalty without L1 or groups: there is no "
+            "smallest strength at which all coefficients are zero."
         )
-    return critical
+    return critical or 1.0
+
+
+def _join_features(group: np.ndarray | None) -> bool:
+    """Whether a group has coefficients of several features."""
+    if group is None:
+        return False
+    features = np.broadcast_to(np.arange(group.shape[1]), group.shape)
+    pairs = np.stack([group.ravel(), features.ravel()])
+    return np.unique(pairs, axis=1).shape[1] > np.unique(group).size
 
 
 def _folds(model: Model, folds: Folds | None) -> tuple[np.ndarray, np.ndarray]:

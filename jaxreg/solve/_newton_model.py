@@ -21,8 +21,9 @@ from jaxreg._numbers import Scalar
 from jaxreg.solve._families import Family
 from jaxreg.solve._newton_groups import lengths, shares
 
-# Relative to the error without features, smaller violations are rounding.
-_LEAST = 1e-12
+# Violations relative to the error without features: smaller ones are rounding, and larger
+# ones would leave errors in coefficients that one more Newton step takes away.
+_LEAST, _MOST = 1e-12, 1e-6
 
 
 class Data(NamedTuple):
@@ -214,19 +215,26 @@ def largest_violation(
 
 def allowed_violation(tol: Scalar, null_error: Array) -> Array:
     """The largest violation of the optimality conditions that a solution may have."""
-    return jnp.maximum(tol, _LEAST) * null_error
+    return jnp.clip(tol, _LEAST, _MOST) * null_error
 
 
 @functools.partial(jax.jit, static_argnames="family")
-def null_model(family: Family, data: Data, folds: Fold) -> tuple[Array, Array]:
-    """The loss and the error of every fold at η = offset, arrays (folds,)."""
+def null_magnitudes(family: Family, data: Data, folds: Fold) -> tuple[Array, Array]:
+    """How large numbers in the loss and in the error are, arrays (folds,).
+
+    The larger one of what they are at η = offset, and of what their terms in y are: what
+    is many digits smaller is rounding.
+    """
     none = jnp.zeros((0, data.columns.shape[1]))
     model = Model(family, data, none, jnp.zeros(0, int), None, 0)
 
     @jax.vmap
     def at(fold: Fold) -> tuple[Array, Array]:
-        residual = model.residual(fold, data.offset)
-        return model.loss(fold.weights, data.offset), error_of(fold, residual)
+        error = error_of(fold, model.residual(fold, data.offset))
+        square = jnp.sum(data.y**2 * fold.weights[None, :])
+        least = jnp.sum(jnp.abs(data.saturated) * fold.weights)
+        loss = model.loss(fold.weights, data.offset)
+        return jnp.maximum(loss, least), jnp.maximum(error, jnp.sqrt(square))
 
     return at(folds)
 

@@ -5,7 +5,8 @@ loss plus the penalty (exactly, by an active-set method), then go there, or a pa
 way if the objective does not fall enough (Armijo). This ends when
 
 - the duality gap is at most `tol` times the loss without features, and
-- the optimality (KKT) conditions hold up to `tol` times the error without features.
+- the optimality (KKT) conditions hold up to `tol` (or 1e-6) times the error without
+  features.
 
 The second condition is what makes coefficients right: near its minimum an objective is
 flat, and a gap of δ allows errors of √δ in them, but a violation of δ only errors of the

@@ -25,7 +25,7 @@ from jaxreg.solve._newton_model import (
     Data,
     Fold,
     allowed_violation,
-    null_model,
+    null_magnitudes,
 )
 from jaxreg.solve._newton_path import Block, solve_block
 
@@ -33,6 +33,8 @@ from jaxreg.solve._newton_path import Block, solve_block
 _FEW = 64
 # A block ends where the strength has fallen by this factor: trends hold no longer.
 _FALL = 0.7
+# Relative to the numbers that it is a difference of, a smaller error is rounding.
+_ROUNDING = 1e-13
 
 
 class Problem(NamedTuple):
@@ -111,13 +113,25 @@ def prepare(
     used = np.tile(np.any(np.asarray(data.columns) != 0, axis=1), len(data.y))
     used &= ~np.any(np.isinf(l1), axis=0)
     few = np.flatnonzero(used) if np.count_nonzero(used) <= _FEW else None
-    folds = _in_units(folds, *null_model(family, data, folds))
+    magnitudes = null_magnitudes(family, data, folds)
+    folds = _in_units(folds, *magnitudes)
     problem = Problem(family, data, folds, l1, group, unpenalised, few, block, tol)
     nothing = np.zeros_like(l1)
     start = Position(np.inf, nothing, nothing, nothing)
     found = _solve(problem, start, unpenalised, np.ones(block))
-    folds = _in_units(folds, found.loss[:, 0], found.error[:, 0])
+    loss, error = found.loss[:, 0], found.error[:, 0]
+    # What is left may be rounding: then there is nothing for features to explain.
+    loss_is_left, error_is_left = (
+        null > _ROUNDING * magnitude
+        for null, magnitude in zip((loss, error), magnitudes, strict=True)
+    )
+    folds = _in_units(
+        folds,
+        jnp.where(loss_is_left, loss, magnitudes[0]),
+        jnp.where(error_is_left, error, magnitudes[1]),
+    )
     slope = np.asarray(found.slope)[:, 0].reshape(-1, units)
+    slope = np.where(np.asarray(error_is_left)[:, None], slope, 0.0)
     w = _spread(problem, unpenalised, found)[:, 0]
     strength = min(np.max(_critical(problem, slope)), 1e300)
     return problem._replace(folds=folds), Position(float(strength), w, slope, nothing)
