@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.scipy.special import entr, xlogy
 
 from jaxreg.solve._standardize import GONE
 
@@ -173,7 +172,7 @@ class Poisson(_OneOutput):
         return jnp.exp(eta)
 
     def conjugate(self, mean: Array) -> Array:
-        return xlogy(mean[0], mean[0]) - mean[0]
+        return _times_log(mean[0]) - mean[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,4 +209,12 @@ class Multinomial(_Shift):
 
 def _entropies(mean: Array) -> Array:
     """−p·log(p), −∞ where p is negative by more than rounding."""
-    return entr(jnp.where(mean > -_ROUNDING, jnp.maximum(mean, 0.0), mean))
+    return jnp.where(mean > -_ROUNDING, -_times_log(jnp.maximum(mean, 0.0)), -jnp.inf)
+
+
+def _times_log(x: Array) -> Array:
+    """x·log(x), 0 at 0, without a NaN on the way: `jax_debug_nans` would stop there.
+
+    NaN where x is negative.
+    """
+    return x * jnp.log(jnp.where(x == 0, 1.0, x))

@@ -1,7 +1,7 @@
 """Quadratic models with a group lasso term, minimised exactly.
 
-Groups are given by `group`: for each coefficient the place of the first one of its group;
-`None` if each coefficient is a group of its own.
+Groups are given by `group`: for each coefficient the index of the first one of its group;
+`None` if each coefficient is a group of its own. Shapes: m candidates, see `_newton_model`.
 """
 
 from typing import NamedTuple
@@ -22,7 +22,7 @@ def lengths(x: Array, group: Array | None) -> Array:
     return jnp.sqrt(_totals(x**2, group))
 
 
-def shares(x: Array, group: Array | None) -> Array:
+def directions(x: Array, group: Array | None) -> Array:
     """For each group x / ‖x‖, and 0 at 0: the gradient of the norm."""
     if group is None:
         return jnp.sign(x)
@@ -35,10 +35,19 @@ def _totals(x: Array, group: Array) -> Array:
 
 
 # Norms bend: of a Newton step that is many times as long as a group, a small part is good.
-_SHARES = 4.0 ** -np.arange(1, 9)
+_PARTS = 4.0 ** -np.arange(1, 9)
 
 
 class _State(NamedTuple):
+    """Where the search is.
+
+    Attributes:
+        rounds: How many rounds there were.
+        failed: Whether no Newton step lowered the objective in the last one.
+        z: Coefficients, an array (m,).
+        slope: The gradient of the smooth part at `z`, an array (m,).
+    """
+
     rounds: Array
     failed: Array
     z: Array
@@ -59,10 +68,10 @@ def group_step(
     lets them in. The objective never rises.
 
     Args:
-        h: The curvature, positive semi-definite.
-        slope: The gradient at `w`, without the terms in l1 and l2.
-        w: Where the search starts.
-        l1: For each coefficient the strength of its group; 0 leaves it free.
+        h: The Hessian, positive semi-definite, an array (m, m).
+        slope: The gradient at `w`, without the terms in l1 and l2, an array (m,).
+        w: Where the search starts, an array (m,).
+        l1: For each coefficient the strength of its group; 0 if it is not penalised.
         l2: For each coefficient, alike within a group.
         tol: How large a violation of the optimality conditions may stay.
         group: The groups.
@@ -86,7 +95,8 @@ def group_step(
     def newton(z: Array, slope: Array) -> Array:
         length = lengths(z, group)
         on = (length > 0) | (l1 == 0)
-        u = shares(z, group)
+        u = directions(z, group)
+        # The Hessian of l1·‖z‖ is l1/‖z‖ · (I − uuᵀ).
         bend = jnp.where(on, l1 / jnp.where(length > 0, length, 1.0), 0.0)
         matrix = h - jnp.where(same, bend[:, None] * u[:, None] * u[None, :], 0.0)
         matrix = jnp.where(on[:, None] & on[None, :], matrix, 0.0)
@@ -97,8 +107,9 @@ def group_step(
         return jax.scipy.linalg.cho_solve(factor, jnp.where(on, -(slope + l1 * u), 0.0))
 
     def gains(steps: Array, z: Array, slope: Array) -> Array:
-        at = z + steps
-        norms = jax.vmap(lambda x: shares(x, group) * x)(at) - shares(z, group) * z
+        """By how much each of some steps, an array (steps, m), changes the objective."""
+        norms = jax.vmap(lambda x: directions(z + x, group) * (z + x))(steps)
+        norms = norms - (directions(z, group) * z)[None, :]
         return steps @ slope + jnp.sum(steps * (steps @ h), axis=1) / 2 + norms @ l1
 
     def advance(state: _State) -> _State:
@@ -109,10 +120,12 @@ def group_step(
         d = newton(z, slope)
         ahead, square = _totals(z * d, group), lengths(z, group) ** 2
         turns = (ahead < -square) & (l1 > 0)
-        kinks = jnp.where(turns, -square / jnp.where(turns, ahead, 1.0), 1.0)
-        along = kinks[:, None] * d
-        along = jnp.where(turns & (kinks[:, None] == kinks), -z, along)
-        shorter = _SHARES[:, None] * d
+        # Where a group is as short as it gets on the way: it becomes zero there.
+        breaks = jnp.where(turns, -square / jnp.where(turns, ahead, 1.0), 1.0)
+        along = breaks[:, None] * d[None, :]
+        ends = turns[None, :] & (breaks[:, None] == breaks[None, :])
+        along = jnp.where(ends, -z[None, :], along)
+        shorter = _PARTS[:, None] * d[None, :]
         tries = jnp.concatenate([along, jnp.where(turns, -z, d)[None], shorter])
         found = gains(tries, z, slope)
         best = jnp.argmin(found)
@@ -133,5 +146,5 @@ def _violations(z: Array, slope: Array, l1: Array, group: Array) -> tuple[Array,
     """The largest ones, among groups that are not zero and those that are."""
     zero = (lengths(z, group) == 0) & (l1 > 0)
     off = jnp.maximum(lengths(slope, group) - l1, 0.0)
-    on = jnp.abs(slope + l1 * shares(z, group))
+    on = jnp.abs(slope + l1 * directions(z, group))
     return jnp.max(jnp.where(zero, 0.0, on)), jnp.max(jnp.where(zero, off, 0.0))

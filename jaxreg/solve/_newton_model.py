@@ -19,7 +19,7 @@ from jax import Array
 
 from jaxreg._numbers import Scalar
 from jaxreg.solve._families import Family
-from jaxreg.solve._newton_groups import lengths, shares
+from jaxreg.solve._newton_groups import directions, lengths
 
 # Violations relative to the error without features: smaller ones are rounding, and larger
 # ones would leave errors in coefficients that one more Newton step takes away.
@@ -197,7 +197,7 @@ class Model(NamedTuple):
 def penalty_value(w: Array, l1: Array, l2: Array, group: Array | None) -> Array:
     """Σ_g l1_g · ‖w_g‖ + ½ Σ l2 · w², where infinite strengths of zeros count nothing."""
     l1 = jnp.where(jnp.isinf(l1), 0.0, l1)
-    return jnp.sum(l1 * shares(w, group) * w) + jnp.sum(l2 * w**2) / 2
+    return jnp.sum(l1 * directions(w, group) * w) + jnp.sum(l2 * w**2) / 2
 
 
 def largest_violation(
@@ -209,7 +209,7 @@ def largest_violation(
     """
     slope = slope + l2 * w
     off = jnp.maximum(lengths(slope, group) - l1, 0.0)
-    on = jnp.abs(slope + jnp.where(jnp.isinf(l1), 0.0, l1) * shares(w, group))
+    on = jnp.abs(slope + jnp.where(jnp.isinf(l1), 0.0, l1) * directions(w, group))
     return jnp.max(jnp.where(lengths(w, group) == 0, off, on))
 
 

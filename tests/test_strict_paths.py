@@ -1,0 +1,137 @@
+"""Paths, cross-validation and losses under all of JAX's strict modes at once."""
+
+import contextlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxreg as jr
+from jaxreg.solve import losses
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(40, 6))
+CLASSES = np.where(X[:, 0] + RNG.normal(size=40) > 0.3, 1, 0)
+SPECIES = np.digitize(X[:, 0] + 0.5 * RNG.normal(size=40), [-0.5, 0.5])
+COUNTS = RNG.poisson(np.exp(X[:, 0] / 2))
+NUMBERS = X @ np.r_[1.0, -1.0, np.zeros(4)] + RNG.normal(size=40)
+LABELS = np.array([0, 0, 1, 1, 2, 2])
+GRID = [0.2, 0.05]
+# More coefficients than are all candidates at once: the screening runs too.
+WIDE = RNG.normal(size=(40, 90))
+
+
+@contextlib.contextmanager
+def strict():
+    with (
+        jax.debug_nans(True),
+        jax.numpy_rank_promotion("raise"),
+        jax.numpy_dtype_promotion("strict"),
+        jax.checking_leaks(),
+    ):
+        yield
+
+
+def run_logistic():
+    yield jr.logistic_path(X, CLASSES, GRID)
+    yield jr.logistic_path(WIDE, CLASSES, num=3, folds=2, standardize=True)
+    yield jr.logistic_path(X, CLASSES == 1, GRID, penalty=jr.GroupLasso(labels=LABELS))
+    excluded = np.r_[np.inf, 0.0, np.ones(4)]
+    yield jr.logistic_path(X, SPECIES, GRID, penalty=jr.ElasticNet(excluded, 0.1))
+    yield jr.logistic_path(X, SPECIES, GRID, penalty=jr.GroupLasso(axis=0))
+
+
+def run_poisson():
+    yield jr.poisson_path(X, COUNTS, GRID, offset=np.zeros(40), folds=2)
+
+
+def run_group_lasso():
+    yield jr.group_lasso_path(X, NUMBERS, LABELS, num=3, sample_weight=np.ones(40))
+
+
+def run_lasso():
+    yield jr.lasso_path(X, NUMBERS, GRID)
+    yield jr.lasso_path(WIDE, NUMBERS, num=3, standardize=True)
+
+
+def run_elastic_net():
+    yield jr.elastic_net_path(X, NUMBERS, jr.ElasticNet(0.5, 0.5), GRID)
+    yield jr.elastic_net_path(X, NUMBERS, jr.L2(0.5), GRID)
+
+
+def run_knots():
+    yield jr.lasso_knots(X, NUMBERS)
+
+
+def run_lasso_cv():
+    yield jr.lasso_cv(X, NUMBERS, GRID, folds=2)
+
+
+def run_elastic_net_cv():
+    yield jr.elastic_net_cv(X, NUMBERS, jr.ElasticNet(0.5, 0.5), GRID, folds=2)
+
+
+RUNS = {
+    "logistic_path": run_logistic,
+    "poisson_path": run_poisson,
+    "group_lasso_path": run_group_lasso,
+    "lasso_path": run_lasso,
+    "elastic_net_path": run_elastic_net,
+    "lasso_knots": run_knots,
+    "lasso_cv": run_lasso_cv,
+    "elastic_net_cv": run_elastic_net_cv,
+}
+
+
+def test_every_path_is_in_the_table():
+    ends = ("_path", "_cv", "_knots")
+    assert set(RUNS) == {name for name in dir(jr) if name.endswith(ends)}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_paths_run_under_strict_modes(name):
+    with strict():
+        found = list(RUNS[name]())
+    for strictly, freely in zip(found, RUNS[name](), strict=True):
+        for ours, wanted in zip(numbers_of(strictly), numbers_of(freely), strict=True):
+            np.testing.assert_allclose(ours, wanted, rtol=1e-6, atol=1e-9)
+
+
+def numbers_of(found: Any) -> list[np.ndarray]:
+    names = ("coefficients", "intercepts", "strengths", "scores")
+    return [np.asarray(getattr(found, name)) for name in names if hasattr(found, name)]
+
+
+LOSSES = {
+    "SquaredLoss": NUMBERS,
+    "HuberLoss": NUMBERS,
+    "LogisticLoss": CLASSES,
+    "MultinomialLoss": SPECIES,
+    "PoissonLoss": COUNTS,
+}
+
+
+def test_every_loss_is_in_the_table():
+    kinds = vars(losses).values()
+    kinds = [kind for kind in kinds if isinstance(kind, type)]
+    bases = [kind for kind in kinds if issubclass(kind, losses.LinearLoss)]
+    assert set(LOSSES) | {"LinearLoss"} == {kind.__name__ for kind in bases}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_losses_are_minimised_under_strict_modes(name, outputs):
+    y = LOSSES[name]
+    if name == "MultinomialLoss":
+        outputs = 3
+    elif outputs == 3:
+        y = np.stack([y] * 3, axis=1)
+    shape = () if outputs == 1 else (outputs,)
+    with strict():
+        loss = getattr(jr, name)(X, y, np.ones(40))
+        start = {"kernel": jnp.zeros((6, *shape)), "bias": jnp.zeros(shape)}
+        found = jr.minimize(loss, jr.L1(0.05), start, tolerance=1e-4)
+    assert bool(found.converged)
+    assert float(found.gap) < 1e-2
