@@ -32,7 +32,8 @@ def logistic_path(
     By proximal Newton steps on the features that are or may become active, from large to
     small strengths; then all features are checked. What is returned is certified by its
     duality gap, in float64 whatever JAX's default is. With three classes or more it is
-    multinomial regression: log Σ exp(η_c) − η_y, no class being a reference.
+    multinomial regression: log Σ exp(η_c) − η_y. No class is a reference; coefficients
+    without a penalty, and intercepts, add up to zero over the classes.
 
     With `folds`, every fold and the whole data are solved as one batched program, which
     screens features for all of them at once.
@@ -43,17 +44,22 @@ def logistic_path(
         strengths: Positive; or `None` for `num` of them, from the smallest one at which
             all coefficients are zero down to `ratio` times that.
         penalty: An `L1` (the default, of strength 1), `L2`, `ElasticNet` or `GroupLasso`;
-            its strengths are numbers, or arrays with one for each feature, 0 to leave it
-            free. They are multiplied by `strengths`.
+            its strengths are numbers, or arrays with one for each feature: 0 for one that
+            is not penalised, infinity to leave one out. They are multiplied by
+            `strengths`.
         intercept: Whether there is one. It is not penalised.
         standardize: Whether the penalty is about features of variance 1 (mean square 1 if
             there is no intercept), in each fold its own. Coefficients are those of the
-            features as given.
+            features as given. With folds, groups must not join several features.
         sample_weight: Non-negative numbers, one for each sample; `None` for ones.
         folds: For cross-validation: a number, or pairs of indices; see `cross_validate`.
+            Scores are scikit-learn's `log_loss`.
         num: How many strengths.
-        ratio: The last strength as a share of the first.
-        tol: The duality gap to reach, relative to the loss without features.
+        ratio: The last strength as a fraction of the first.
+        tol: The duality gap to reach, relative to the loss without features; and the
+            largest violation of the optimality conditions, relative to the error without
+            features (or 1e-6, if `tol` is larger: coefficients need more digits than
+            objectives).
 
     Returns:
         A `GLMPath`.
@@ -61,7 +67,11 @@ def logistic_path(
     Raises:
         TypeError: If the data are no real numbers, or sparse; or `penalty` is another one.
         ValueError: If shapes do not fit, numbers are out of their range or not finite, or
-            all samples are of one class, or a fold does not train on each class.
+            all samples are of one class, or a fold does not train on each class; or if
+            strengths must be given, for a penalty without L1 or groups.
+
+    Warns:
+        RuntimeWarning: If Newton's method gets no further before the gap is small enough.
 
     Example:
         >>> x = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.0]])
@@ -110,10 +120,10 @@ def poisson_path(
         intercept: Whether there is one. It is not penalised.
         standardize: As for `logistic_path`.
         sample_weight: Non-negative numbers, one for each sample; `None` for ones.
-        folds: For cross-validation; scores are half the mean deviance.
+        folds: For cross-validation; scores are scikit-learn's `mean_poisson_deviance`.
         num: How many strengths.
-        ratio: The last strength as a share of the first.
-        tol: The duality gap to reach, relative to half the deviance without features.
+        ratio: The last strength as a fraction of the first.
+        tol: As for `logistic_path`; the loss without features is half the deviance.
 
     Returns:
         A `GLMPath`.
@@ -172,13 +182,14 @@ def group_lasso_path(
         labels: An integer for each feature; equal labels make one group.
         strengths: As for `logistic_path`.
         scale: A factor for each group, as for `GroupLasso`: `"sqrt_size"`, `"none"`, a
-            number, or one for each of the sorted labels, 0 to leave a group free.
+            number, or one for each of the sorted labels: 0 for a group that is not
+            penalised, infinity to leave one out.
         intercept: Whether there is one. It is not penalised.
         sample_weight: Non-negative numbers, one for each sample; `None` for ones.
-        folds: For cross-validation; scores are half the mean squared error.
+        folds: For cross-validation; scores are mean squared errors.
         num: How many strengths.
-        ratio: The last strength as a share of the first.
-        tol: The duality gap to reach, relative to the loss without features.
+        ratio: The last strength as a fraction of the first.
+        tol: As for `logistic_path`.
 
     Returns:
         A `GLMPath`.
