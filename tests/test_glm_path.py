@@ -322,7 +322,7 @@ def test_scores_are_the_metrics_of_scikit_learn():
             mean_squared_error,
         ),
     ):
-        folds = path(X, y, [0.3, 0.05], **options).validation
+        folds: Any = path(X, y, [0.3, 0.05], **options).validation
         for fold, (_, test) in enumerate(pairs):
             for index in range(2):
                 w = folds.results["coefficients"][index, fold]
