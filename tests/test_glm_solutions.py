@@ -96,7 +96,7 @@ def test_coefficients_have_more_digits_than_half_of_those_of_the_gap():
 
 
 def test_screened_coefficients_are_as_exact():
-    x, y = load_wine(return_X_y=True)
+    x, y = map(np.asarray, load_wine(return_X_y=True))
     x = (x - x.mean(0)) / x.std(0)
     x = np.c_[x, RNG.normal(size=(len(x), 60))]
     found = jr.logistic_path(x, y, num=20, ratio=0.02)

@@ -95,7 +95,7 @@ class _OneOutput(_Shift):
 class Gaussian(_OneOutput):
     """Least squares."""
 
-    score_factor = 2.0
+    score_factor: ClassVar[float] = 2.0
 
     def shifted(self, y: np.ndarray, offset: np.ndarray, weights: np.ndarray) -> Shifted:
         intercepts = (y - offset) @ weights
@@ -150,7 +150,7 @@ class Bernoulli(_OneOutput):
 class Poisson(_OneOutput):
     """Counts, by the logarithm of their mean."""
 
-    score_factor = 2.0
+    score_factor: ClassVar[float] = 2.0
 
     def intercepts(
         self, y: np.ndarray, offset: np.ndarray, weights: np.ndarray

@@ -188,7 +188,7 @@ def _path(
 ) -> tuple[Array, ...]:
     l1, l2 = _chosen(candidates, fold.l1, fold.l2)
 
-    def run(carry: tuple[Array, ...], strength: Array) -> Any:
+    def run(carry: Any, strength: Array) -> Any:
         known, before = carry
         # Blocks are filled up by repeating their last strength, which is solved then.
         start = _Start(*known, solved=strength == before)
