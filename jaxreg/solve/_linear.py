@@ -73,8 +73,7 @@ class LinearLoss(Record, abc.ABC):
         """The linear predictor η = x @ kernel + bias, of shape `(n,)` or `(n, k)`."""
         if not isinstance(params, Mapping):
             return self._product(params)
-        product = self._product(params["kernel"])
-        return product + _beside(params.get("bias", 0.0), product)
+        return self._product(params["kernel"]) + params.get("bias", 0.0)
 
     def slopes(self, predictor: Array) -> Array:
         """∂ℓ/∂η for each sample: of the shape of `predictor`."""
@@ -101,7 +100,6 @@ class LinearLoss(Record, abc.ABC):
         up, down = (
             jnp.where(x > 0, least / jnp.where(x > 0, x, 1), 0) for x in (above, below)
         )
-        up, down = _beside(up, slopes), _beside(down, slopes)
         return slopes * jnp.where(slopes > 0, up, down)
 
     def metric(self, params: Params) -> Params:
@@ -179,13 +177,6 @@ class LinearLoss(Record, abc.ABC):
                 check_numbers(what, value)
                 check_numbers(f"The sum of {what}", np.sum(value), above=0.0)
         return raise_precision(value)
-
-
-def _beside(outputs: Scalar, samples: Array) -> Scalar:
-    """Numbers for each output, with an axis for the samples in front if they need one."""
-    if 0 < np.ndim(outputs) < samples.ndim:
-        return jnp.expand_dims(outputs, tuple(range(samples.ndim - np.ndim(outputs))))
-    return outputs
 
 
 def _is_sparse(value: Any) -> bool:

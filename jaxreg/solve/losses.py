@@ -159,7 +159,7 @@ class MultinomialLoss(LinearLoss):
         return jnp.sum(_entropy(slopes + self._chances(slopes)), axis=-1)
 
     def balanced(self, slopes: Array) -> Array:
-        return slopes - self.pullback(slopes)["bias"][None, :]
+        return slopes - self.pullback(slopes)["bias"]
 
     def _chances(self, like: Array) -> Array:
         if like.ndim != 2:
