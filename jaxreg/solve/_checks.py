@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import jax
 import numpy as np
+from jax.core import Tracer
 
 from jaxreg._numbers import check_numbers, is_real
 from jaxreg.masks import chosen_arrays
@@ -10,11 +12,20 @@ from jaxreg.penalties import Penalty
 from jaxreg.penalties._fields import strength_fields
 
 
-def check_data(x: Any, y: Any, sample_weight: Any) -> tuple[Any, np.ndarray, Any]:
+def check_data(
+    x: Any, y: Any, sample_weight: Any, *, rescaled: bool = False
+) -> tuple[Any, np.ndarray, Any]:
     """Arrays of 64-bit floats.
 
+    Args:
+        x: Features.
+        y: The target.
+        sample_weight: Weights, or `None`.
+        rescaled: Whether numbers of any size will do, as `units_of` comes next: it looks
+            at x for the first time, and refuses what is not finite.
+
     Raises:
-        TypeError: If they are sparse, complex or no numbers.
+        TypeError: If they are sparse, complex or no numbers, or are traced by JAX.
         ValueError: If shapes do not fit, or numbers are not finite.
     """
     x = _floats("x", x)
@@ -23,11 +34,12 @@ def check_data(x: Any, y: Any, sample_weight: Any) -> tuple[Any, np.ndarray, Any
             "x must be an array (samples, features) with one of each at least, got shape "
             f"{x.shape}."
         )
-    _check_finite("x", x)
-    y = check_samples("y", y, len(x))
+    if not rescaled:
+        check_squares("x", x)
+    y = check_samples("y", y, len(x), rescaled=rescaled)
     if sample_weight is None:
         return x, y, None
-    weights = check_samples("sample_weight", sample_weight, len(x))
+    weights = check_samples("sample_weight", sample_weight, len(x), rescaled=True)
     if not (np.all(weights >= 0) and np.any(weights > 0)):
         raise ValueError(
             "sample_weight must be non-negative, with a positive sum, got a least of "
@@ -36,27 +48,51 @@ def check_data(x: Any, y: Any, sample_weight: Any) -> tuple[Any, np.ndarray, Any
     return x, y, weights
 
 
-def check_samples(name: str, value: Any, samples: int) -> np.ndarray:
-    """An array of finite 64-bit floats, one for each sample."""
+def check_samples(
+    name: str, value: Any, samples: int, *, rescaled: bool = False
+) -> np.ndarray:
+    """An array of finite 64-bit floats, one for each sample.
+
+    With `rescaled`, they may be so large or small that their squares are not floats.
+    """
     array = _floats(name, value)
     if array.shape != (samples,):
         raise ValueError(
             f"{name} must hold one number for each of the {samples} samples, got shape "
             f"{array.shape}."
         )
-    _check_finite(name, array)
+    if not rescaled:
+        check_squares(name, array)
+    elif not np.all(np.isfinite(array)):
+        raise ValueError(f"{name} must be finite, but has NaN or infinite entries.")
     return array
 
 
-def _check_finite(name: str, array: np.ndarray) -> None:
+def check_squares(name: str, array: np.ndarray) -> None:
+    """Refuse numbers that are not finite, or whose squares overflow or all underflow."""
     flat = array.ravel(order="K")
     # Not flat @ flat: threads of BLAS stay awake for a while, and keep JAX's from working.
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         square = np.einsum("i,i", flat, flat)
-    if not np.isfinite(square):
+    if not np.isfinite(square) or (square < np.finfo(float).tiny and np.any(flat)):
         raise ValueError(
-            f"{name} must be finite, and so must the sum of squares: got NaN, infinity or "
-            "numbers too large. Divide these by their size."
+            f"{name} must be finite, and so must the sum of squares, and not underflow: got "
+            "NaN, infinity or numbers too large or too small. Divide these by their size."
+        )
+
+
+def check_concrete(name: str, value: Any) -> None:
+    """Refuse what JAX traces.
+
+    Raises:
+        TypeError: If there is a tracer in it.
+    """
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value)):
+        raise TypeError(
+            f"{name} must be known numbers, but JAX traces it (jit, vmap, grad, scan): paths "
+            "and cross-validation choose features and programs by the data. Call them "
+            "outside; or use `minimize`, with a loss such as `SquaredLoss`, which can be "
+            "traced."
         )
 
 
@@ -64,6 +100,7 @@ def check_strengths(
     strengths: Any, above: float | None = None, name: str = "strengths"
 ) -> np.ndarray:
     """An array of finite numbers, greater than `above` or at least 0."""
+    check_concrete(name, strengths)
     values = np.atleast_1d(np.asarray(strengths))
     check_numbers(name, values, above=above)
     if values.ndim != 1 or not values.size or not np.all(np.isfinite(values)):
@@ -81,6 +118,7 @@ def check_penalty(penalty: Penalty, shape: tuple[int, ...]) -> None:
         TypeError: If a strength is no number or array of numbers.
         ValueError: If the mask leaves the coefficients out.
     """
+    check_concrete(type(penalty).__name__, penalty)
     chosen_arrays(np.zeros(shape), penalty.mask)
     for name in strength_fields(type(penalty)):
         if not is_real(value := getattr(penalty, name)):
@@ -96,7 +134,9 @@ def _floats(name: str, value: Any) -> np.ndarray:
             f"{name} must be a dense array, got {type(value).__name__}: pass "
             f"{name}.toarray()."
         )
+    check_concrete(name, value)
     array = np.asarray(value)
-    if array.dtype.kind not in "biuf":
+    # Not by NumPy's kinds, which know nothing of bfloat16.
+    if not (array.dtype == bool or is_real(array)):
         raise TypeError(f"{name} must hold real numbers, got an array of {array.dtype}.")
     return np.asarray(array, np.float64)

@@ -37,10 +37,14 @@ WORN = 1e-9
 """A table that leaves errors of this share in a solution is made anew."""
 LEAST_RIDGE = 1e-7
 """By the squares of the features, that of a table."""
+HIDDEN = 2e-16
+"""A ridge of less than this, by the squares of the features, changes no Gram matrix."""
 STEPS = 25
 """Conjugate gradients that a solution may take; while signs are moved to, none is asked."""
 PATIENCE = 3
 """After so many rounds without progress the path is walked."""
+ROUNDS = 8
+"""So many rounds for each feature, and PATIENCE more, may be needed for one strength."""
 MOVE, GUESS, WALK, FINISH = 0, 1, 2, 3
 STAY, EXCHANGE, RENEW = 0, 1, 2
 
@@ -85,6 +89,7 @@ class _Stage(NamedTuple):
         patience: How many rounds may pass without a lesser one.
         rounds: How many rounds there were.
         renewed: Whether the table has just been made anew.
+        renewed_at: The share at which it last was, in this walk.
     """
 
     mode: Any
@@ -97,6 +102,7 @@ class _Stage(NamedTuple):
     patience: Any
     rounds: Any
     renewed: Any
+    renewed_at: Any
 
 
 class _Proposal(NamedTuple):
@@ -121,7 +127,7 @@ class _Way(NamedTuple):
 
 def _begin(mode: Any, goal: Array) -> _Stage:
     zeros = jnp.zeros_like(goal)
-    numbers = (-1, len(goal) + 1, PATIENCE, 0, False)
+    numbers = (-1, len(goal) + 1, PATIENCE, 0, False, -1.0)
     return _Stage(
         jnp.asarray(mode), goal, jnp.asarray(0.0), zeros, zeros, *map(jnp.asarray, numbers)
     )
@@ -169,9 +175,14 @@ def follow(
                 lambda: _begun(problem, way.strength),
             ),
         )
-        settled = proposal.settled
+        # Every loop ends: a strength that never settles keeps the solution before, whose
+        # gap tells.
+        exhausted = ~proposal.settled & (stage.rounds > ROUNDS * size + PATIENCE)
+        settled = proposal.settled | exhausted
         found = tuple(
-            x.at[k + 1].set(jnp.where(settled, value, x[k + 1]))
+            x.at[k + 1].set(
+                jnp.where(settled, jnp.where(exhausted, x[k], value), x[k + 1])
+            )
             for x, value in zip(found, (w, basis.signs), strict=True)
         )
         # Where one walk was needed, the next strengths will need one.
@@ -195,10 +206,12 @@ def _begun(problem: Quadratic, strength: Any) -> Basis:
     """A basis without active features, for the ridge of a strength.
 
     What is too small a ridge for a table that keeps its digits is made larger: solutions
-    are refined for the right one.
+    are refined for the right one. One that rounding hides cannot be refined for, and tells
+    no dependent features apart: it is left out.
     """
     squares, ridge = jnp.diagonal(problem.gram), 2 * strength * problem.l2
-    ridge = jnp.where(ridge > 0, jnp.maximum(ridge, LEAST_RIDGE * squares), 0.0)
+    raised = jnp.maximum(ridge, LEAST_RIDGE * squares)
+    ridge = jnp.where(ridge > HIDDEN * squares, raised, 0.0)
     return fresh(problem.gram + jnp.diag(ridge))
 
 
@@ -299,8 +312,9 @@ def _walk(
     index = jnp.argmin(kinks)
     reached = stage.share + kinks[index]
     worn = worn & ~stage.renewed
-    endless = stage.rounds > 4 * len(order)
-    arrived = (reached >= 1) | endless
+    # A new table that has lost its digits again before any progress will not do better.
+    endless = (stage.rounds > 4 * len(order)) | (worn & (stage.share <= stage.renewed_at))
+    arrived, worn = (reached >= 1) | endless, worn & ~endless
     g = stage.g + kinks[index] * g_rate
     here = way.good.strength + reached * way.step
     active = basis.active & (order != index)
@@ -312,7 +326,9 @@ def _walk(
         last=jnp.where(basis.active[index], index, -1),
         renewed=jnp.zeros_like(worn),
     )
-    anew = stage._replace(mode=jnp.asarray(MOVE), goal=basis.signs, renewed=worn)
+    anew = stage._replace(
+        mode=jnp.asarray(MOVE), goal=basis.signs, renewed=worn, renewed_at=stage.share
+    )
     scores = jnp.where((order == index) & ~arrived, 1.0, 0.0)
     action = jnp.where(worn, RENEW, jnp.where(arrived, STAY, EXCHANGE))
     stage = jax.tree.map(lambda a, b: jnp.where(worn, a, b), anew, walked)

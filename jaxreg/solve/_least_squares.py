@@ -1,5 +1,6 @@
 """Least squares with a penalty: which algorithm, and what all of them share."""
 
+import dataclasses
 import functools
 import warnings
 from typing import NamedTuple
@@ -9,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg.penalties import L1, L2, ElasticNet, Penalty
+from jaxreg.penalties._fields import strength_fields
 from jaxreg.solve._checks import check_penalty
 from jaxreg.solve._dense import SIZES, dense_path
-from jaxreg.solve._gaps import Factors, relative_gaps
+from jaxreg.solve._gaps import Factors, is_certified, relative_gaps
+from jaxreg.solve._rescale import Units, units_of
 from jaxreg.solve._ridge import ridge_path
 from jaxreg.solve._screened import screened_path
 from jaxreg.solve._sources import Moments, Samples, moments
@@ -29,25 +32,32 @@ FEW, MANY = 64, 1024
 
 
 def penalty_factors(penalty: Penalty, features: int) -> tuple[np.ndarray, np.ndarray]:
-    """`l1` and `l2` of a penalty, one of each for every feature.
+    """`l1` and `l2` of a penalty, one of each for every feature; infinite ones exclude it.
 
     Raises:
         TypeError: If it is another penalty.
         ValueError: If there is not one for each.
     """
+    if not isinstance(penalty, L1 | L2 | ElasticNet):
+        raise TypeError(f"penalty must be an L1, L2 or ElasticNet, got {penalty!r}.")
+    # A list of numbers is one array here, where coefficients are one array.
+    lists = {
+        name: np.asarray(value)
+        for name in strength_fields(type(penalty))
+        if isinstance(value := getattr(penalty, name), list | tuple)
+    }
+    penalty = dataclasses.replace(penalty, **lists)
+    check_penalty(penalty, (features,))
     if isinstance(penalty, ElasticNet):
         given = {"l1": penalty.l1, "l2": penalty.l2}
     elif isinstance(penalty, L1):
         given = {"strength": penalty.strength, "l2": 0.0}
-    elif isinstance(penalty, L2):
-        given = {"l1": 0.0, "strength": penalty.strength}
     else:
-        raise TypeError(f"penalty must be an L1, L2 or ElasticNet, got {penalty!r}.")
-    check_penalty(penalty, (features,))
+        given = {"l1": 0.0, "strength": penalty.strength}
     for name, value in given.items():
-        if np.shape(value) not in ((), (features,)) or not np.all(np.isfinite(value)):
+        if np.shape(value) not in ((), (features,)):
             raise ValueError(
-                f"{name} of the penalty must be finite: a number, or one for each of the "
+                f"{name} of the penalty must be a number, or one for each of the "
                 f"{features} features, got shape {np.shape(value)}."
             )
     l1, l2 = (np.broadcast_to(np.asarray(x, float), features) for x in given.values())
@@ -67,12 +77,20 @@ class LeastSquares(NamedTuple):
         self, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None
     ) -> "Problem":
         """The model with data."""
-        free = np.flatnonzero((self.l1 == 0) & (self.l2 == 0))
+        excluded = np.isinf(self.l1) | np.isinf(self.l2)
+        l1, l2 = np.where(excluded, 1.0, self.l1), np.where(excluded, 0.0, self.l2)
+        if np.any(excluded):
+            # A column of zeros has the coefficient 0.
+            x = np.where(excluded, 0.0, x)
+        free = np.flatnonzero((l1 == 0) & (l2 == 0))
         if self.positive and free.size:
             raise ValueError(
                 "positive needs a penalty on every feature, for the others are taken out "
                 f"first: features {free[:5].tolist()} have none. Give them a small one."
             )
+        units = units_of(x, y, l1)
+        x, y = units.data(x, y)
+        l1, l2 = units.factors(l1, l2)
         with jax.enable_x64(True):
             data = prepare(
                 x,
@@ -82,14 +100,23 @@ class LeastSquares(NamedTuple):
                 standardize=self.standardize,
                 free=free,
             )
-            return Problem(self, data, free)
+            model = self._replace(l1=l1, l2=l2)
+            return Problem(model, units, data, free, np.flatnonzero(excluded))
 
 
 class Problem:
-    """A model and data without what nothing is paid for."""
+    """A model and data in the given units, without the features that are not penalised."""
 
-    def __init__(self, model: LeastSquares, data: Prepared, free: np.ndarray) -> None:
-        self.model, self.data, self.free = model, data, free
+    def __init__(
+        self,
+        model: LeastSquares,
+        units: Units,
+        data: Prepared,
+        free: np.ndarray,
+        excluded: np.ndarray,
+    ) -> None:
+        self.model, self.units, self.data = model, units, data
+        self.free, self.excluded = free, excluded
         # What is free is zero in the data now; a price keeps it zero.
         l1, l2 = np.array(model.l1), model.l2 if np.any(model.l2 > 0) else None
         l1[free] = 1.0
@@ -126,29 +153,33 @@ class Problem:
         if not np.any(self.model.l1 > 0):
             raise ValueError("strengths must be given for a penalty without L1.")
         with jax.enable_x64(True):
-            return np.asarray(strength_grid(self.largest or 1.0, num, ratio))
+            grid = np.asarray(strength_grid(self.largest or 1.0, num, ratio))
+        return self.units.given_strengths(grid)
 
     def solve(self, strengths: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Coefficients, intercepts and gaps at strengths in any order."""
-        asked, where = np.unique(-strengths, return_inverse=True)
+        strengths = self.units.strengths(strengths)
+        falling, where = np.unique(-strengths, return_inverse=True)
         with jax.enable_x64(True):
-            w, gaps = self._at(-asked)
-        if not np.max(gaps) <= INEXACT:
+            w, gaps = self._at(-falling)
+        if not np.all(is_certified(gaps, INEXACT)):
             warnings.warn(
                 "Some strengths are solved only up to a duality gap of "
-                f"{np.max(gaps):.1g} times the mean square of the target: features depend "
-                "on each other up to rounding. Larger strengths, or more L2, solve that.",
+                f"{np.max(np.abs(gaps)):.1g} times the mean square of the target: features "
+                "depend on each other up to rounding. Larger strengths, or more L2, solve "
+                "that; so does centring features far from zero.",
                 RuntimeWarning,
                 stacklevel=4,
             )
         return *self.finished(_taken(w, where)), gaps[where]
 
     def finished(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Coefficients in the units of the data, those without a price too; intercepts."""
+        """Coefficients of the features as given, unpenalised ones too; intercepts."""
         w, others = self.data.back(w)
-        model = self.model
-        w[:, self.free] = others[:, int(model.intercept) :]
-        return w, others[:, 0] if model.intercept else np.zeros(len(w))
+        intercept = self.model.intercept
+        w[:, self.free] = others[:, int(intercept) :]
+        intercepts = others[:, 0] if intercept else np.zeros(len(w))
+        return self.units.coefficients(w), self.units.intercepts(intercepts)
 
     def _at(self, falling: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         paid = falling[falling > 0]
@@ -180,19 +211,21 @@ class Problem:
     def _keep_the_better(
         self, falling: np.ndarray, w: np.ndarray, gaps: np.ndarray
     ) -> None:
-        """Where rounding has spoilt a solution, the one before or zero may be better."""
-        for k in np.flatnonzero(~(gaps <= INEXACT)):
-            others = np.stack([w[max(k - 1, 0)], np.zeros(w.shape[1])])
-            strengths = np.repeat(falling[k], 2)
-            found = relative_gaps(self.source, others, strengths, self.factors)
-            best = np.nanargmin(found)
-            if not gaps[k] <= found[best]:
-                w[k], gaps[k] = others[best], found[best]
+        """Where rounding has spoilt a solution, the one before or zero may be better.
+
+        These gaps come from the samples: moments lose digits where coefficients cancel.
+        """
+        for k in np.flatnonzero(~is_certified(gaps, INEXACT)):
+            candidates = np.stack([w[k], w[max(k - 1, 0)], np.zeros(w.shape[1])])
+            strengths = np.repeat(falling[k], len(candidates))
+            found = relative_gaps(self.samples, candidates, strengths, self.factors)
+            best = np.argmin(np.nan_to_num(np.abs(found), nan=np.inf))
+            w[k], gaps[k] = candidates[best], found[best]
 
     def _unpaid(self) -> tuple[np.ndarray, float]:
         """Least squares, and how far it is from the minimum."""
         xt, y = np.asarray(self.data.xt), self.data.y
-        keep = np.setdiff1d(np.arange(len(xt)), self.free)
+        keep = np.setdiff1d(np.arange(len(xt)), np.union1d(self.free, self.excluded))
         design = xt[keep].T
         found, _, rank, _ = np.linalg.lstsq(design, y)
         if rank < len(keep) or self.model.positive:

@@ -24,7 +24,9 @@ def ridge_path(
     """
     samples, xt = len(y), np.asarray(xt)
     left, values, right = np.linalg.svd(xt / np.sqrt(l2)[:, None], full_matrices=False)
-    kept = values / (values**2 + 2 * samples * strengths[:, None])
+    # Without squares of the singular values, which may underflow.
+    ratios = 2 * samples * strengths[:, None] / np.where(values > 0, values, 1.0)
+    kept = np.where(values > 0, 1 / (values + ratios), 0.0)
     w = (kept * (right @ y)) @ left.T / np.sqrt(l2)
     factors = Factors(np.zeros_like(l2), l2, False)
     return w, relative_gaps(Samples(xt, y), w, strengths, factors)

@@ -87,7 +87,7 @@ def prepare(
 ) -> Prepared:
     """Take out the intercept and free features, and bring features to one scale."""
     samples, features = x.shape
-    root = None if weights is None else np.sqrt(weights * (samples / np.sum(weights)))
+    root = None if weights is None else _roots(weights)
     columns = [np.ones(samples)] if intercept else []
     columns += list(x[:, free].T)
     outside = np.stack(columns, 1) if columns else np.zeros((samples, 0))
@@ -106,6 +106,13 @@ def prepare(
     return Prepared(xt, y, np.asarray(scale), r @ np.asarray(inside), r @ along)
 
 
+def _roots(weights: np.ndarray) -> np.ndarray:
+    """Roots of weights with mean one."""
+    # Weights may be so large that their sum is not a float.
+    weights = np.ldexp(weights, -np.frexp(np.max(weights))[1])
+    return np.sqrt(weights * (len(weights) / np.sum(weights)))
+
+
 def _orthonormal(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """An orthonormal basis of columns, and coefficients on them of what it spans.
 
@@ -114,7 +121,9 @@ def _orthonormal(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     q, r = np.linalg.qr(columns)
     size = np.abs(np.diag(r))
-    if np.any(size <= 1e-12 * np.linalg.norm(columns, axis=0)):
+    norms = np.linalg.norm(columns, axis=0)
+    # More columns than samples depend on each other, too.
+    if len(size) < len(norms) or np.any(size <= 1e-12 * norms):
         raise ValueError(
             "Features without a penalty must not depend on each other (nor be constant, "
             "beside an intercept): their coefficients are not unique. Penalise them."

@@ -75,7 +75,7 @@ def lasso_knots(
         3.1; Osborne, Presnell and Turlach, *A new approach to variable selection in least
         squares problems* (2000).
     """
-    x, y, weights = check_data(x, y, sample_weight)
+    x, y, weights = check_data(x, y, sample_weight, rescaled=True)
     l1, l2 = penalty_factors(L1(factors), x.shape[1])
     problem = LeastSquares(l1, l2, intercept, standardize, positive).prepared(x, y, weights)
     if num is not None:

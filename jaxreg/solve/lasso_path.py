@@ -179,7 +179,7 @@ def elastic_net_path(
     References:
         Zou and Hastie, *Regularization and variable selection via the elastic net* (2005).
     """
-    x, y, weights = check_data(x, y, sample_weight)
+    x, y, weights = check_data(x, y, sample_weight, rescaled=True)
     given = None if strengths is None else check_strengths(strengths)
     model = LeastSquares(
         *penalty_factors(penalty, x.shape[1]), intercept, standardize, positive

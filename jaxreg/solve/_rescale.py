@@ -1,0 +1,156 @@
+"""Data and penalties in units in which no square overflows or underflows.
+
+Least squares take squares of everything: a target of 1e-170 has none in float64. So columns
+and targets beyond 2^±200 are multiplied by powers of two, which rounds nothing. With
+
+    x_j = x_j'·2^a_j,    y = y'·2^b,    w_j = w_j'·2^(b − a_j),    strength = strength'·2^c
+
+the objective, divided by 2^(2b), is that of the new data with the penalty factors
+
+    l1_j' = l1_j·2^(c − b − a_j),    l2_j' = l2_j·2^(c − 2a_j)
+
+where c is free: it centres the factors l1' around 1. Data within the bounds stay as they are.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+SAFE = 200
+"""Numbers between 2^-SAFE and 2^SAFE stay as they are."""
+FACTOR, STRENGTH = 300, 700
+"""Exponents within which factors and strengths are kept. Beyond them nothing changes in
+double precision: a coefficient is zero, or its penalty vanishes beside the data."""
+SPACING = -1074
+"""Numbers of float64 are at least 2^SPACING apart."""
+
+
+class Units(NamedTuple):
+    """Exponents of two, by which data are divided.
+
+    Attributes:
+        columns: a_j, an array (features,); `None` if all are zero.
+        target: b.
+        level: c.
+    """
+
+    columns: np.ndarray | None
+    target: int
+    level: int
+
+    def data(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """x' and y'."""
+        if self.columns is not None:
+            x = np.ldexp(x, -self.columns)
+        return x, np.ldexp(y, -self.target)
+
+    def factors(self, l1: np.ndarray, l2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """l1' and l2'."""
+        if self.columns is None and not (self.target or self.level):
+            return l1, l2
+        columns = 0 if self.columns is None else self.columns
+        # Ridge regression divides features by roots of l2, and takes any.
+        limit = FACTOR if np.any(l1 > 0) else 1000
+        l1 = _scaled(l1, self.level - self.target - columns, FACTOR)
+        return l1, _scaled(l2, self.level - 2 * columns, limit)
+
+    def strengths(self, strengths: np.ndarray) -> np.ndarray:
+        """Strengths in the units of these factors."""
+        return _scaled(strengths, -self.level, STRENGTH) if self.level else strengths
+
+    def coefficients(self, w: np.ndarray) -> np.ndarray:
+        """The coefficients w of coefficients w', an array (strengths, features).
+
+        Raises:
+            ValueError: If float64 cannot hold them.
+        """
+        if self.columns is None and not self.target:
+            return w
+        columns = 0 if self.columns is None else self.columns
+        return _held("Coefficients", w, self.target - columns)
+
+    def intercepts(self, b: np.ndarray) -> np.ndarray:
+        """The intercepts of those in the new units.
+
+        Raises:
+            ValueError: If float64 cannot hold them.
+        """
+        return _held("Intercepts", b, self.target) if self.target else b
+
+    def given_strengths(self, strengths: np.ndarray) -> np.ndarray:
+        """Strengths' in the user's units.
+
+        Raises:
+            ValueError: If float64 cannot hold them.
+        """
+        return _held("Strengths", strengths, self.level) if self.level else strengths
+
+
+def units_of(x: np.ndarray, y: np.ndarray, l1: np.ndarray) -> Units:
+    """The units for data and the factors of the strength.
+
+    Args:
+        x: Features, an array (samples, features).
+        y: The target.
+        l1: The factors of Σ |w|.
+    """
+    columns = _column_exponents(x)
+    target = int(_beyond(np.max(np.abs(y))))
+    penalised = l1 > 0
+    level = 0
+    if not penalised.any():
+        # The roots of l2' must be floats, too.
+        columns = np.clip(columns, -500, 500)
+    else:
+        # The exponents of l1' for c = 0.
+        exponents = (np.frexp(l1)[1] - target - columns)[penalised]
+        if np.max(np.abs(exponents)) > SAFE:
+            level = -int(np.min(exponents) + np.max(exponents)) // 2
+    return Units(columns if columns.any() else None, target, level)
+
+
+def _column_exponents(x: np.ndarray) -> np.ndarray:
+    """By which power of two each column must be divided.
+
+    Raises:
+        ValueError: If x has NaN or infinities.
+    """
+    # One pass over ordinary data. Not BLAS: its threads stay awake, and keep JAX's waiting.
+    with np.errstate(all="ignore"):
+        squares = np.einsum("ij,ij->j", x, x)
+    odd = np.flatnonzero(~((squares >= 2.0 ** (-2 * SAFE)) & (squares <= 2.0 ** (2 * SAFE))))
+    exponents = np.zeros(x.shape[1], int)
+    if odd.size:
+        largest = np.max(np.abs(x[:, odd]), axis=0)
+        if not np.all(np.isfinite(largest)):
+            raise ValueError("x must be finite, but has NaN or infinite entries.")
+        exponents[odd] = _beyond(largest)
+    return exponents
+
+
+def _beyond(largest: np.ndarray) -> np.ndarray:
+    """How far exponents are beyond the bounds; 0 for 0."""
+    exponents = np.frexp(largest)[1]
+    return exponents - np.clip(exponents, -SAFE, SAFE)
+
+
+def _scaled(values: np.ndarray, exponents: int | np.ndarray, limit: int) -> np.ndarray:
+    """Non-negative values times powers of two; those that are positive within bounds."""
+    with np.errstate(over="ignore", under="ignore"):
+        scaled = np.clip(np.ldexp(values, exponents), 2.0**-limit, 2.0**limit)
+    return np.where(values > 0, scaled, 0.0)
+
+
+def _held(what: str, values: np.ndarray, exponents: int | np.ndarray) -> np.ndarray:
+    """Values times powers of two, none of which may overflow or lose many digits."""
+    with np.errstate(over="ignore", under="ignore"):
+        found = np.ldexp(values, exponents)
+        errors = np.ldexp(1.0, SPACING - np.asarray(exponents))
+    coarse = (values != 0) & (errors > 1e-12 * np.max(np.abs(values), initial=0.0))
+    if np.any(coarse) or not np.all(np.isfinite(found)):
+        raise ValueError(
+            f"{what} for x and y of such scales must be between 1e-308 and 1e308 in size, "
+            "which float64 can hold, but are not. Divide x and y by their standard "
+            "deviations."
+        )
+    return found
