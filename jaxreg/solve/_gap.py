@@ -5,8 +5,13 @@ For a linear model with loss f(η) and penalty R, any slopes u bound the minimum
 
     f(η) + R(w)  ≥  −f*(u) − R*(−xᵀu)
 
-Here u are the slopes at w, shortened until R* is finite.
+Here u are the slopes at w, shortened until R* is finite. The difference is computed as two
+sums of non-negative terms, which large targets do not make inexact:
+
+    (f(η) + f*(u) − u·η)  +  (R(w) + R*(−xᵀu) + xᵀu·w)
 """
+
+from collections.abc import Mapping
 
 import jax.numpy as jnp
 from jax import Array
@@ -15,7 +20,7 @@ from jaxreg._groups import quotient
 from jaxreg._numbers import Scalar
 from jaxreg._tree import Params, walk
 from jaxreg.penalties import L2, ElasticNet, Entrywise, Penalty
-from jaxreg.solve._linear import LinearLoss
+from jaxreg.solve._linear import LinearLoss, beside_samples
 
 
 def duality_gap(loss: object, penalty: Penalty, params: Params) -> Array:
@@ -27,7 +32,9 @@ def duality_gap(loss: object, penalty: Penalty, params: Params) -> Array:
         params: Where to look.
 
     Returns:
-        A scalar; infinity where no bound is known.
+        A scalar; infinity where no bound is known (unpenalised weights, say, or slopes
+        whose squares underflow). It is what was computed, in size: rounding may have made
+        it negative, and is at least so large then.
     """
     unknown = jnp.full((), jnp.inf)
     if not isinstance(loss, LinearLoss):
@@ -45,10 +52,36 @@ def duality_gap(loss: object, penalty: Penalty, params: Params) -> Array:
     if len(tree) > 1:  # The intercept is free, so that the mean of the slopes must be zero.
         slopes = loss.balanced(slopes)
     pull = loss.pullback(slopes)["kernel"]
-    share = 1 / jnp.maximum(_excess(term, pull), 1.0)
-    conjugates = loss.sample_conjugates(share * slopes)
-    bound = -loss.mean(conjugates) - _conjugate(term, share * pull)
-    return jnp.maximum(loss(params) + penalty(params) - bound, 0.0)
+    excess = _excess(term, pull)
+    share = 1 / jnp.maximum(excess, 1.0)
+    rest = loss.mean(loss.sample_gaps(predictor, share * slopes))
+    weights = penalty(params) + _conjugate(term, share * pull)
+    gap = jnp.abs(rest + weights + share * jnp.sum(pull * tree[kernel].value))
+    size, info = jnp.max(jnp.abs(slopes)), jnp.finfo(slopes.dtype)
+    underflows = (size > 0) & (size < (info.tiny / info.eps) ** 0.5)
+    return jnp.where(underflows | jnp.isinf(excess), jnp.inf, gap)
+
+
+def null_loss(loss: object, params: Params) -> Array:
+    """The loss of a constant predictor, above its smallest possible value.
+
+    It is the scale of gaps. The constant is the mean of the linear predictor if there is an
+    intercept, and 0 otherwise.
+
+    Args:
+        loss: The loss; 0 if it is no `LinearLoss`.
+        params: Where to look.
+
+    Returns:
+        A scalar.
+    """
+    if not isinstance(loss, LinearLoss):
+        return jnp.zeros(())
+    predictor = loss.predictor(params)
+    constant = jnp.zeros_like(predictor)
+    if isinstance(params, Mapping) and "bias" in params:
+        constant = beside_samples(jnp.add, constant, loss.pullback(predictor)["bias"])
+    return loss.mean(loss.sample_gaps(constant, jnp.zeros_like(constant)))
 
 
 def _excess(term: Penalty, pull: Array) -> Array:

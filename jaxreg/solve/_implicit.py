@@ -67,13 +67,15 @@ def tangent(
     primals, directions = ([xs[i] for i in moving] for xs in (leaves, tangents))
     moved = jax.jvp(reached, (primals,), (directions,))[1]
     problem = problem_of(inputs)
-    gradient, curve = jax.linearize(jax.grad(problem.smooth), solution)
+    # Hessians are symmetric, so that their products may be those of the transpose: reverse
+    # mode also knows losses with a custom_vjp, forward mode does not.
+    gradient, curve = jax.vjp(jax.grad(problem.smooth), solution)
     ahead = _combined(lambda w, g, d: w - step * g / d, solution, gradient, metric)
     project = jax.linearize(lambda x: problem.prox(x, step, metric), ahead)[1]
 
     def relax(v: Values) -> Values:
         """A gradient step, (I − t·D⁻¹H)·v."""
-        return _combined(lambda v, h, d: v - step * h / d, v, curve(v), metric)
+        return _combined(lambda v, h, d: v - step * h / d, v, curve(v)[0], metric)
 
     def advance(v: Values) -> Values:
         """What is left over, v − P·(I − t·D⁻¹H)·v."""

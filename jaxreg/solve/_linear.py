@@ -1,7 +1,7 @@
 """What a loss of a linear model is: data, and a formula about the linear predictor."""
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import jax
@@ -9,7 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxreg._numbers import Scalar, check_numbers, is_concrete, is_real, raise_precision
+from jaxreg._numbers import (
+    Scalar,
+    check_numbers,
+    compute_dtype,
+    is_concrete,
+    is_real,
+    raise_precision,
+)
 from jaxreg._tree import Params
 from jaxreg.penalties._fields import Record, check_fields, part
 
@@ -55,6 +62,11 @@ class LinearLoss(Record, abc.ABC):
         """ℓ*(uᵢ, yᵢ) = sup_η u·η − ℓ(η, yᵢ) for each sample; ∞ where it is not known."""
         return jnp.full(slopes.shape[:1], jnp.inf, slopes.dtype)
 
+    def sample_gaps(self, predictor: Array, slopes: Array) -> Array:
+        """ℓ(ηᵢ, yᵢ) + ℓ*(uᵢ, yᵢ) − uᵢ·ηᵢ ≥ 0 for each sample; 0 where uᵢ = ∂ℓ/∂η."""
+        losses = self.sample_losses(predictor) + self.sample_conjugates(slopes)
+        return losses - sum_outputs(slopes * predictor)
+
     def check_targets(self, y: np.ndarray) -> None:
         """Refuse, by a ValueError, finite targets that are out of range."""
 
@@ -73,7 +85,7 @@ class LinearLoss(Record, abc.ABC):
         """The linear predictor η = x @ kernel + bias, of shape `(n,)` or `(n, k)`."""
         if not isinstance(params, Mapping):
             return self._product(params)
-        return self._product(params["kernel"]) + params.get("bias", 0.0)
+        return beside_samples(jnp.add, self._product(params["kernel"]), params.get("bias", 0.0))
 
     def slopes(self, predictor: Array) -> Array:
         """∂ℓ/∂η for each sample: of the shape of `predictor`."""
@@ -100,7 +112,8 @@ class LinearLoss(Record, abc.ABC):
         up, down = (
             jnp.where(x > 0, least / jnp.where(x > 0, x, 1), 0) for x in (above, below)
         )
-        return slopes * jnp.where(slopes > 0, up, down)
+        raised = beside_samples(jnp.multiply, jnp.maximum(slopes, 0), up)
+        return raised - beside_samples(jnp.multiply, jnp.maximum(-slopes, 0), down)
 
     def metric(self, params: Params) -> Params:
         """How curved the loss is along each parameter, up to a common factor.
@@ -176,7 +189,28 @@ class LinearLoss(Record, abc.ABC):
             if name == "sample_weight":
                 check_numbers(what, value)
                 check_numbers(f"The sum of {what}", np.sum(value), above=0.0)
+        if not jnp.issubdtype(value.dtype, jnp.floating):
+            # Whole numbers, such as labels, follow the features; never by promotion.
+            return jnp.asarray(value, self._dtype(name))
         return raise_precision(value)
+
+    def _dtype(self, name: str) -> Any:
+        """In which dtype whole numbers are computed with: that of float features, or JAX's."""
+        like = jnp.result_type(float) if name == "x" else self.x.dtype
+        is_float = jnp.issubdtype(like, jnp.floating)
+        return compute_dtype(like) if is_float else jnp.result_type(float)
+
+
+def sum_outputs(values: Array) -> Array:
+    """The sum over the outputs of each sample."""
+    return (
+        values if values.ndim == 1 else jnp.sum(values, axis=tuple(range(1, values.ndim)))
+    )
+
+
+def beside_samples(function: Callable[..., Array], values: Array, each: Any) -> Array:
+    """A function of values (n,) or (n, k) and of one number for all samples, () or (k,)."""
+    return function(values, each if np.ndim(each) == 0 else jnp.expand_dims(each, 0))
 
 
 def _is_sparse(value: Any) -> bool:

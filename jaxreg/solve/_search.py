@@ -12,7 +12,8 @@ from jaxreg._numbers import Scalar
 from jaxreg._tree import Params, leaves_of, values_at, variables_of
 from jaxreg.penalties import Penalty
 from jaxreg.solve import _accelerated
-from jaxreg.solve._gap import duality_gap
+from jaxreg.solve._gap import duality_gap, null_loss
+from jaxreg.solve._gaps import is_certified
 from jaxreg.solve._implicit import tangent
 from jaxreg.solve._linear import LinearLoss
 from jaxreg.solve._problem import Problem, Values, shared_metric
@@ -20,6 +21,15 @@ from jaxreg.solve._solution import Solution, Status
 
 # Relative residuals that rounding leaves within reach.
 _TOLERANCES = {np.dtype("float32"): 1e-6, np.dtype("float64"): 1e-10}
+
+# Duality gaps, by the loss of the null model, that rounding mostly leaves within reach.
+_GAPS = {np.dtype("float32"): 1e-4, np.dtype("float64"): 1e-6}
+GAP_BY_RESIDUAL = 100.0
+"""They may be so many times a looser tolerance."""
+PROGRESS = 0.7
+"""A residual of a quarter must make the gap at least so much smaller, or rounding ends it."""
+EXTRA_STEPS = 100
+"""More steps for a smaller gap than there were before."""
 
 
 class Static(NamedTuple):
@@ -125,8 +135,24 @@ def solve(static: Static, inputs: Inputs) -> Solution:
     )
 
 
-_Round = tuple[_accelerated.State, Array, Array, Array]
-"""The state, its residual, whether it is good enough, the residual to reach next."""
+class _Round(NamedTuple):
+    """Where the search is after some steps.
+
+    Attributes:
+        state: The state of the accelerated method.
+        kkt: Its residual.
+        gap: Its duality gap, by the loss of the null model.
+        status: How the search would end here.
+        is_done: Whether it does.
+        goal: The residual to reach next.
+    """
+
+    state: _accelerated.State
+    kkt: Array
+    gap: Array
+    status: Array
+    is_done: Array
+    goal: Array
 
 
 def _search(problem: Problem, loss: Any, inputs: Inputs) -> _Found:
@@ -135,35 +161,47 @@ def _search(problem: Problem, loss: Any, inputs: Inputs) -> _Found:
     metric = known or dict.fromkeys(variables, 1.0)
     state = _accelerated.start(problem, variables, metric)
     dtype = state.length.dtype
-    goals = inputs.goals
-    given = goals.tolerance
+    goals, given = inputs.goals, inputs.goals.tolerance
     tolerance = jnp.asarray(_TOLERANCES[dtype] if given is None else given, dtype)
-
-    def is_good(state: _accelerated.State, kkt: Array) -> Array:
-        good = kkt <= tolerance
-        if goals.gap_tolerance is None:
-            return good
-        params = problem.full(state.point)
-        gap = duality_gap(loss, inputs.penalty, params)
-        return good | (gap <= goals.gap_tolerance * jnp.abs(problem.objective(state.point)))
+    largest_gap = jnp.maximum(GAP_BY_RESIDUAL * tolerance, _GAPS[dtype])
 
     def goes_on(carry: _Round) -> Array:
-        state, _, is_done, _ = carry
-        return ~is_done & (state.steps < goals.max_steps) & state.is_alive
+        state = carry.state
+        return ~carry.is_done & (state.steps < goals.max_steps) & state.is_alive
 
-    def advance(carry: _Round) -> _Round:
-        state, _, _, goal = carry
-        state = _accelerated.run(problem, state, metric, goal, goals.max_steps)
+    def advance(before: _Round) -> _Round:
+        # Beyond the tolerance, for a smaller gap, no more steps than there were so far.
+        is_near = before.kkt <= tolerance
+        most = jnp.where(is_near, 2 * before.state.steps + EXTRA_STEPS, goals.max_steps)
+        most = jnp.minimum(most, goals.max_steps)
+        state = _accelerated.run(problem, before.state, metric, before.goal, most)
         kkt = _accelerated.certificate(problem, state, metric)
-        return state, kkt, is_good(state, kkt), goal / 4
+        params = problem.full(state.point)
+        gap = duality_gap(loss, inputs.penalty, params)
+        scale = null_loss(loss, params)
+        # The residual is relative to the largest weight; the gap tells when it misleads.
+        is_small = is_certified(gap, largest_gap * scale) | jnp.isposinf(gap)
+        is_good = (kkt <= tolerance) & is_small
+        if goals.gap_tolerance is not None:
+            objective = jnp.abs(problem.objective(state.point))
+            is_good |= is_certified(gap, goals.gap_tolerance * objective)
+        relative = (gap / jnp.where(scale > 0, scale, 1.0)).astype(dtype)
+        no_better = is_near & ~(relative <= PROGRESS * before.gap)
+        status = jnp.where(kkt <= tolerance, int(Status.INEXACT), int(Status.OUT_OF_STEPS))
+        status = jnp.where(state.is_alive, status, int(Status.FAILED))
+        status = jnp.where(is_good, int(Status.CONVERGED), status).astype(jnp.int32)
+        return _Round(state, kkt, relative, status, is_good | no_better, before.goal / 4)
 
     # With a gap to look at now and then, or just once more where a residual misled.
     goal = tolerance if goals.gap_tolerance is None else jnp.asarray(0.01, dtype)
-    first = state, jnp.full((), jnp.inf, dtype), jnp.zeros((), bool), goal
-    state, kkt, is_done, _ = jax.lax.while_loop(goes_on, advance, first)
-    ended = jnp.where(state.is_alive, int(Status.OUT_OF_STEPS), int(Status.FAILED))
-    status = jnp.where(is_done, int(Status.CONVERGED), ended).astype(jnp.int32)
-    return _Found(state.point, known, state.length, kkt, state.steps, status)
+    unknown = jnp.full((), jnp.inf, dtype)
+    status = jnp.asarray(int(Status.OUT_OF_STEPS), jnp.int32)
+    status = jnp.where(state.is_alive, status, int(Status.FAILED)).astype(jnp.int32)
+    no = jnp.zeros((), bool)
+    first = _Round(state, unknown, unknown, status, no, goal)
+    last = jax.lax.while_loop(goes_on, advance, first)
+    state = last.state
+    return _Found(state.point, known, state.length, last.kkt, state.steps, last.status)
 
 
 def _metric_of(loss: Any, inputs: Inputs, variables: Values) -> Values | None:

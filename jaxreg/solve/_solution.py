@@ -12,6 +12,7 @@ class Status(enum.IntEnum):
     CONVERGED = 0
     OUT_OF_STEPS = 1
     FAILED = 2
+    INEXACT = 3
 
 
 class Solution(NamedTuple):
@@ -26,8 +27,10 @@ class Solution(NamedTuple):
         gap: An upper bound on `objective` minus the minimum, from duality; ∞ where none
             is known.
         steps: How many steps were taken.
-        status: 0 if `kkt` is within the tolerance, 1 if `max_steps` were too few, 2 if
-            the loss was not finite or not smooth.
+        status: 0 if `kkt` is within the tolerance and `gap`, where it is known, is small
+            relative to the loss of a constant predictor (see `minimize`); 1 if `max_steps` were
+            too few; 2 if the loss was not finite or not smooth; 3 if only the gap is too
+            large, and rounding keeps it from shrinking.
 
     Example:
         >>> from jaxreg import SquaredLoss, minimize
@@ -46,5 +49,5 @@ class Solution(NamedTuple):
 
     @property
     def converged(self) -> Array:
-        """Whether the certificate is within the tolerance."""
+        """Whether the certificates are within the tolerance: `kkt`, and `gap` if known."""
         return self.status == Status.CONVERGED

@@ -1,5 +1,6 @@
 """The strengths at which features enter and leave the lasso."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,9 @@ import numpy as np
 from jaxreg._numbers import check_count
 from jaxreg.penalties import L1
 from jaxreg.solve._checks import check_data
-from jaxreg.solve._gaps import Factors, relative_gaps
+from jaxreg.solve._gaps import Factors, is_certified, relative_gaps
 from jaxreg.solve._least_squares import (
+    INEXACT,
     LeastSquares,
     Problem,
     penalty_factors,
@@ -18,6 +20,8 @@ from jaxreg.solve._pivots import DEPENDENT
 from jaxreg.solve._sources import Samples
 from jaxreg.solve.lasso_path import LinearPath
 
+MOST_EXCHANGES = 20
+"""So many features, for each of them, may enter or leave; few paths need two."""
 PARALLEL = 1e-10
 """A correlation that closes in on its threshold more slowly than this stays where it is."""
 
@@ -81,10 +85,23 @@ def lasso_knots(
     if num is not None:
         check_count("num", num)
     knots = _Knots(problem)
-    while knots.strengths[-1] > 0 and len(knots.strengths) != num:
-        knots.find_next()
+    for _ in range(MOST_EXCHANGES * (x.shape[1] + MOST_EXCHANGES)):
+        if knots.strengths[-1] == 0 or len(knots.strengths) == num or not knots.find_next():
+            break
     w, strengths = np.stack(knots.w), np.array(knots.strengths)
-    return LinearPath(strengths, *problem.finished(w), knots.gaps(strengths, w))
+    gaps = knots.gaps(strengths, w)
+    is_complete = strengths[-1] == 0 or len(strengths) == num
+    if not (is_complete and np.all(is_certified(gaps, INEXACT))):
+        warnings.warn(
+            f"The path ends at a strength of {strengths[-1]:.3g}, with duality gaps of at "
+            f"most {np.max(np.abs(gaps)):.1g} times the mean square of the target: features "
+            "depend on each other up to rounding, or enter at the same strengths. "
+            "`lasso_path` solves for given strengths.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    found = problem.units.given_strengths(strengths)
+    return LinearPath(found, *problem.finished(w), gaps)
 
 
 class _Knots:
@@ -107,14 +124,21 @@ class _Knots:
             relative[-1] = unpaid_gap(self.xt, self.y, w[-1])
         return relative
 
-    def find_next(self) -> None:
-        """Go down to where the next feature must enter or leave, and exchange it."""
+    def find_next(self) -> bool:
+        """Go down to where the next feature must enter or leave, and exchange it.
+
+        Returns:
+            Whether there is a solution for the active features.
+        """
         now, active = self.strengths[-1], np.flatnonzero(self.signs)
         rows = self.xt[active]
         # On the way, w = end − strength·rate and correlations = rest + strength·slope.
         gram = rows @ rows.T / len(self.y)
         sides = np.stack([self.correlations[active], (self.l1 * self.signs)[active]], 1)
-        end, rate = np.linalg.solve(gram, sides).T
+        try:
+            end, rate = np.linalg.solve(gram, sides).T
+        except np.linalg.LinAlgError:  # Singular to the last digit.
+            return False
         rest = self.correlations - self.xt @ (end @ rows) / len(self.y)
         slope = self.xt @ (rate @ rows) / len(self.y)
         where = np.zeros(len(self.l1))
@@ -135,7 +159,7 @@ class _Knots:
             strength, index = 0.0, -1
         if index >= 0 and not self.signs[index] and self._depends(index, gram, rows):
             self.dependent[index] = True
-            return
+            return True
         w = np.zeros(len(self.l1))
         w[active] = end - strength * rate
         if index >= 0:
@@ -147,6 +171,7 @@ class _Knots:
         else:
             self.strengths.append(strength)
             self.w.append(w)
+        return True
 
     def _depends(self, index: int, gram: np.ndarray, rows: np.ndarray) -> bool:
         """Whether a feature is in the span of the active ones."""

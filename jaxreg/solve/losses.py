@@ -15,7 +15,7 @@ from jax import Array
 
 from jaxreg._numbers import Scalar
 from jaxreg.penalties._fields import constant
-from jaxreg.solve._linear import LinearLoss
+from jaxreg.solve._linear import LinearLoss, beside_samples, sum_outputs
 
 
 class SquaredLoss(LinearLoss):
@@ -41,10 +41,14 @@ class SquaredLoss(LinearLoss):
     curvature = 1.0
 
     def sample_losses(self, predictor: Array) -> Array:
-        return _per_sample(jnp.square(predictor - self.y) / 2)
+        return sum_outputs(jnp.square(predictor - self.y) / 2)
 
     def sample_conjugates(self, slopes: Array) -> Array:
-        return _per_sample(slopes * (slopes / 2 + self.y))
+        return sum_outputs(slopes * (slopes / 2 + self.y))
+
+    def sample_gaps(self, predictor: Array, slopes: Array) -> Array:
+        # Not from losses and conjugates: those of large targets hide small differences.
+        return sum_outputs(jnp.square(predictor - self.y - slopes) / 2)
 
 
 class HuberLoss(LinearLoss):
@@ -80,11 +84,20 @@ class HuberLoss(LinearLoss):
     def sample_losses(self, predictor: Array) -> Array:
         error = predictor - self.y
         near = jnp.clip(error, -self.delta, self.delta)
-        return _per_sample(near * (error - near / 2))
+        return sum_outputs(near * (error - near / 2))
 
     def sample_conjugates(self, slopes: Array) -> Array:
         inside = jnp.abs(slopes) <= self.delta
-        return _per_sample(jnp.where(inside, slopes * (slopes / 2 + self.y), jnp.inf))
+        return sum_outputs(jnp.where(inside, slopes * (slopes / 2 + self.y), jnp.inf))
+
+    def sample_gaps(self, predictor: Array, slopes: Array) -> Array:
+        error = predictor - self.y
+        near = jnp.clip(error, -self.delta, self.delta)
+        # ½·(near − u)² + (|error| − |near|)·(delta − u·sign), where |u| ≤ delta.
+        beyond = (error - near) * (near - slopes)
+        inside = jnp.abs(slopes) <= self.delta
+        gaps = jnp.square(near - slopes) / 2 + beyond
+        return sum_outputs(jnp.where(inside, gaps, jnp.inf))
 
 
 class LogisticLoss(LinearLoss):
@@ -114,13 +127,13 @@ class LogisticLoss(LinearLoss):
 
     def sample_losses(self, predictor: Array) -> Array:
         softplus = jax.nn.softplus
-        return _per_sample(
+        return sum_outputs(
             self.y * softplus(-predictor) + (1 - self.y) * softplus(predictor)
         )
 
     def sample_conjugates(self, slopes: Array) -> Array:
         chance = slopes + self.y
-        return _per_sample(_entropy(chance) + _entropy(1 - chance))
+        return sum_outputs(_entropy(chance) + _entropy(1 - chance))
 
     def check_targets(self, y: np.ndarray) -> None:
         _refuse(self, "0 or 1, or a probability", y, (y < 0) | (y > 1))
@@ -159,7 +172,7 @@ class MultinomialLoss(LinearLoss):
         return jnp.sum(_entropy(slopes + self._chances(slopes)), axis=-1)
 
     def balanced(self, slopes: Array) -> Array:
-        return slopes - self.pullback(slopes)["bias"]
+        return beside_samples(jnp.subtract, slopes, self.pullback(slopes)["bias"])
 
     def _chances(self, like: Array) -> Array:
         if like.ndim != 2:
@@ -201,21 +214,14 @@ class PoissonLoss(LinearLoss):
     """
 
     def sample_losses(self, predictor: Array) -> Array:
-        return _per_sample(jnp.exp(predictor) - self.y * predictor)
+        return sum_outputs(jnp.exp(predictor) - self.y * predictor)
 
     def sample_conjugates(self, slopes: Array) -> Array:
         rate = slopes + self.y
-        return _per_sample(_entropy(rate) - rate)
+        return sum_outputs(_entropy(rate) - rate)
 
     def check_targets(self, y: np.ndarray) -> None:
         _refuse(self, "at least 0", y, y < 0)
-
-
-def _per_sample(values: Array) -> Array:
-    """The sum over the outputs of each sample."""
-    return (
-        values if values.ndim == 1 else jnp.sum(values, axis=tuple(range(1, values.ndim)))
-    )
 
 
 def _entropy(chance: Array) -> Array:
