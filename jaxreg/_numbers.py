@@ -21,7 +21,8 @@ _PRECISE = np.dtype(np.float32), np.dtype(np.float64)
 
 def compute_dtype(*values: Any) -> np.dtype:
     """The dtype for mathematics on `values`: theirs, but at least float32."""
-    return jnp.promote_types(jnp.result_type(*values), jnp.float32)
+    with jax.numpy_dtype_promotion("standard"):  # Strict promotion refuses to answer.
+        return jnp.promote_types(jnp.result_type(*values), jnp.float32)
 
 
 def raise_precision(x: Any) -> Array:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes
@@ -40,6 +41,13 @@ def objective(found, x, y, penalty, weights=None):
     sizes = np.abs(found.coefficients) @ np.broadcast_to(penalty.l1, x.shape[1])
     squares = found.coefficients**2 @ np.broadcast_to(penalty.l2, x.shape[1])
     return errors + found.strengths * (sizes + squares)
+
+
+def columns_left_out(data):
+    """A mask of columns, the data without them, and infinite factors for them."""
+    x, y = data
+    out = np.arange(x.shape[1]) % 3 == 1
+    return out, x[:, ~out], np.where(out, np.inf, 1.0), y
 
 
 # Against other libraries.
@@ -142,6 +150,60 @@ def test_features_with_factor_zero_are_like_the_intercept(data):
     np.testing.assert_allclose(
         by_hand.coefficients[:, 1:], expected.coefficients, atol=1e-9
     )
+
+
+@EACH
+@pytest.mark.parametrize("options", [{}, {"intercept": False}, {"standardize": True}], ids=str)
+def test_features_with_infinite_factors_are_left_out(data, options):
+    out, without, factors, y = columns_left_out(data)
+    expected = jr.lasso_path(without, y, num=5, ratio=0.05, **options)
+    found = jr.lasso_path(data[0], y, num=5, ratio=0.05, factors=factors, **options)
+    np.testing.assert_allclose(found.strengths, expected.strengths)
+    np.testing.assert_allclose(
+        found.coefficients[:, ~out], expected.coefficients, atol=1e-9
+    )
+    assert not np.any(found.coefficients[:, out])
+    both = jr.ElasticNet(np.ones(len(out)), np.where(out, np.inf, 0.5))
+    found = jr.elastic_net_path(data[0], y, both, [0.3], **options)
+    expected = jr.elastic_net_path(without, y, jr.ElasticNet(1.0, 0.5), [0.3], **options)
+    np.testing.assert_allclose(
+        found.coefficients[:, ~out], expected.coefficients, atol=1e-9
+    )
+
+
+def test_features_are_left_out_of_knots_least_squares_ridge_and_folds():
+    out, without, factors, y = columns_left_out((X, Y))
+    knots, expected = jr.lasso_knots(X, y, factors=factors), jr.lasso_knots(without, y)
+    np.testing.assert_allclose(knots.strengths, expected.strengths)
+    np.testing.assert_allclose(knots.coefficients[:, ~out], expected.coefficients)
+    found = jr.lasso_path(X, y, 0.0, factors=list(factors))
+    np.testing.assert_allclose(
+        found.coefficients[:, ~out], expected.coefficients[-1:], rtol=1e-8
+    )
+    ridge = jr.elastic_net_path(X, y, jr.L2(factors), [0.1])
+    expected = jr.elastic_net_path(without, y, jr.L2(1.0), [0.1])
+    np.testing.assert_allclose(ridge.coefficients[:, ~out], expected.coefficients)
+    folds = jr.lasso_cv(X, y, factors=factors, num=4)
+    np.testing.assert_allclose(folds.mean, jr.lasso_cv(without, y, num=4).mean)
+    assert not np.any(jr.lasso_path(X, y, num=3, factors=np.inf).coefficients)
+
+
+def test_factors_and_strengths_may_be_lists():
+    expected = jr.lasso_path(X, Y, [1.0], factors=np.arange(1.0, 11.0))
+    found = jr.lasso_path(X, Y, [1.0], factors=list(range(1, 11)))
+    np.testing.assert_array_equal(found.coefficients, expected.coefficients)
+    found = jr.elastic_net_path(X, Y, jr.L1(list(range(1, 11))), [1.0])
+    np.testing.assert_array_equal(found.coefficients, expected.coefficients)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn", "float16"])
+def test_data_may_have_low_precision(dtype):
+    x, y = (jnp.asarray(10 * data, dtype) for data in (X, Y / 100))
+    exact = np.asarray(x, float), np.asarray(y, float)
+    found = jr.lasso_path(x, y, jnp.asarray([0.125], dtype), sample_weight=jnp.ones_like(y))
+    expected = jr.lasso_path(*exact, [0.125])
+    np.testing.assert_allclose(found.coefficients, expected.coefficients, atol=1e-9)
+    np.testing.assert_allclose(found.predict(x), expected.predict(exact[0]), atol=1e-9)
 
 
 @EACH
@@ -396,7 +458,8 @@ def test_cross_validation_is_a_loop_over_folds(data):
         ({"num": 2.5}, TypeError, "num must be a whole number, got 2.5"),
         ({"ratio": 2.0}, ValueError, "ratio must be at most 1, got 2"),
         ({"factors": {"kernel": 1.0}}, TypeError, "coefficients are one array"),
-        ({"x": X * 1e160}, ValueError, "numbers too large"),
+        ({"x": np.ones((1, 2)), "y": [3.0], "factors": [0.0, 1.0]}, ValueError, "unique"),
+        ({"factors": [1.0, "2"]}, TypeError, "must be a real number"),
         ({"x": np.c_[X, X], "strengths": 0.0}, ValueError, "10 are independent"),
         ({"x": np.ones((442, 1)), "factors": 0.0, "strengths": 1.0}, ValueError, "unique"),
     ],
@@ -405,6 +468,32 @@ def test_bad_input_is_refused(change, error, message):
     arguments: Any = {"x": X, "y": Y, **change}
     with pytest.raises(error, match=message):
         jr.lasso_path(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("function", "argument"),
+    [
+        (lambda v: jr.lasso_path(v * X, Y, [1.0]), "x"),
+        (lambda v: jr.lasso_path(X, v * Y, [1.0]), "y"),
+        (lambda v: jr.lasso_path(X, Y, [v]), "strengths"),
+        (lambda v: jr.lasso_path(X, Y, factors=v), "L1"),
+        (lambda v: jr.lasso_path(X, Y, sample_weight=v * Y), "sample_weight"),
+        (lambda v: jr.lasso_path(X, Y, ratio=v), "num and ratio"),
+        (lambda v: jr.lasso_path(X, Y, [1.0]).predict(v * X), "x"),
+        (lambda v: jr.lasso_knots(v * X, Y), "x"),
+        (lambda v: jr.lasso_cv(X, v * Y), "y"),
+    ],
+)
+@pytest.mark.parametrize("transform", [jax.jit, jax.grad])
+def test_what_is_traced_is_refused(function, argument, transform):
+    with pytest.raises(TypeError, match=f"^{argument} must be known.*use `minimize`"):
+        transform(function)(1.0)
+
+
+def test_known_data_are_solved_where_something_else_is_traced():
+    expected = jr.lasso_path(X, Y, [1.0]).coefficients
+    found = jax.jit(lambda v: v * jr.lasso_path(X, Y, [1.0]).coefficients)(1.0)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_a_number_of_knots_is_positive():

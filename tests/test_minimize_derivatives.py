@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -48,3 +49,34 @@ def test_derivatives_are_those_of_the_solution(cls, loss):
         assert np.any(expected)
         slack = 1e-6 * np.max(np.abs(expected))
         np.testing.assert_allclose(found[name], expected, rtol=1e-5, atol=slack)
+
+
+def test_losses_may_have_rules_for_reverse_mode_alone():
+    """JAX cannot push tangents through a `custom_vjp`."""
+
+    @jax.custom_vjp
+    def squashed(z):
+        return jnp.tanh(z)
+
+    def backward(z, g):
+        return (g * (1 - squashed(z) ** 2),)
+
+    squashed.defvjp(lambda z: (squashed(z), z), backward)
+    x, y = data()[0], jnp.tanh(data()[1]["SquaredLoss"][:, 0])
+
+    def derivatives(function):
+        def loss(w, y):
+            return jnp.mean((function(x @ w) - y) ** 2) / 2
+
+        def size(strength, y):
+            found = jaxreg.minimize(loss, jaxreg.L1(strength), jnp.zeros(x.shape[1]), y)
+            return jnp.sum(found.params**2)
+
+        first = jax.grad(size, (0, 1))
+        return first(0.02, y), jax.grad(lambda s: first(s, y)[0])(0.02)
+
+    with jax.enable_x64(True):
+        found, expected = derivatives(squashed), derivatives(jnp.tanh)
+        for a, b in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-8)
+            assert np.any(b)

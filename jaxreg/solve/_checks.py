@@ -28,7 +28,7 @@ def check_data(
         TypeError: If they are sparse, complex or no numbers, or are traced by JAX.
         ValueError: If shapes do not fit, or numbers are not finite.
     """
-    x = _floats("x", x)
+    x = real_numbers("x", x)
     if x.ndim != 2 or 0 in x.shape:
         raise ValueError(
             "x must be an array (samples, features) with one of each at least, got shape "
@@ -55,7 +55,7 @@ def check_samples(
 
     With `rescaled`, they may be so large or small that their squares are not floats.
     """
-    array = _floats(name, value)
+    array = real_numbers(name, value)
     if array.shape != (samples,):
         raise ValueError(
             f"{name} must hold one number for each of the {samples} samples, got shape "
@@ -128,7 +128,12 @@ def check_penalty(penalty: Penalty, shape: tuple[int, ...]) -> None:
             )
 
 
-def _floats(name: str, value: Any) -> np.ndarray:
+def real_numbers(name: str, value: Any) -> np.ndarray:
+    """A dense array of 64-bit floats.
+
+    Raises:
+        TypeError: If it is sparse, traced by JAX, or holds no real numbers.
+    """
     if hasattr(value, "tocsr") or hasattr(value, "todense"):
         raise TypeError(
             f"{name} must be a dense array, got {type(value).__name__}: pass "

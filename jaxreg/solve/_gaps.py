@@ -82,8 +82,8 @@ def duality_gaps(
     shrink = strengths / xp.maximum(xp.maximum(reach, strengths), tiny)
     dual = shrink * left.along - shrink**2 * left.squares / 2
     if l2 is not None:
-        ridge = 4 * strengths * l2[:, None]
-        over = xp.maximum(shrink * pull - strengths * l1[:, None], 0.0)
+        ridge = 4 * strengths[None] * l2[:, None]
+        over = xp.maximum(shrink[None] * pull - strengths[None] * l1[:, None], 0.0)
         costs = xp.where(ridge > 0, over**2 / xp.where(ridge > 0, ridge, 1.0), 0.0)
         dual = dual - xp.sum(costs, axis=0)
     # Without residuals the dual is zero.

@@ -195,7 +195,7 @@ def follow(
             again,
             proposal.stage._replace(rounds=stage.rounds + 1),
         )
-        return basis, k + settled, stage, found
+        return basis, k + settled.astype(k.dtype), stage, found
 
     first = basis, jnp.asarray(0), _begin(MOVE, before.signs), found
     basis, _, _, found = jax.lax.while_loop(lambda c: c[1] < stop, body, first)

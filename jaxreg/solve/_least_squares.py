@@ -1,8 +1,10 @@
 """Least squares with a penalty: which algorithm, and what all of them share."""
 
+import contextlib
 import dataclasses
 import functools
 import warnings
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -11,7 +13,7 @@ import numpy as np
 
 from jaxreg.penalties import L1, L2, ElasticNet, Penalty
 from jaxreg.penalties._fields import strength_fields
-from jaxreg.solve._checks import check_penalty
+from jaxreg.solve._checks import check_concrete, check_penalty
 from jaxreg.solve._dense import SIZES, dense_path
 from jaxreg.solve._gaps import Factors, is_certified, relative_gaps
 from jaxreg.solve._rescale import Units, units_of
@@ -64,6 +66,13 @@ def penalty_factors(penalty: Penalty, features: int) -> tuple[np.ndarray, np.nda
     return l1, l2
 
 
+@contextlib.contextmanager
+def _double_precision() -> Iterator[None]:
+    """In float64, and at once: even where JAX traces something around it."""
+    with jax.enable_x64(True), jax.ensure_compile_time_eval():
+        yield
+
+
 class LeastSquares(NamedTuple):
     """A model; `l1` and `l2` are factors of the strength, for each feature."""
 
@@ -88,10 +97,10 @@ class LeastSquares(NamedTuple):
                 "positive needs a penalty on every feature, for the others are taken out "
                 f"first: features {free[:5].tolist()} have none. Give them a small one."
             )
-        units = units_of(x, y, l1)
+        units = units_of(x, y, l1, standardized=self.standardize)
         x, y = units.data(x, y)
         l1, l2 = units.factors(l1, l2)
-        with jax.enable_x64(True):
+        with _double_precision():
             data = prepare(
                 x,
                 y,
@@ -152,7 +161,8 @@ class Problem:
         """
         if not np.any(self.model.l1 > 0):
             raise ValueError("strengths must be given for a penalty without L1.")
-        with jax.enable_x64(True):
+        check_concrete("num and ratio", (num, ratio))
+        with _double_precision():
             grid = np.asarray(strength_grid(self.largest or 1.0, num, ratio))
         return self.units.given_strengths(grid)
 
@@ -160,7 +170,7 @@ class Problem:
         """Coefficients, intercepts and gaps at strengths in any order."""
         strengths = self.units.strengths(strengths)
         falling, where = np.unique(-strengths, return_inverse=True)
-        with jax.enable_x64(True):
+        with _double_precision():
             w, gaps = self._at(-falling)
         if not np.all(is_certified(gaps, INEXACT)):
             warnings.warn(

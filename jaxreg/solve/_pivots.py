@@ -64,12 +64,12 @@ def exchange(basis: Basis, scores: Array, signs: Array, gram: Array) -> Basis:
     rows = table[index]
     block, done = _pivot_block(rows[:, index], best > 0, floors)
     flips = jnp.where(active, -1.0, 1.0)
-    columns = flips[index, None] * flips * rows
+    columns = flips[index, None] * flips[None] * rows
     places = jnp.where(done, index, len(active))
     inner = block @ rows
     # Products one by one make a single pass over the table; a matrix product makes three.
     for column, row in zip(columns, inner, strict=True):
-        table = table - column[:, None] * row
+        table = table - column[:, None] * row[None]
     inner = (-inner).at[:, places].set(block, mode="drop")
     outer = (columns.T @ block).at[places].set(block, mode="drop")
     table = table.at[:, places].set(outer, mode="drop")
@@ -93,7 +93,7 @@ def _pivot_block(block: Array, wanted: Array, floors: Array) -> tuple[Array, Arr
 
     start = block, jnp.zeros_like(wanted)
     block, done = jax.lax.fori_loop(0, len(wanted), pivot, start)
-    return jnp.where(done[:, None] & done, block, 0.0), done
+    return jnp.where(done[:, None] & done[None], block, 0.0), done
 
 
 def solve(

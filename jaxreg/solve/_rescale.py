@@ -10,6 +10,7 @@ the objective, divided by 2^(2b), is that of the new data with the penalty facto
     l1_j' = l1_j·2^(c − b − a_j),    l2_j' = l2_j·2^(c − 2a_j)
 
 where c is free: it centres the factors l1' around 1. Data within the bounds stay as they are.
+Where features are standardized next, their factors are independent of a_j.
 """
 
 from typing import NamedTuple
@@ -32,11 +33,13 @@ class Units(NamedTuple):
         columns: a_j, an array (features,); `None` if all are zero.
         target: b.
         level: c.
+        standardized: Whether features are standardized next.
     """
 
     columns: np.ndarray | None
     target: int
     level: int
+    standardized: bool
 
     def data(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """x' and y'."""
@@ -48,7 +51,7 @@ class Units(NamedTuple):
         """l1' and l2'."""
         if self.columns is None and not (self.target or self.level):
             return l1, l2
-        columns = 0 if self.columns is None else self.columns
+        columns = 0 if self.columns is None or self.standardized else self.columns
         # Ridge regression divides features by roots of l2, and takes any.
         limit = FACTOR if np.any(l1 > 0) else 1000
         l1 = _scaled(l1, self.level - self.target - columns, FACTOR)
@@ -86,13 +89,16 @@ class Units(NamedTuple):
         return _held("Strengths", strengths, self.level) if self.level else strengths
 
 
-def units_of(x: np.ndarray, y: np.ndarray, l1: np.ndarray) -> Units:
+def units_of(
+    x: np.ndarray, y: np.ndarray, l1: np.ndarray, *, standardized: bool
+) -> Units:
     """The units for data and the factors of the strength.
 
     Args:
         x: Features, an array (samples, features).
         y: The target.
         l1: The factors of Σ |w|.
+        standardized: Whether features are standardized next.
     """
     columns = _column_exponents(x)
     target = int(_beyond(np.max(np.abs(y))))
@@ -103,10 +109,11 @@ def units_of(x: np.ndarray, y: np.ndarray, l1: np.ndarray) -> Units:
         columns = np.clip(columns, -500, 500)
     else:
         # The exponents of l1' for c = 0.
-        exponents = (np.frexp(l1)[1] - target - columns)[penalised]
+        exponents = np.frexp(l1)[1] - target - (0 if standardized else columns)
+        exponents = exponents[penalised]
         if np.max(np.abs(exponents)) > SAFE:
             level = -int(np.min(exponents) + np.max(exponents)) // 2
-    return Units(columns if columns.any() else None, target, level)
+    return Units(columns if columns.any() else None, target, level, standardized)
 
 
 def _column_exponents(x: np.ndarray) -> np.ndarray:

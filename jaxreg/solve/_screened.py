@@ -60,9 +60,9 @@ def _check(
     largest = jnp.abs(held.problem.correlations) / jnp.where(priced, inside.l1, 1.0)
     slack = MISSED * jnp.max(jnp.where(priced, largest, 0.0))
     pull = factors.pull(left.correlations, jnp)
-    missed = pull > (strengths + slack) * factors.l1[:, None]
+    missed = pull > (strengths + slack)[None] * factors.l1[:, None]
     order = jnp.minimum(jnp.arange(len(strengths)), stop)
-    first = jnp.min(jnp.where(missed, order, stop), axis=1)
+    first = jnp.min(jnp.where(missed, order[None], stop), axis=1)
     first = first.at[ids].set(stop, mode="drop")
     return Checked(gaps, left.correlations, first)
 
@@ -75,9 +75,10 @@ def _candidates(
 
     An array (ends, features), and how many.
     """
-    between = start + (ends - start) * jnp.array([0.3, 0.6, 1.0])[:, None]
-    predicted = c + (between[..., None] - start) * slope
-    limits = between[..., None] * factors.l1
+    between = start + (ends - start)[None] * jnp.array([0.3, 0.6, 1.0])[:, None]
+    between = between[..., None]  # (points, ends, 1), beside the features
+    predicted = c[None, None] + (between - start) * slope[None, None]
+    limits = between * factors.l1[None, None]
     near = factors.pull(predicted, jnp) / jnp.where(limits > 0, limits, 1.0)
     close = jnp.any(jnp.where(limits > 0, near, jnp.inf) >= NEAR, axis=0)
     return close, jnp.sum(close, axis=1)

@@ -63,7 +63,7 @@ class Samples(NamedTuple):
     def left(self, w: Any, ids: Any, rows: Any) -> Left:
         """What coefficients (strengths, held features) leave."""
         del ids
-        residuals, samples = self.y - w @ rows, len(self.y)
+        residuals, samples = self.y[None] - w @ rows, len(self.y)
         squares = (residuals**2).sum(axis=1) / samples
         along = residuals @ self.y / samples
         return Left(self.xt @ (residuals / samples).T, squares, along)

@@ -133,7 +133,7 @@ def _orthonormal(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _project(x: Any, root: Any, q: Any, standardize: bool, xp: Any = np) -> Any:
     """Features as rows, less their parts in the span of q; these parts; and scales."""
-    xt = x.T if root is None else x.T * root
+    xt = x.T if root is None else x.T * root[None]
     raw = _norms(xt, xp)
     inside = xt @ q
     xt = xt - inside @ q.T

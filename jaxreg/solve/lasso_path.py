@@ -7,7 +7,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxreg.penalties import L1, L2, ElasticNet
-from jaxreg.solve._checks import check_data, check_strengths
+from jaxreg.solve._checks import check_data, check_strengths, real_numbers
 from jaxreg.solve._least_squares import LeastSquares, penalty_factors
 
 
@@ -45,7 +45,7 @@ class LinearPath:
             An array (strengths, samples).
         """
         used = np.flatnonzero(np.any(self.coefficients != 0, axis=0))
-        scores = self.coefficients[:, used] @ np.asarray(x)[:, used].T
+        scores = self.coefficients[:, used] @ real_numbers("x", x)[:, used].T
         return scores + self.intercepts[:, None]
 
     def __repr__(self) -> str:

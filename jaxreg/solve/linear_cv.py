@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxreg.penalties import L1, L2, ElasticNet
-from jaxreg.solve._checks import check_data, check_strengths
+from jaxreg.solve._checks import check_data, check_squares, check_strengths
 from jaxreg.solve._least_squares import LeastSquares, penalty_factors
 from jaxreg.solve._standardize import empty
 from jaxreg.solve.lasso_path import LinearPath
@@ -126,7 +126,8 @@ def elastic_net_cv(
     References:
         Zou and Hastie, *Regularization and variable selection via the elastic net* (2005).
     """
-    x, y, weights = check_data(x, y, sample_weight)
+    x, y, weights = check_data(x, y, sample_weight, rescaled=True)
+    check_squares("y", y)  # Errors are squares, too.
     model = LeastSquares(
         *penalty_factors(penalty, x.shape[1]), intercept, standardize, positive
     )
