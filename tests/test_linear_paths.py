@@ -153,7 +153,9 @@ def test_features_with_factor_zero_are_like_the_intercept(data):
 
 
 @EACH
-@pytest.mark.parametrize("options", [{}, {"intercept": False}, {"standardize": True}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"intercept": False}, {"standardize": True}], ids=str
+)
 def test_features_with_infinite_factors_are_left_out(data, options):
     out, without, factors, y = columns_left_out(data)
     expected = jr.lasso_path(without, y, num=5, ratio=0.05, **options)

@@ -180,9 +180,7 @@ def follow(
         exhausted = ~proposal.settled & (stage.rounds > ROUNDS * size + PATIENCE)
         settled = proposal.settled | exhausted
         found = tuple(
-            x.at[k + 1].set(
-                jnp.where(settled, jnp.where(exhausted, x[k], value), x[k + 1])
-            )
+            x.at[k + 1].set(jnp.where(settled, jnp.where(exhausted, x[k], value), x[k + 1]))
             for x, value in zip(found, (w, basis.signs), strict=True)
         )
         # Where one walk was needed, the next strengths will need one.

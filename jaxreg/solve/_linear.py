@@ -85,7 +85,9 @@ class LinearLoss(Record, abc.ABC):
         """The linear predictor η = x @ kernel + bias, of shape `(n,)` or `(n, k)`."""
         if not isinstance(params, Mapping):
             return self._product(params)
-        return beside_samples(jnp.add, self._product(params["kernel"]), params.get("bias", 0.0))
+        return beside_samples(
+            jnp.add, self._product(params["kernel"]), params.get("bias", 0.0)
+        )
 
     def slopes(self, predictor: Array) -> Array:
         """∂ℓ/∂η for each sample: of the shape of `predictor`."""

@@ -89,9 +89,7 @@ class Units(NamedTuple):
         return _held("Strengths", strengths, self.level) if self.level else strengths
 
 
-def units_of(
-    x: np.ndarray, y: np.ndarray, l1: np.ndarray, *, standardized: bool
-) -> Units:
+def units_of(x: np.ndarray, y: np.ndarray, l1: np.ndarray, *, standardized: bool) -> Units:
     """The units for data and the factors of the strength.
 
     Args:
@@ -125,7 +123,9 @@ def _column_exponents(x: np.ndarray) -> np.ndarray:
     # One pass over ordinary data. Not BLAS: its threads stay awake, and keep JAX's waiting.
     with np.errstate(all="ignore"):
         squares = np.einsum("ij,ij->j", x, x)
-    odd = np.flatnonzero(~((squares >= 2.0 ** (-2 * SAFE)) & (squares <= 2.0 ** (2 * SAFE))))
+    odd = np.flatnonzero(
+        ~((squares >= 2.0 ** (-2 * SAFE)) & (squares <= 2.0 ** (2 * SAFE)))
+    )
     exponents = np.zeros(x.shape[1], int)
     if odd.size:
         largest = np.max(np.abs(x[:, odd]), axis=0)
