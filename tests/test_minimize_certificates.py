@@ -1,4 +1,4 @@
-"""What `minimize` promises: converged solutions are close to the minimum, in strict modes too."""
+"""What `minimize` promises: converged solutions are close to the minimum."""
 
 import functools
 from typing import Any

@@ -76,8 +76,9 @@ def check_squares(name: str, array: np.ndarray) -> None:
         square = np.einsum("i,i", flat, flat)
     if not np.isfinite(square) or (square < np.finfo(float).tiny and np.any(flat)):
         raise ValueError(
-            f"{name} must be finite, and so must the sum of squares, and not underflow: got "
-            "NaN, infinity or numbers too large or too small. Divide these by their size."
+            f"{name} must be finite, and the sum of squares must neither overflow nor "
+            "underflow: got NaN, infinity, or numbers too large or too small. Divide these "
+            "by their standard deviation."
         )
 
 
@@ -89,10 +90,10 @@ def check_concrete(name: str, value: Any) -> None:
     """
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value)):
         raise TypeError(
-            f"{name} must be known numbers, but JAX traces it (jit, vmap, grad, scan): paths "
-            "and cross-validation choose features and programs by the data. Call them "
-            "outside; or use `minimize`, with a loss such as `SquaredLoss`, which can be "
-            "traced."
+            f"{name} must be known numbers, but JAX traces it (jit, vmap, grad, scan): "
+            "paths and cross-validation choose features and programs by the data. Call "
+            "them outside; or use `minimize`, with a loss such as `SquaredLoss`, which can "
+            "be traced."
         )
 
 

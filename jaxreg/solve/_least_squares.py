@@ -4,12 +4,13 @@ import contextlib
 import dataclasses
 import functools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jaxreg.penalties import L1, L2, ElasticNet, Penalty
 from jaxreg.penalties._fields import strength_fields
@@ -48,7 +49,7 @@ def penalty_factors(penalty: Penalty, features: int) -> tuple[np.ndarray, np.nda
         for name in strength_fields(type(penalty))
         if isinstance(value := getattr(penalty, name), list | tuple)
     }
-    penalty = dataclasses.replace(penalty, **lists)
+    penalty = dataclasses.replace(penalty, **lists) if lists else penalty
     check_penalty(penalty, (features,))
     if isinstance(penalty, ElasticNet):
         given = {"l1": penalty.l1, "l2": penalty.l2}
@@ -67,10 +68,13 @@ def penalty_factors(penalty: Penalty, features: int) -> tuple[np.ndarray, np.nda
 
 
 @contextlib.contextmanager
-def _double_precision() -> Iterator[None]:
+def _double_precision() -> Generator[None]:
     """In float64, and at once: even where JAX traces something around it."""
-    with jax.enable_x64(True), jax.ensure_compile_time_eval():
-        yield
+    with jax.enable_x64(True):
+        is_traced = isinstance(jnp.zeros(()), Tracer)
+        # Not everywhere: calls of compiled programs take longer in it.
+        with jax.ensure_compile_time_eval() if is_traced else contextlib.nullcontext():
+            yield
 
 
 class LeastSquares(NamedTuple):

@@ -197,7 +197,7 @@ class LinearLoss(Record, abc.ABC):
         return raise_precision(value)
 
     def _dtype(self, name: str) -> Any:
-        """In which dtype whole numbers are computed with: that of float features, or JAX's."""
+        """The dtype for whole numbers: that of float features, or JAX's default."""
         like = jnp.result_type(float) if name == "x" else self.x.dtype
         is_float = jnp.issubdtype(like, jnp.floating)
         return compute_dtype(like) if is_float else jnp.result_type(float)

@@ -9,8 +9,8 @@ the objective, divided by 2^(2b), is that of the new data with the penalty facto
 
     l1_j' = l1_j·2^(c − b − a_j),    l2_j' = l2_j·2^(c − 2a_j)
 
-where c is free: it centres the factors l1' around 1. Data within the bounds stay as they are.
-Where features are standardized next, their factors are independent of a_j.
+where c is free: it centres the factors l1' around 1. Data within the bounds stay as they
+are. Where features are standardized next, their factors are independent of a_j.
 """
 
 from typing import NamedTuple
@@ -42,7 +42,7 @@ class Units(NamedTuple):
     standardized: bool
 
     def data(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """x' and y'."""
+        """X' and y'."""
         if self.columns is not None:
             x = np.ldexp(x, -self.columns)
         return x, np.ldexp(y, -self.target)

@@ -27,7 +27,7 @@ _GAPS = {np.dtype("float32"): 1e-4, np.dtype("float64"): 1e-6}
 GAP_BY_RESIDUAL = 100.0
 """They may be so many times a looser tolerance."""
 PROGRESS = 0.7
-"""A residual of a quarter must make the gap at least so much smaller, or rounding ends it."""
+"""A quarter of the residual must make the gap so much smaller, or rounding ends it."""
 EXTRA_STEPS = 100
 """More steps for a smaller gap than there were before."""
 

@@ -28,9 +28,9 @@ class Solution(NamedTuple):
             is known.
         steps: How many steps were taken.
         status: 0 if `kkt` is within the tolerance and `gap`, where it is known, is small
-            relative to the loss of a constant predictor (see `minimize`); 1 if `max_steps` were
-            too few; 2 if the loss was not finite or not smooth; 3 if only the gap is too
-            large, and rounding keeps it from shrinking.
+            relative to the loss of a constant predictor (see `minimize`); 1 if
+            `max_steps` were too few; 2 if the loss was not finite or not smooth; 3 if only
+            the gap is too large, and rounding keeps it from shrinking.
 
     Example:
         >>> from jaxreg import SquaredLoss, minimize

@@ -94,8 +94,8 @@ def lasso_knots(
     if not (is_complete and np.all(is_certified(gaps, INEXACT))):
         warnings.warn(
             f"The path ends at a strength of {strengths[-1]:.3g}, with duality gaps of at "
-            f"most {np.max(np.abs(gaps)):.1g} times the mean square of the target: features "
-            "depend on each other up to rounding, or enter at the same strengths. "
+            f"most {np.max(np.abs(gaps)):.1g} times the mean square of the target: "
+            "features depend on each other up to rounding, or enter at the same strengths. "
             "`lasso_path` solves for given strengths.",
             RuntimeWarning,
             stacklevel=2,

@@ -84,7 +84,8 @@ def lasso_path(
             logarithmic scale, from the smallest at which all is zero down to `ratio` times
             that. 0, least squares, is allowed where its solution is unique.
         factors: What the strength is multiplied by, for each feature. Features with factor
-            0 are not penalised, like the intercept.
+            0 are not penalised, like the intercept; those with an infinite factor are left
+            out, at every strength.
         intercept: Whether there is a b.
         standardize: Whether the penalty is on coefficients of features with standard
             deviation 1 (mean square 1 if there is no intercept; of what is left of them
@@ -153,8 +154,9 @@ def elastic_net_path(
         x: As for `lasso_path`.
         y: As for `lasso_path`.
         penalty: An `ElasticNet`, `L1` or `L2` whose strengths are numbers, or arrays of
-            one for each feature. Features with none are not penalised. Its mask is not
-            looked at: coefficients have no names.
+            one for each feature. Features with none are not penalised, those with an
+            infinite one are left out. Its mask is not looked at: coefficients have no
+            names.
         strengths: As for `lasso_path`; without any L1 they must be given.
         intercept: As for `lasso_path`.
         standardize: As for `lasso_path`.

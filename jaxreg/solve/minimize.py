@@ -29,10 +29,10 @@ def minimize(
 
     Accelerated proximal gradient steps with backtracking and restarts, compiled as one
     loop. It stops when the conditions of optimality hold to within `tolerance`, not when
-    steps are small, and where a duality gap is known, only once that is small, too:
-    relative to the loss of a constant predictor at most 1e-4 in float32 and 1e-6 in
-    float64 (or 100 times `tolerance`, if that is more). Where the penalty is not convex, or the loss is not, the solution is a
-    local one, and depends on the start.
+    steps are small. Where a duality gap is known it must be small, too: relative to the
+    loss of a constant predictor at most 1e-4 in float32 and 1e-6 in float64 (or 100 times
+    `tolerance`, if that is more). Where the penalty is not convex, or the loss is not, the
+    solution is a local one, and depends on the start.
 
     **Derivatives.** The solution is a differentiable function of the strengths, the
     arrays in `loss` and `args`, and whatever the loss captures (`jax.grad`, `jax.jvp`, at
@@ -145,9 +145,9 @@ def _report(solution: Solution) -> None:
         )
     if status == Status.INEXACT:
         warnings.warn(
-            f"Not converged: the residual (kkt) is {float(solution.kkt):.1e}, but the duality "
-            f"gap is {float(solution.gap):.1e}, and rounding keeps it from shrinking. Centre "
-            "and standardize the features and the target, or use float64 "
+            f"Not converged: the residual (kkt) is {float(solution.kkt):.1e}, but the "
+            f"duality gap is {float(solution.gap):.1e}, and rounding keeps it from "
+            "shrinking. Centre and standardize the features and the target, or use float64 "
             '(`jax.config.update("jax_enable_x64", True)`); very small strengths have '
             "large gaps, too.",
             RuntimeWarning,
@@ -156,8 +156,9 @@ def _report(solution: Solution) -> None:
     if status == Status.OUT_OF_STEPS:
         warnings.warn(
             f"Not converged: after {steps} steps the residual (kkt) is "
-            f"{float(solution.kkt):.1e}, the duality gap {float(solution.gap):.1e}. Raise max_steps, standardize the features or give "
-            "a metric, or loosen the tolerance (float32 reaches about 1e-7).",
+            f"{float(solution.kkt):.1e}, the duality gap {float(solution.gap):.1e}. Raise "
+            "max_steps, standardize the features or give a metric, or loosen the tolerance "
+            "(float32 reaches about 1e-7).",
             RuntimeWarning,
             stacklevel=3,
         )
