@@ -1,10 +1,10 @@
 """What all estimators share: validated data, fitted coefficients, predictions."""
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.model_selection import check_cv
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
@@ -18,7 +18,6 @@ Matrix = Any
 """What scikit-learn takes for an array (samples, features)."""
 Vector = Any
 """What scikit-learn takes for a number for each sample."""
-Pair = tuple[np.ndarray, np.ndarray]
 
 
 class LinearModel(BaseEstimator):
@@ -30,7 +29,8 @@ class LinearModel(BaseEstimator):
 
     coef_: np.ndarray
     intercept_: Any
-    alpha_: float
+    alpha_: Any
+    fit_intercept: bool
 
     def _validated(
         self,
@@ -77,48 +77,79 @@ class LinearRegressor(RegressorMixin, LinearModel):
             X: Samples, an array (samples, features).
 
         Returns:
-            A number for each sample.
+            A number for each sample (and target).
         """
         return self._scores(X)
 
+    def _mean_square(self, y: np.ndarray, weights: np.ndarray | None) -> float:
+        """The mean square of the target, from its mean if there is an intercept."""
+        centre = np.average(y, weights=weights) if self.fit_intercept else 0.0
+        return float(np.average((y - centre) ** 2, weights=weights))
+
     def _fitted_at(
         self,
-        found: LinearPath,
-        index: int,
+        paths: Sequence[LinearPath],
+        indices: Sequence[int],
         y: np.ndarray,
         weights: np.ndarray | None,
+        unit: float = 1.0,
         **attributes: Any,
     ) -> Self:
-        """Keep one of the models of a path."""
-        centre = np.average(y, weights=weights) if found.intercepts.any() else 0.0
-        square = np.average((y - centre) ** 2, weights=weights)
+        """Keep one model of a path for each target, in scikit-learn's shapes.
+
+        Args:
+            paths: One for each column of y.
+            indices: Which of its models.
+            y: The target, or an array (samples, targets).
+            weights: Of the samples, or `None`.
+            unit: The objective of the class by that of the path.
+            attributes: More attributes, without the underscore.
+        """
+        every = list(zip(paths, indices, strict=True))
+        coefficients = np.stack([path.coefficients[i] for path, i in every])
+        intercepts = np.array([path.intercepts[i] for path, i in every])
+        gaps = np.array(
+            [
+                unit * path.gaps[i] * self._mean_square(target, weights)
+                for (path, i), target in zip(every, targets_of(y), strict=True)
+            ]
+        )
+        several = len(every) > 1
+        if not self.fit_intercept:
+            intercepts = 0.0
+        elif y.ndim == 1:
+            intercepts = intercepts[0]
         return self._fitted(
-            found.coefficients[index],
-            found.intercepts[index],
-            dual_gap=float(found.gaps[index] * square),
-            n_iter=1,
+            coefficients if several else coefficients[0],
+            intercepts,
+            dual_gap=gaps if several else float(gaps[0]),
+            n_iter=[1] * len(every) if several else 1,
             **attributes,
         )
 
 
-def folds_of(
-    cv: Any, x: np.ndarray, y: np.ndarray, *, classifier: bool = False
-) -> list[Pair]:
-    """Indices for training and for the score, from what scikit-learn calls `cv`.
-
-    Args:
-        cv: `None` for five folds, their number, a splitter, or pairs of indices.
-        x: The samples.
-        y: The targets.
-        classifier: Whether folds should have all classes alike.
-    """
-    splitter: Any = check_cv(cv, y, classifier=classifier)
-    return list(splitter.split(x, y))
+def targets_of(y: np.ndarray) -> np.ndarray:
+    """The targets, an array (targets, samples)."""
+    return y.reshape(len(y), -1).T
 
 
-def check_ratio(l1_ratio: float) -> float:
+def check_alpha(alpha: Any) -> None:
+    """Refuse an `alpha` that is no finite, non-negative number."""
+    check_number("alpha", alpha)
+    if not np.isfinite(alpha):
+        raise ValueError(f"alpha must be finite, got {alpha}.")
+
+
+def check_ratio(l1_ratio: Any) -> float:
     """An `l1_ratio`, if it may be one."""
     check_number("l1_ratio", l1_ratio)
     if l1_ratio > 1:
         raise ValueError(f"l1_ratio must be at most 1, got {l1_ratio:g}.")
     return l1_ratio
+
+
+def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
+    """Refuse a word that scikit-learn does not know for an argument."""
+    if not any(value is choice or value == choice for choice in choices):
+        words = ", ".join(map(repr, choices))
+        raise ValueError(f"{name} must be one of {words}, got {value!r}.")

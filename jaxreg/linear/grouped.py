@@ -4,30 +4,19 @@ from typing import Any, Self
 
 import numpy as np
 
-from jaxreg._numbers import check_count, check_number
-from jaxreg.linear._base import LinearRegressor, folds_of
-from jaxreg.solve._checks import check_strengths
+from jaxreg._numbers import check_number
+from jaxreg.linear._base import LinearRegressor, check_alpha
+from jaxreg.linear._cross_validation import CrossValidated, alphas_of, best_of, folds_of
 from jaxreg.solve.glm_path import GLMPath, group_lasso_path
-from jaxreg.strength import best_mean
 
 
 class _Grouped(LinearRegressor):
     groups: Any
     scale: Any
-    fit_intercept: bool
     tol: float
 
-    def _path(self, x: Any, y: Any, sample_weight: Any, **options: Any) -> GLMPath:
-        x, y, weights = self._validated(x, y, sample_weight)
-        labels = np.arange(x.shape[1]) if self.groups is None else np.asarray(self.groups)
-        if labels.shape != (x.shape[1],):
-            raise ValueError(
-                f"groups must hold a label for each of the {x.shape[1]} features, got "
-                f"shape {labels.shape}."
-            )
-        labels = np.unique(labels, return_inverse=True)[1]
-        if "folds" in options:
-            options["folds"] = folds_of(options["folds"], x, y)
+    def _path(self, x: Any, y: Any, weights: Any, **options: Any) -> GLMPath:
+        labels = labels_of(self.groups, x.shape[1])
         return group_lasso_path(
             x,
             y,
@@ -39,14 +28,27 @@ class _Grouped(LinearRegressor):
             **options,
         )
 
-    def _chosen(self, path: GLMPath, index: int, **attributes: Any) -> Self:
+    def _chosen(
+        self, path: GLMPath, index: int, y: Any, weights: Any, **attributes: Any
+    ) -> Self:
         return self._fitted(
             path.coefficients[index],
             float(path.intercepts[index]),
-            dual_gap=float(path.gaps[index]),
+            dual_gap=float(path.gaps[index]) * self._mean_square(y, weights) / 2,
             n_iter=int(path.steps[index]),
             **attributes,
         )
+
+
+def labels_of(groups: Any, features: int) -> np.ndarray:
+    """A number of its group for each feature; each is one of its own without `groups`."""
+    labels = np.arange(features) if groups is None else np.asarray(groups)
+    if labels.shape != (features,):
+        raise ValueError(
+            f"groups must hold a label for each of the {features} features, got shape "
+            f"{labels.shape}."
+        )
+    return np.unique(labels, return_inverse=True)[1]
 
 
 class GroupLasso(_Grouped):
@@ -68,7 +70,7 @@ class GroupLasso(_Grouped):
     Attributes:
         coef_: A coefficient for each feature.
         intercept_: A number.
-        dual_gap_: The relative duality gap that was reached.
+        dual_gap_: An upper bound on how far the objective is from its minimum.
         n_iter_: The number of Newton steps.
         n_features_in_: The number of features.
 
@@ -109,11 +111,13 @@ class GroupLasso(_Grouped):
             ValueError: If data or parameters are not valid.
         """
         check_number("alpha", self.alpha, above=0.0)
-        path = self._path(X, y, sample_weight, strengths=[self.alpha])
-        return self._chosen(path, 0)
+        check_alpha(self.alpha)
+        x, y, weights = self._validated(X, y, sample_weight)
+        path = self._path(x, y, weights, strengths=[self.alpha])
+        return self._chosen(path, 0, y, weights)
 
 
-class GroupLassoCV(_Grouped):
+class GroupLassoCV(CrossValidated, _Grouped):
     """The group lasso with the strength of the least error in cross-validation.
 
     All folds, strengths and the fit to all data are one batched program.
@@ -121,9 +125,8 @@ class GroupLassoCV(_Grouped):
     Args:
         groups: A label for each feature; see `GroupLasso`.
         scale: A factor for each group; see `GroupLasso`.
-        eps: The last strength as a share of the first, the smallest at which all
-            coefficients are zero.
-        alphas: How many strengths, or the strengths.
+        eps: The last alpha by the first, the smallest at which all coefficients are zero.
+        alphas: How many alphas, or the alphas themselves, positive.
         fit_intercept: Whether there is an intercept, which is not penalised.
         cv: The number of folds, a splitter or pairs of indices; five folds if `None`.
         tol: The duality gap to reach, relative to the loss without features.
@@ -131,12 +134,13 @@ class GroupLassoCV(_Grouped):
     Attributes:
         coef_: A coefficient for each feature.
         intercept_: A number.
-        alpha_: The best strength.
-        alphas_: All strengths.
-        mse_path_: The mean squared error, an array (strengths, folds).
+        alpha_: The chosen alpha.
+        alphas_: All alphas.
+        mse_path_: Mean squared errors, an array (alphas, folds).
         cross_validation_: The same, for `one_standard_error` and `plot.cross_validation`.
-        path_: The models of all strengths on all data, a `GLMPath`.
-        dual_gap_: The relative duality gap that was reached.
+        path_: The models at all alphas on all data, a `GLMPath`.
+        dual_gap_: An upper bound on how far the objective of `GroupLasso` is from its
+            minimum.
         n_iter_: The number of Newton steps.
         n_features_in_: The number of features.
 
@@ -166,13 +170,20 @@ class GroupLassoCV(_Grouped):
         self.cv = cv
         self.tol = tol
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803
+    def fit(
+        self,
+        X: Any,  # noqa: N803
+        y: Any,
+        sample_weight: Any = None,
+        **params: Any,
+    ) -> Self:
         """Choose the strength by cross-validation, and fit the best model.
 
         Args:
             X: Samples, an array (samples, features).
             y: A number for each.
             sample_weight: Non-negative numbers; `None` for ones.
+            params: Arguments of the splitter, if metadata routing is enabled.
 
         Returns:
             The estimator.
@@ -180,20 +191,20 @@ class GroupLassoCV(_Grouped):
         Raises:
             ValueError: If data or parameters are not valid.
         """
-        if np.ndim(self.alphas) == 0:
-            check_count("alphas", self.alphas)
-            grid: dict[str, Any] = {"num": self.alphas, "ratio": self.eps}
-        else:
-            grid = {"strengths": check_strengths(self.alphas, 0.0, "alphas")}
-        path = self._path(X, y, sample_weight, folds=self.cv, **grid)
+        x, y, weights = self._validated(X, y, sample_weight)
+        alphas, grid = alphas_of(self.alphas, None, self.eps, above=0.0)
+        folds = folds_of(self.cv, x, y, self._routed(sample_weight, params)[0])
+        path = self._path(x, y, weights, strengths=alphas, folds=folds, **grid)
         assert path.validation is not None
-        best = best_mean(path.validation)
-        self.path_ = path
-        self.cross_validation_ = path.validation
+        best = best_of(-path.validation.scores, "divide X and y by their size.")
         return self._chosen(
             path,
             best,
+            y,
+            weights,
             alpha=float(path.strengths[best]),
             alphas=path.strengths,
-            mse_path=self.cross_validation_.scores,
+            mse_path=path.validation.scores,
+            path=path,
+            cross_validation=path.validation,
         )

@@ -1,35 +1,44 @@
-"""Least squares with a penalty, for a given strength."""
+"""Least squares with L1, or with L1 and L2, for a given strength."""
 
 from typing import Any, Self
 
-import numpy as np
+from sklearn.base import MultiOutputMixin
+from scipy import sparse
 
-from jaxreg._numbers import check_number
 from jaxreg.conversions import from_sklearn
-from jaxreg.linear._base import LinearRegressor, Matrix, Vector, check_ratio
-from jaxreg.penalties import L2
-from jaxreg.solve.lasso_path import LinearPath, elastic_net_path
+from jaxreg.linear._base import (
+    LinearRegressor,
+    Matrix,
+    Vector,
+    check_alpha,
+    check_ratio,
+    targets_of,
+)
+from jaxreg.solve.lasso_path import elastic_net_path
 
 
-class ElasticNet(LinearRegressor):
+class ElasticNet(MultiOutputMixin, LinearRegressor):
     """Least squares with the elastic net, as `sklearn.linear_model.ElasticNet`, but exact.
 
         ½ · mean (y − X·w − b)² + alpha · l1_ratio · Σ|w| + ½ · alpha · (1 − l1_ratio) · Σw²
 
+    All arguments of scikit-learn's class are accepted; those that are not described here
+    have no effect, see `jaxreg.linear`.
+
     Args:
         alpha: A non-negative number. 0 is least squares, and an error where that has more
             than one solution.
-        l1_ratio: The share of L1, from 0 (ridge) to 1 (lasso).
+        l1_ratio: The fraction of L1, from 0 (ridge) to 1 (lasso).
         fit_intercept: Whether there is a b.
-        max_iter: Not used; here for scikit-learn's sake, as solutions are exact.
-        tol: Not used, likewise.
         positive: Whether coefficients must not be negative.
 
     Attributes:
-        coef_: The w, one for each feature.
-        intercept_: The b.
-        dual_gap_: How far the objective is from its minimum at most.
+        coef_: The w, one for each feature; of several targets an array (targets, features).
+        sparse_coef_: The same as a sparse matrix.
+        intercept_: The b, one for each target.
+        dual_gap_: An upper bound on how far the objective above is from its minimum.
         n_iter_: 1.
+        n_features_in_: The number of features.
 
     Example:
         >>> model = ElasticNet(alpha=1.0, l1_ratio=0.5)
@@ -46,40 +55,69 @@ class ElasticNet(LinearRegressor):
         *,
         l1_ratio: float = 0.5,
         fit_intercept: bool = True,
-        max_iter: int = 1000,
+        precompute: Any = False,
+        max_iter: int | None = 1000,
+        copy_X: bool = True,  # noqa: N803
         tol: float = 1e-4,
+        warm_start: bool = False,
         positive: bool = False,
+        random_state: Any = None,
+        selection: str = "cyclic",
     ) -> None:
         self.alpha = alpha
         self.l1_ratio = l1_ratio
         self.fit_intercept = fit_intercept
+        self.precompute = precompute
         self.max_iter = max_iter
+        self.copy_X = copy_X
         self.tol = tol
+        self.warm_start = warm_start
         self.positive = positive
+        self.random_state = random_state
+        self.selection = selection
 
-    def fit(self, X: Matrix, y: Vector, sample_weight: Vector | None = None) -> Self:  # noqa: N803
+    def fit(
+        self,
+        X: Matrix,  # noqa: N803
+        y: Vector,
+        sample_weight: Vector | None = None,
+        check_input: bool = True,
+    ) -> Self:
         """Fit the model.
 
         Args:
             X: Samples, an array (samples, features).
-            y: A number for each sample.
+            y: A number for each sample; or several, an array (samples, targets).
             sample_weight: Non-negative weights for the mean.
+            check_input: No effect.
 
         Returns:
             The fitted estimator.
+
+        Raises:
+            ValueError: If data or parameters are not valid.
         """
-        check_number("alpha", self.alpha)
-        x, target, weights = self._validated(X, y, sample_weight)
-        found = elastic_net_path(
-            x,
-            target,
-            from_sklearn(1.0, check_ratio(self.l1_ratio)),
-            [self.alpha],
-            intercept=self.fit_intercept,
-            positive=self.positive,
-            sample_weight=weights,
-        )
-        return self._fitted_at(found, 0, target, weights)
+        check_alpha(self.alpha)
+        penalty = from_sklearn(1.0, check_ratio(self.l1_ratio))
+        x, y, weights = self._validated(X, y, sample_weight, multi_output=True)
+        paths = [
+            elastic_net_path(
+                x,
+                target,
+                penalty,
+                [self.alpha],
+                intercept=self.fit_intercept,
+                positive=self.positive,
+                sample_weight=weights,
+            )
+            for target in targets_of(y)
+        ]
+        return self._fitted_at(paths, [0] * len(paths), y, weights)
+
+    @property
+    def sparse_coef_(self) -> Any:
+        """The coefficients as a sparse matrix."""
+        return sparse.csr_matrix(self.coef_)
 
 
 class Lasso(ElasticNet):
@@ -87,18 +125,16 @@ class Lasso(ElasticNet):
 
         ½ · mean (y − X·w − b)² + alpha · Σ|w|
 
+    All arguments of scikit-learn's class are accepted; those that are not described here
+    have no effect, see `jaxreg.linear`.
+
     Args:
         alpha: As for `ElasticNet`.
         fit_intercept: As for `ElasticNet`.
-        max_iter: As for `ElasticNet`.
-        tol: As for `ElasticNet`.
         positive: As for `ElasticNet`.
 
     Attributes:
-        coef_: As for `ElasticNet`.
-        intercept_: As for `ElasticNet`.
-        dual_gap_: As for `ElasticNet`.
-        n_iter_: As for `ElasticNet`.
+        coef_: As for `ElasticNet`; so are all others.
 
     Example:
         >>> model = Lasso(alpha=0.5).fit(np.array([[0.0], [2.0]]), np.array([0.0, 4.0]))
@@ -116,73 +152,22 @@ class Lasso(ElasticNet):
         alpha: float = 1.0,
         *,
         fit_intercept: bool = True,
-        max_iter: int = 1000,
+        precompute: Any = False,
+        copy_X: bool = True,  # noqa: N803
+        max_iter: int | None = 1000,
         tol: float = 1e-4,
+        warm_start: bool = False,
         positive: bool = False,
+        random_state: Any = None,
+        selection: str = "cyclic",
     ) -> None:
         self.alpha = alpha
         self.fit_intercept = fit_intercept
+        self.precompute = precompute
+        self.copy_X = copy_X
         self.max_iter = max_iter
         self.tol = tol
+        self.warm_start = warm_start
         self.positive = positive
-
-
-class Ridge(LinearRegressor):
-    """Ridge regression, as `sklearn.linear_model.Ridge`: nothing is divided by n here.
-
-        Σ (y − X·w − b)² + alpha · Σw²
-
-    Args:
-        alpha: A non-negative number. 0 is least squares, and an error where that has more
-            than one solution.
-        fit_intercept: Whether there is a b.
-
-    Attributes:
-        coef_: The w, one for each feature.
-        intercept_: The b.
-        dual_gap_: How far half the objective by n is from its minimum at most.
-
-    Example:
-        >>> model = Ridge(alpha=2.0).fit(np.array([[0.0], [2.0]]), np.array([0.0, 4.0]))
-        >>> model.coef_.round(3), model.intercept_.round(3)
-        (array([1.]), np.float64(1.0))
-
-    References:
-        Hoerl and Kennard, *Ridge regression: biased estimation for nonorthogonal problems*
-        (1970).
-    """
-
-    def __init__(self, alpha: float = 1.0, *, fit_intercept: bool = True) -> None:
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-
-    def fit(self, X: Matrix, y: Vector, sample_weight: Vector | None = None) -> Self:  # noqa: N803
-        """Fit the model.
-
-        Args:
-            X: Samples, an array (samples, features).
-            y: A number for each sample.
-            sample_weight: Non-negative weights for the sum.
-
-        Returns:
-            The fitted estimator.
-        """
-        check_number("alpha", self.alpha)
-        x, target, weights = self._validated(X, y, sample_weight)
-        found = ridge_of(x, target, [self.alpha], self.fit_intercept, weights)
-        return self._fitted_at(found, 0, target, weights)
-
-
-def ridge_of(
-    x: np.ndarray,
-    y: np.ndarray,
-    alphas: Any,
-    intercept: bool,
-    weights: np.ndarray | None,
-) -> LinearPath:
-    """The path of ridge regression at scikit-learn's alphas."""
-    total = len(y) if weights is None else np.sum(weights)
-    strengths = np.asarray(alphas) / (2 * total)
-    return elastic_net_path(
-        x, y, L2(1.0), strengths, intercept=intercept, sample_weight=weights
-    )
+        self.random_state = random_state
+        self.selection = selection

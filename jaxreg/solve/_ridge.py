@@ -39,29 +39,30 @@ def left_out(
     intercept: bool,
     weights: np.ndarray | None,
 ) -> np.ndarray:
-    """Mean squared errors of ridge regression for samples that it has not seen.
+    """Errors of ridge regression for samples that it has not seen.
 
     Each sample is left out in turn, by a formula: its error is its residual divided by
     what of it the others leave unexplained, one minus its leverage.
 
     Args:
         x: Features, an array (samples, features).
-        y: The target.
+        y: Targets, an array (samples, targets).
         alphas: What Σ w² is multiplied by, beside the sum of squared errors.
         intercept: Whether there is an intercept.
         weights: Of the samples, or `None`.
+
+    Returns:
+        An array (alphas, samples, targets).
     """
     weights = np.ones(len(y)) if weights is None else weights
-    root = np.sqrt(weights)[:, None]
-    design, target = x * root, y[:, None] * root
-    leverage = np.zeros(len(y))
+    own = np.zeros(len(y))
     if intercept:
-        ones = root / np.linalg.norm(root)
-        design = design - ones @ (ones.T @ design)
-        target = target - ones @ (ones.T @ target)
-        leverage = ones[:, 0] ** 2
-    left, values, _ = np.linalg.svd(design, full_matrices=False)
-    kept = values**2 / (values**2 + alphas[:, None])
-    residuals = target[:, 0] - (kept * (left.T @ target)[:, 0]) @ left.T
-    apart = 1 - leverage - kept @ (left**2).T
-    return np.mean((residuals / apart) ** 2, axis=1)
+        x, y = (part - np.average(part, axis=0, weights=weights) for part in (x, y))
+        own += 1 / np.sum(weights)
+    root = np.sqrt(weights)[:, None]
+    left, values, right = np.linalg.svd(x * root, full_matrices=False)
+    along, explained = x @ right.T, left.T @ (y * root)
+    squares = values**2 + alphas[:, None]
+    residuals = y - along @ ((values / squares)[..., None] * explained)
+    leverages = weights * (own + (1 / squares) @ (along**2).T)
+    return residuals / (1 - leverages)[..., None]

@@ -1,0 +1,149 @@
+"""Cross-validation as scikit-learn has it: splitters, scorers, metadata routing."""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import get_scorer
+from sklearn.model_selection import check_cv
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    _raise_for_params,
+    _routing_enabled,
+    process_routing,
+)
+
+from jaxreg._numbers import check_count, check_number
+from jaxreg.solve._checks import check_strengths
+
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+class CrossValidated:
+    """What `fit` is given beside the data goes to the splitter and to the scorer.
+
+    That is scikit-learn's metadata routing, which users enable by
+    `sklearn.set_config(enable_metadata_routing=True)`: then `fit(X, y, groups=groups)`
+    reaches `cv=GroupKFold()`.
+    """
+
+    cv: Any
+    _scored_by: tuple[str, ...] = ("fit",)
+    """The methods that call the scorer."""
+
+    def _scorer(self) -> Any:
+        """What scores a model on a fold, for classes that take `scoring`."""
+        return None
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Which arguments of `fit` and `score` go to the splitter, and to the scorer.
+
+        Returns:
+            scikit-learn's `MetadataRouter`.
+        """
+        router: Any = MetadataRouter(owner=self).add_self_request(self)
+        router.add(
+            splitter=check_cv(self.cv),
+            method_mapping=MethodMapping().add(caller="fit", callee="split"),
+        )
+        if (scorer := self._scorer()) is not None:
+            mapping: Any = MethodMapping()
+            for caller in self._scored_by:
+                mapping.add(caller=caller, callee="score")
+            router.add(scorer=scorer, method_mapping=mapping)
+        return router
+
+    def _routed(self, sample_weight: Any, given: dict[str, Any]) -> tuple[Any, Any]:
+        """What goes to the splitter, and what to the scorer."""
+        _raise_for_params(given, self, "fit")
+        if not _routing_enabled():
+            return {}, {} if sample_weight is None else {"sample_weight": sample_weight}
+        routed: Any = process_routing(self, "fit", sample_weight=sample_weight, **given)
+        scorer = routed.scorer.score if "scorer" in routed else {}
+        return routed.splitter.split, scorer
+
+
+def folds_of(
+    cv: Any, x: np.ndarray, y: np.ndarray, split: Any = None, *, classifier: bool = False
+) -> list[Pair]:
+    """Indices for training and for the score, from what scikit-learn calls `cv`.
+
+    Args:
+        cv: `None` for five folds, their number, a splitter, or pairs of indices.
+        x: The samples.
+        y: The targets.
+        split: More arguments of the splitter: groups of samples.
+        classifier: Whether folds should have all classes alike.
+    """
+    splitter: Any = check_cv(cv, y, classifier=classifier)
+    return list(splitter.split(x, y, **(split or {})))
+
+
+def best_of(scores: np.ndarray, cure: str) -> int:
+    """The index of the best mean score, of equal ones the first.
+
+    A model whose score is undefined or infinite on a fold is not chosen.
+
+    Args:
+        scores: An array (models, folds); higher is better.
+        cure: What to do, if there is none to choose.
+
+    Raises:
+        ValueError: If every model has such a score.
+    """
+    means = np.mean(scores, axis=1)
+    if not np.any(np.isfinite(means)):
+        worst = np.flatnonzero(np.any(~np.isfinite(scores), axis=0)).tolist()
+        raise ValueError(
+            "Some model must have a finite score on every fold, but all are NaN or "
+            f"infinite on some fold (folds {worst[:5]}): {cure}"
+        )
+    return int(np.argmax(np.where(np.isfinite(means), means, -np.inf)))
+
+
+def alphas_of(
+    alphas: Any, n_alphas: Any, eps: Any, above: float | None = None
+) -> tuple[np.ndarray | None, Any]:
+    """Given alphas, falling; or else `None`, and the arguments `num` and `ratio` of a grid.
+
+    Args:
+        alphas: How many, or the alphas themselves.
+        n_alphas: How many, for scikit-learn before 1.9, where `alphas` may be `None`.
+        eps: The smallest alpha of a grid by the largest.
+        above: What given alphas must be greater than; without it they may be 0.
+    """
+    if isinstance(alphas, str) and alphas == "warn":
+        alphas = None
+    earlier = not (n_alphas is None or isinstance(n_alphas, str))
+    if earlier and (alphas is None or (np.ndim(alphas) == 0 and alphas == 100)):
+        check_count("n_alphas", n_alphas)
+        alphas = n_alphas
+    if np.ndim(alphas) > 0:
+        return -np.sort(-check_strengths(alphas, above, "alphas")), {}
+    alphas = 100 if alphas is None else alphas
+    check_count("alphas", alphas)
+    check_number("eps", eps, above=0.0)
+    if eps > 1:
+        raise ValueError(f"eps must be at most 1, got {eps:g}.")
+    return None, {"num": int(alphas), "ratio": eps}
+
+
+def takes(scorer: Any, argument: str) -> bool:
+    """Whether a scorer, or the metric that it is made from, takes an argument."""
+    function = getattr(scorer, "_score_func", scorer)
+    return argument in inspect.signature(function).parameters
+
+
+def scorer_of(scoring: Any, default: str) -> Any:
+    """The scorer that scikit-learn means by `scoring`, a name or a function."""
+    return get_scorer(default if scoring is None else scoring)
+
+
+def indexed(arguments: dict[str, Any], samples: int, which: Sequence[int]) -> Any:
+    """Arguments of a scorer for some of the samples."""
+    return {
+        name: np.asarray(value)[which] if np.shape(value)[:1] == (samples,) else value
+        for name, value in arguments.items()
+    }
