@@ -30,5 +30,7 @@ except ImportError as error:
 from jaxreg.linear.grouped import GroupLasso as GroupLasso, GroupLassoCV as GroupLassoCV
 from jaxreg.linear.least_squares import ElasticNet as ElasticNet, Lasso as Lasso
 from jaxreg.linear.least_squares_cv import ElasticNetCV as ElasticNetCV, LassoCV as LassoCV
+from jaxreg.linear.logistic import LogisticRegression as LogisticRegression
+from jaxreg.linear.logistic_cv import LogisticRegressionCV as LogisticRegressionCV
 from jaxreg.linear.ridge import Ridge as Ridge
 from jaxreg.linear.ridge_cv import RidgeCV as RidgeCV

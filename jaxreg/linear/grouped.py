@@ -28,13 +28,11 @@ class _Grouped(LinearRegressor):
             **options,
         )
 
-    def _chosen(
-        self, path: GLMPath, index: int, y: Any, weights: Any, **attributes: Any
-    ) -> Self:
+    def _chosen(self, path: GLMPath, index: int, **attributes: Any) -> Self:
         return self._fitted(
             path.coefficients[index],
             float(path.intercepts[index]),
-            dual_gap=float(path.gaps[index]) * self._mean_square(y, weights) / 2,
+            dual_gap=float(path.gaps[index]) * path.null_loss,
             n_iter=int(path.steps[index]),
             **attributes,
         )
@@ -114,7 +112,7 @@ class GroupLasso(_Grouped):
         check_alpha(self.alpha)
         x, y, weights = self._validated(X, y, sample_weight)
         path = self._path(x, y, weights, strengths=[self.alpha])
-        return self._chosen(path, 0, y, weights)
+        return self._chosen(path, 0)
 
 
 class GroupLassoCV(CrossValidated, _Grouped):
@@ -200,8 +198,6 @@ class GroupLassoCV(CrossValidated, _Grouped):
         return self._chosen(
             path,
             best,
-            y,
-            weights,
             alpha=float(path.strengths[best]),
             alphas=path.strengths,
             mse_path=path.validation.scores,

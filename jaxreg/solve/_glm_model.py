@@ -34,6 +34,8 @@ class GLMPath:
         converged: Whether the gap is as small as was asked for. (One that is as far below
             zero is rounding, and certifies nothing.)
         steps: How many Newton steps it took.
+        null_loss: The mean loss without features that are penalised, above the least
+            possible: what `gaps` are relative to.
         validation: With folds, the error of every strength on each of them, as
             scikit-learn's metrics say it: `log_loss` of classes, `mean_poisson_deviance`
             of counts, `mean_squared_error` of numbers.
@@ -51,6 +53,7 @@ class GLMPath:
     residuals: np.ndarray
     converged: np.ndarray
     steps: np.ndarray
+    null_loss: float
     validation: CrossValidation | None = None
 
     def predictor(self, x: ArrayLike) -> np.ndarray:
@@ -168,7 +171,11 @@ def solve_model(
         )
     validation = None
     if folds is not None:
-        each = {"coefficients": coefficients[:-1], "intercepts": intercepts[:-1]}
+        each = {
+            "coefficients": coefficients[:-1],
+            "intercepts": intercepts[:-1],
+            "steps": found.steps[:-1],
+        }
         each = {name: np.moveaxis(value, 0, 1) for name, value in each.items()}
         scores = model.family.score_factor * found.score[:-1].T
         validation = CrossValidation(strengths, scores, results=each)
@@ -180,6 +187,7 @@ def solve_model(
         found.violation[-1],
         converged[-1],
         found.steps[-1],
+        float(problem.folds.scale[-1]),
         validation,
     )
 

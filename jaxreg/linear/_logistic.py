@@ -1,0 +1,256 @@
+"""What logistic regression and its cross-validated form share: data, model, predictions."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.linear_model._base import SparseCoefMixin
+from sklearn.utils import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight
+
+from jaxreg._numbers import check_number
+from jaxreg.conversions import from_sklearn
+from jaxreg.linear._base import LinearModel, Vector, check_choice, check_ratio
+from jaxreg.linear.grouped import labels_of
+from jaxreg.penalties import GroupLasso, Penalty
+from jaxreg.solve._families import Family, Multinomial
+from jaxreg.solve._glm_model import GLMPath, classes_of, model_of, solve_model
+
+Checked = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Features, numbers of classes, and weights of the samples."""
+
+SOLVERS = "lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga", None
+RATIOS = {"l1": 1.0, "l2": 0.0}
+"""The `l1_ratio` of each `penalty` that leaves no choice."""
+
+
+class LinearClassifier(SparseCoefMixin, ClassifierMixin, LinearModel):
+    """Classes and their probabilities from linear scores."""
+
+    classes_: np.ndarray
+
+    def decision_function(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Linear scores: of two classes, the log odds of the second one.
+
+        Args:
+            X: Samples, an array (samples, features).
+
+        Returns:
+            An array (samples,), or (samples, classes) of more than two.
+        """
+        scores = self._scores(X)
+        return scores[:, 0] if scores.shape[1] == 1 else scores
+
+    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+        """The most probable class.
+
+        Args:
+            X: Samples, an array (samples, features).
+
+        Returns:
+            A class for each sample.
+        """
+        scores = self.decision_function(X)
+        best = (scores > 0).astype(int) if scores.ndim == 1 else np.argmax(scores, axis=1)
+        return self.classes_[best]
+
+    def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
+        """The probability of each class.
+
+        Args:
+            X: Samples, an array (samples, features).
+
+        Returns:
+            An array (samples, classes).
+        """
+        return np.exp(self.predict_log_proba(X))
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:  # noqa: N803
+        """The logarithms of the probabilities.
+
+        Args:
+            X: Samples, an array (samples, features).
+
+        Returns:
+            An array (samples, classes).
+        """
+        scores = self.decision_function(X)
+        if scores.ndim == 1:
+            return -np.logaddexp(0.0, np.stack([scores, -scores], axis=1))
+        return scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
+
+
+class LogisticModel(LinearClassifier):
+    """The objective of logistic regression, in scikit-learn's parameters."""
+
+    penalty: Any
+    groups: Any
+    class_weight: Any
+    tol: float
+    solver: Any
+    intercept_scaling: float
+    multi_class: Any
+
+    def _checked(self, x: Any, y: Vector, sample_weight: Any) -> Checked:
+        """Validated data; sets `classes_`."""
+        x, y, _ = self._validated(x, y, y_numeric=False)
+        check_classification_targets(y)
+        self.classes_, numbers = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs samples of at least 2 classes in y, but the "
+                f"data contains only one class: {self.classes_[0]!r}."
+            )
+        self._check_options()
+        weights = _check_sample_weight(
+            sample_weight, x, dtype=np.float64, ensure_non_negative=True
+        )
+        if self.class_weight is not None:
+            each = compute_class_weight(
+                self.class_weight, classes=self.classes_, y=y, sample_weight=sample_weight
+            )
+            weights = weights * each[numbers]
+            if not (np.all(np.isfinite(weights)) and np.all(weights >= 0)):
+                raise ValueError(
+                    "class_weight must hold finite, non-negative numbers, got "
+                    f"{self.class_weight!r}."
+                )
+        return x, numbers.astype(float), weights
+
+    def _check_options(self) -> None:
+        """Refuse what would be another model than the one that is solved."""
+        check_choice("solver", self.solver, SOLVERS)
+        check_choice(
+            "multi_class", self.multi_class, ("auto", "ovr", "multinomial", "deprecated")
+        )
+        several = len(self.classes_) > 2
+        if several and (self.multi_class == "ovr" or self.solver == "liblinear"):
+            raise ValueError(
+                "One classifier for each class (multi_class='ovr', solver='liblinear') is "
+                f"not what {type(self).__name__} solves, a multinomial model is: wrap it "
+                "in sklearn.multiclass.OneVsRestClassifier, or leave the argument out."
+            )
+        if not several and self.multi_class == "multinomial":
+            raise ValueError(
+                "multi_class='multinomial' must be left out for two classes: it would "
+                "penalise the coefficients of both, not of the second one."
+            )
+        if self.groups is not None and (self._synthetic or self.penalty in RATIOS):
+            raise ValueError(
+                "groups are a penalty of their own: leave out `penalty`, and any "
+                "solver='liblinear', which would penalise the intercept."
+            )
+
+    @property
+    def _synthetic(self) -> bool:
+        """Whether the intercept is a penalised feature, as liblinear has it."""
+        return self.solver == "liblinear" and self.fit_intercept
+
+    def _penalty(self, l1_ratio: float, features: int) -> Penalty:
+        if self.groups is None:
+            return from_sklearn(1.0, l1_ratio)
+        return GroupLasso(axis=0, labels=labels_of(self.groups, features))
+
+    def _path(
+        self, data: Checked, l1_ratio: float, cs: np.ndarray, folds: Any = None
+    ) -> GLMPath:
+        """Models for all C, whose strengths stand beside the sum of the losses."""
+        family, targets = classes_of(data[1], data[2])
+        return self._solved(family, targets, data, l1_ratio, cs, folds)
+
+    def _solved(
+        self,
+        family: Family,
+        targets: np.ndarray,
+        data: Checked,
+        l1_ratio: float,
+        cs: np.ndarray,
+        folds: Any = None,
+    ) -> GLMPath:
+        x, _, weights = data
+        penalty = self._penalty(l1_ratio, x.shape[1])
+        synthetic = self._synthetic
+        if np.all(np.isinf(cs)):
+            penalty, cs, synthetic = penalty * 0.0, np.ones_like(cs), False
+        if synthetic:
+            check_number("intercept_scaling", self.intercept_scaling, above=0.0)
+            x = np.c_[x, np.full(len(x), self.intercept_scaling)]
+        intercept = self.fit_intercept and not synthetic
+        model = model_of(family, x, targets, weights, penalty, intercept, False)
+        strengths = 1 / (cs * weights.sum())
+        path = solve_model(
+            model._replace(of_sum=True), strengths, folds, 0, 1.0, self.tol
+        )
+        return _without_synthetic(path, self.intercept_scaling) if synthetic else path
+
+    def _without_classes(
+        self, data: Checked, l1_ratio: float, cs: np.ndarray, train: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Models of samples that lack a class, and the numbers of Newton steps.
+
+        The probability of a class that does not occur tends to 0 with its intercept to
+        −∞; its coefficients are 0 then, and the other classes a model of their own.
+
+        Returns:
+            Arrays (Cs, classes, features + 1), of two classes (Cs, 1, features + 1), and
+            (Cs,).
+        """
+        x, y, weights = (part[train] for part in data)
+        present = np.unique(y[weights > 0]).astype(int)
+        classes, features = len(self.classes_), x.shape[1]
+        models = np.zeros((len(cs), classes, features + 1))
+        models[..., -1] = -np.inf
+        models[:, present, -1] = 0.0
+        steps = np.zeros(len(cs), int)
+        if classes == 2:
+            models[:, 1, -1] = np.inf if 1 in present else -np.inf
+            return models[:, 1:], steps
+        if len(present) > 1:
+            targets = (y[None] == present[:, None]).astype(float)
+            path = self._solved(Multinomial(), targets, (x, y, weights), l1_ratio, cs)
+            models[:, present] = joined(path.coefficients, path.intercepts)
+            steps = path.steps
+        return models, steps
+
+
+def ratio_of(penalty: Any, l1_ratio: Any) -> float:
+    """The fraction of L1 that scikit-learn's `penalty` and `l1_ratio` mean together.
+
+    Before 1.8 `penalty` chooses, and `l1_ratio` counts for "elasticnet" only; from then on
+    `penalty` is left out.
+    """
+    check_choice("penalty", penalty, ("l1", "l2", "elasticnet", None, "deprecated"))
+    if l1_ratio is None and penalty == "elasticnet":
+        raise ValueError("l1_ratio must be given for penalty='elasticnet'.")
+    ratio = check_ratio(0.0 if l1_ratio is None else l1_ratio)
+    return RATIOS.get(penalty, ratio)
+
+
+def joined(coefficients: np.ndarray, intercepts: np.ndarray) -> np.ndarray:
+    """Coefficients (..., features, classes) and intercepts (..., classes) as one array.
+
+    Returns:
+        An array (..., classes, features + 1).
+    """
+    both = np.concatenate([coefficients, intercepts[..., None, :]], axis=-2)
+    return np.swapaxes(both, -1, -2)
+
+
+def _without_synthetic(path: GLMPath, scaling: float) -> GLMPath:
+    """The path with the last feature, a constant one, as the intercept."""
+
+    def split(coefficients: np.ndarray, axis: int) -> dict[str, np.ndarray]:
+        features = coefficients.shape[axis] - 1
+        kept, last = np.split(coefficients, [features], axis=axis)
+        return {"coefficients": kept, "intercepts": scaling * np.squeeze(last, axis)}
+
+    validation = path.validation
+    if validation is not None:
+        results = validation.results
+        results = {**results, **split(results["coefficients"], 2)}
+        validation = dataclasses.replace(validation, results=results)
+    return dataclasses.replace(
+        path, **split(path.coefficients, 1), validation=validation
+    )
