@@ -6,18 +6,13 @@ Classes with the name of one of scikit-learn's take its arguments and have its a
 so that code moves over by an import. Solutions are exact, and computed in double precision
 whatever JAX is set to.
 
-Arguments that choose how an iterative solver reaches the solution, not which solution it
-is, are accepted and have no effect:
-
-| argument | why it has none |
-|---|---|
-| `max_iter`, `warm_start` | there is no iteration that the user has to stop or start |
-| `tol` of least squares | solutions are exact; each has a certificate, `dual_gap_` |
-| `selection`, `random_state` | nothing is drawn at random |
-| `precompute`, `gcv_mode`, `dual`, `solver` | the algorithm is chosen from the data (but `solver="liblinear"` penalises the intercept, as scikit-learn's does) |
-| `copy_X`, `check_input` | data are checked, and never written to |
-| `n_jobs` | all folds run side by side on all cores |
-| `verbose` | nothing is printed |
+Arguments that choose how a solver reaches the solution, not which solution it is, are
+accepted and have no effect. Solutions are exact, there is nothing to stop, to start or to
+draw at random: `max_iter`, `warm_start`, `selection`, `random_state`, and `tol` of least
+squares. The algorithm follows from the data: `precompute`, `gcv_mode`, `dual`, `solver`
+(but `solver="liblinear"` penalises the intercept, as scikit-learn's does). Data are always
+checked and never written to: `copy_X`, `check_input`. All folds run side by side on all
+cores: `n_jobs`. Nothing is printed: `verbose`.
 """
 
 try:

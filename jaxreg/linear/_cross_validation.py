@@ -1,7 +1,6 @@
 """Cross-validation as scikit-learn has it: splitters, scorers, metadata routing."""
 
 import inspect
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -139,11 +138,3 @@ def takes(scorer: Any, argument: str) -> bool:
 def scorer_of(scoring: Any, default: str) -> Any:
     """The scorer that scikit-learn means by `scoring`, a name or a function."""
     return get_scorer(default if scoring is None else scoring)
-
-
-def indexed(arguments: dict[str, Any], samples: int, which: Sequence[int]) -> Any:
-    """Arguments of a scorer for some of the samples."""
-    return {
-        name: np.asarray(value)[which] if np.shape(value)[:1] == (samples,) else value
-        for name, value in arguments.items()
-    }

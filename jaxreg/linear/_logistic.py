@@ -180,9 +180,7 @@ class LogisticModel(LinearClassifier):
         intercept = self.fit_intercept and not synthetic
         model = model_of(family, x, targets, weights, penalty, intercept, False)
         strengths = 1 / (cs * weights.sum())
-        path = solve_model(
-            model._replace(of_sum=True), strengths, folds, 0, 1.0, self.tol
-        )
+        path = solve_model(model._replace(of_sum=True), strengths, folds, 0, 1.0, self.tol)
         return _without_synthetic(path, self.intercept_scaling) if synthetic else path
 
     def _without_classes(
@@ -251,6 +249,4 @@ def _without_synthetic(path: GLMPath, scaling: float) -> GLMPath:
         results = validation.results
         results = {**results, **split(results["coefficients"], 2)}
         validation = dataclasses.replace(validation, results=results)
-    return dataclasses.replace(
-        path, **split(path.coefficients, 1), validation=validation
-    )
+    return dataclasses.replace(path, **split(path.coefficients, 1), validation=validation)

@@ -28,12 +28,12 @@ class _Grouped(LinearRegressor):
             **options,
         )
 
-    def _chosen(self, path: GLMPath, index: int, **attributes: Any) -> Self:
+    def _chosen(self, found: GLMPath, index: int, **attributes: Any) -> Self:
         return self._fitted(
-            path.coefficients[index],
-            float(path.intercepts[index]),
-            dual_gap=float(path.gaps[index]) * path.null_loss,
-            n_iter=int(path.steps[index]),
+            found.coefficients[index],
+            float(found.intercepts[index]),
+            dual_gap=float(found.gaps[index]) * found.null_loss,
+            n_iter=int(found.steps[index]),
             **attributes,
         )
 

@@ -2,8 +2,8 @@
 
 from typing import Any, Self
 
-from sklearn.base import MultiOutputMixin
 from scipy import sparse
+from sklearn.base import MultiOutputMixin
 
 from jaxreg.conversions import from_sklearn
 from jaxreg.linear._base import (

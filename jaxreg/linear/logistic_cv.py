@@ -9,6 +9,7 @@ from sklearn.utils.metadata_routing import (
     _routing_enabled,
     process_routing,
 )
+from sklearn.utils.validation import _check_method_params
 
 from jaxreg._numbers import check_count
 from jaxreg.linear._base import check_choice
@@ -17,7 +18,6 @@ from jaxreg.linear._cross_validation import (
     Pair,
     best_of,
     folds_of,
-    indexed,
     scorer_of,
     takes,
 )
@@ -269,7 +269,9 @@ class LogisticRegressionCV(CrossValidated, LogisticModel):
         for index in np.ndindex(scores.shape):
             test, weights = folds[index[0]][1], self.coefs_paths_[index]
             model = _Fixed(self.classes_, weights[:, :-1], weights[:, -1])
-            scores[index] = scorer(model, x[test], y[test], **indexed(score, len(x), test))
+            scores[index] = scorer(
+                model, x[test], y[test], **_check_method_params(x, score, test)
+            )
         return scores
 
     def _fit_best(self, paths: list[GLMPath], total: float) -> None:
@@ -310,7 +312,7 @@ class LogisticRegressionCV(CrossValidated, LogisticModel):
         steps = self.n_iter_.swapaxes(1, 2)[None]
         if self._one_ratio:
             scores, models, steps = scores[..., 0], models[..., 0, :], steps[..., 0]
-        self.scores_ = {name: scores for name in classes}
+        self.scores_ = dict.fromkeys(classes, scores)
         self.coefs_paths_ = dict(zip(classes, models, strict=True))
         self.n_iter_ = steps
         self.C_ = np.full(len(classes), self.C_)

@@ -1,19 +1,18 @@
 """Ridge regression, its strength chosen by cross-validation."""
 
 import warnings
-from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from sklearn.base import MultiOutputMixin
 from sklearn.utils.metadata_routing import _routing_enabled
+from sklearn.utils.validation import _check_method_params
 
 from jaxreg.linear._base import LinearRegressor, Matrix, Vector, targets_of
 from jaxreg.linear._cross_validation import (
     CrossValidated,
     best_of,
     folds_of,
-    indexed,
     scorer_of,
     takes,
 )
@@ -109,7 +108,9 @@ class RidgeCV(MultiOutputMixin, CrossValidated, LinearRegressor):
         Raises:
             ValueError: If data or parameters are not valid, or no alpha has a finite score.
         """
-        x, y, weights = self._validated(X, y, sample_weight, multi_output=True)
+        x, y, weights = self._validated(
+            X, y, sample_weight, multi_output=True, ensure_min_samples=2
+        )
         self._check_options()
         alphas = check_strengths(self.alphas, 0.0 if self.cv is None else None, "alphas")
         split, score = self._routed(sample_weight, params)
@@ -125,7 +126,9 @@ class RidgeCV(MultiOutputMixin, CrossValidated, LinearRegressor):
             for target in targets_of(y)
         ]
         every = best if len(best) > 1 else best * len(paths)
-        values = [part.mean(axis=1)[index] for part, index in zip(scores, best, strict=True)]
+        values = [
+            part.mean(axis=1)[index] for part, index in zip(scores, best, strict=True)
+        ]
         if not self.alpha_per_target or len(paths) == 1:
             self.cross_validation_ = CrossValidation(alphas, scores[0], True)
         several = len(best) > 1
@@ -213,7 +216,8 @@ class RidgeCV(MultiOutputMixin, CrossValidated, LinearRegressor):
                 ridge_of(x[train], target, alphas, self.fit_intercept, part)
                 for target in targets_of(y[train])
             ]
-            model, given = Ridge(fit_intercept=self.fit_intercept), indexed(score, len(x), test)
+            model = Ridge(fit_intercept=self.fit_intercept)
+            given = _check_method_params(x, score, test)
             scores.append([])
             for index in range(len(alphas)):
                 model._fitted_at(paths, [index] * len(paths), y[train], part)

@@ -178,10 +178,10 @@ class Problem:
             w, gaps = self._at(-falling)
         if not np.all(is_certified(gaps, INEXACT)):
             warnings.warn(
-                "Some strengths are solved only up to a duality gap of "
+                "Some solutions are only known up to a duality gap of "
                 f"{np.max(np.abs(gaps)):.1g} times the mean square of the target: features "
-                "depend on each other up to rounding. Larger strengths, or more L2, solve "
-                "that; so does centring features far from zero.",
+                "depend on each other up to rounding. A stronger penalty, or more L2, helps; "
+                "so does centring features far from zero.",
                 RuntimeWarning,
                 stacklevel=4,
             )
@@ -244,10 +244,10 @@ class Problem:
         found, _, rank, _ = np.linalg.lstsq(design, y)
         if rank < len(keep) or self.model.positive:
             raise ValueError(
-                "strengths must be positive, unless coefficients are without a sign and no "
-                "feature depends on others (or is constant): at 0 the solution is not "
-                f"unique, of {len(keep)} features {rank} are independent. Give a small "
-                f"strength, such as {1e-6 * self.largest:.1g}."
+                "Without a penalty coefficients must be of any sign, and no feature may "
+                "depend on others (or be constant): the solution is not unique, of "
+                f"{len(keep)} features {rank} are independent. Penalise them: give a small "
+                "positive number instead of 0."
             )
         more, *_ = np.linalg.lstsq(design, y - design @ found)
         w = np.zeros(len(xt))
