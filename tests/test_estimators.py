@@ -20,7 +20,12 @@ ESTIMATORS = [
 ]
 
 
-@parametrize_with_checks([estimator() for estimator in ESTIMATORS])
+# scikit-learn checks its own cross-validation with as few folds: some data have 3 samples
+# of a class.
+FEW = {"LogisticRegressionCV": {"cv": 3}}
+
+
+@parametrize_with_checks([each(**FEW.get(each.__name__, {})) for each in ESTIMATORS])
 def test_estimators_pass_the_checks_of_sklearn(estimator, check):
     check(estimator)
 
@@ -62,8 +67,8 @@ def test_estimators_agree_with_sklearn(name, parameters, weights):
     [
         (linear.Lasso(alpha=-1.0), "alpha must be non-negative, got -1"),
         (linear.ElasticNet(l1_ratio=1.5), "l1_ratio must be at most 1, got 1.5"),
-        (linear.RidgeCV(alphas=[0.0]), "alphas must be positive"),
-        (linear.LassoCV(eps=-1.0), "ratio must be greater than 0, got -1"),
+        (linear.RidgeCV(alphas=[0.0]), "alphas must be greater than 0, got 0"),
+        (linear.LassoCV(eps=-1.0), "eps must be greater than 0, got -1"),
     ],
 )
 def test_bad_parameters_are_refused(model, message):

@@ -178,7 +178,7 @@ class Problem:
             w, gaps = self._at(-falling)
         if not np.all(is_certified(gaps, INEXACT)):
             warnings.warn(
-                "Some solutions are only known up to a duality gap of "
+                "Some models are solved only up to a duality gap of "
                 f"{np.max(np.abs(gaps)):.1g} times the mean square of the target: features "
                 "depend on each other up to rounding. A stronger penalty, or more L2, helps; "
                 "so does centring features far from zero.",

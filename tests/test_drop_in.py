@@ -1,0 +1,590 @@
+"""Code that uses scikit-learn's linear models runs with jaxreg's, and gets its results."""
+
+import inspect
+import subprocess
+import sys
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import sklearn
+import sklearn.linear_model
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.model_selection import GroupKFold, KFold, LeaveOneOut
+from sklearn.utils._param_validation import StrOptions
+
+from jaxreg import linear
+from jaxreg.linear import (
+    ElasticNetCV,
+    GroupLasso,
+    GroupLassoCV,
+    Lasso,
+    LassoCV,
+    LogisticRegression,
+    LogisticRegressionCV,
+    Ridge,
+    RidgeCV,
+)
+
+X, Y = map(np.asarray, load_diabetes(return_X_y=True))
+X, Y = X[:80, :5], Y[:80]
+Z, BINARY = map(np.asarray, load_breast_cancer(return_X_y=True))
+Z = ((Z - Z.mean(0)) / Z.std(0))[:100, :5]
+LABELS = np.array(["no", "yes"])[BINARY[:100]]
+IRIS, SPECIES = map(np.asarray, load_iris(return_X_y=True))
+IRIS = (IRIS - IRIS.mean(0)) / IRIS.std(0)
+WEIGHTS = np.random.default_rng(0).random(100)
+
+NAMES = [
+    name
+    for name, value in vars(linear).items()
+    if inspect.isclass(value) and hasattr(sklearn.linear_model, name)
+]
+
+
+def data_of(name):
+    return (Z, LABELS) if "Logistic" in name else (X, Y)
+
+
+def theirs(name, *data, **parameters):
+    """scikit-learn's model, exact if its solver can be; it warns of its own arguments."""
+    model = getattr(sklearn.linear_model, name)(**parameters)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if name != "RidgeCV":
+            tol = 1e-7 if name == "LogisticRegressionCV" else 1e-10
+            model.set_params(tol=tol, max_iter=10**5)
+        return model.fit(*data)
+
+
+def arguments(name):
+    parameters = inspect.signature(getattr(sklearn.linear_model, name)).parameters
+    return {key: value for key, value in parameters.items() if key != "self"}
+
+
+# Of versions before the installed one, with their defaults.
+EARLIER = {
+    "LassoCV": {"n_alphas": "deprecated", "alphas": "warn"},
+    "ElasticNetCV": {"n_alphas": 100, "alphas": None},
+    "RidgeCV": {"store_cv_values": "deprecated", "store_cv_results": None},
+    "LogisticRegression": {"penalty": "l2", "multi_class": "deprecated", "l1_ratio": None},
+    "LogisticRegressionCV": {"penalty": "l2", "multi_class": "auto", "l1_ratios": None},
+}
+
+
+# Separable data would take scikit-learn's solver long at large C.
+SMALL: dict[str, Any] = {"Cs": [0.01, 0.1, 1.0], "cv": 3}
+FEWER = {
+    "LogisticRegressionCV": {**SMALL, "tol": 1e-9},
+    "LogisticRegression": {"tol": 1e-9},
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_argument_is_accepted(name):
+    ours = inspect.signature(getattr(linear, name)).parameters
+    given = arguments(name)
+    for argument, parameter in given.items():
+        assert ours[argument].kind == parameter.kind, argument
+    defaults = {argument: parameter.default for argument, parameter in given.items()}
+    for parameters in ({}, defaults, EARLIER.get(name, {})):
+        model = getattr(linear, name)(**parameters)
+        model.set_params(**FEWER.get(name, {})).fit(*data_of(name))
+        expected = theirs(name, *data_of(name), **FEWER.get(name, {})).coef_
+        scale = np.max(np.abs(expected))
+        np.testing.assert_allclose(model.coef_, expected, atol=1e-3 * scale)
+
+
+def values(name, argument):
+    """Other values of an argument that scikit-learn takes: words, booleans, seeds."""
+    constraints = getattr(sklearn.linear_model, name)._parameter_constraints
+    words = {"boolean": (True, False), "random_state": (0,), "verbose": (1,), None: (None,)}
+    for constraint in constraints.get(argument, ()):
+        if isinstance(constraint, StrOptions):
+            yield from sorted(constraint.options)
+        elif isinstance(constraint, str) or constraint is None:
+            yield from words.get(constraint, ())
+    yield from {"n_jobs": (2,), "max_iter": (10**5,)}.get(argument, ())
+
+
+WALK = [
+    (name, argument, value)
+    for name in NAMES
+    for argument in arguments(name)
+    for value in ("neg_log_loss",) * (argument == "scoring" and "Logistic" in name)
+    or (
+        ("r2", "neg_mean_absolute_error")
+        if argument == "scoring"
+        else values(name, argument)
+    )
+    # Before 1.10, `None` is another default there; it is in `EARLIER`.
+    if not (argument in ("tol", "l1_ratio", "l1_ratios") or value == "deprecated")
+]
+
+
+@pytest.mark.parametrize(("name", "argument", "value"), WALK)
+def test_other_values_of_arguments_give_the_same_model(name, argument, value, capfd):
+    parameters: dict[str, Any] = {argument: value}
+    if argument == "penalty" and value in ("l1", "elasticnet"):
+        parameters["solver"] = "saga"
+    if "penalty" in parameters and value == "elasticnet":
+        parameters |= {"l1_ratio": 0.5} if name == "LogisticRegression" else {}
+        parameters |= {"l1_ratios": [0.5]} if name == "LogisticRegressionCV" else {}
+    if argument == "dual" and value:
+        parameters["solver"] = "liblinear"
+    if name == "LogisticRegressionCV":
+        parameters |= {"Cs": [0.1, 1.0], "cv": 3}
+    data = data_of(name)
+    try:
+        expected = theirs(name, *data, **parameters)
+    except ValueError:
+        pytest.skip("scikit-learn refuses it")
+    found = getattr(linear, name)(**parameters).fit(*data)
+    scale = np.max(np.abs(expected.coef_))
+    rough = {"liblinear": 2e-3}.get(parameters.get("solver", ""), 5e-4)
+    # scikit-learn's positive ridge regression is an approximation: NNLS is below.
+    if (name, argument, value) != ("Ridge", "positive", True):
+        np.testing.assert_allclose(found.coef_, expected.coef_, atol=rough * scale)
+    assert np.shape(found.coef_) == np.shape(expected.coef_)
+    assert np.shape(found.intercept_) == np.shape(expected.intercept_)
+    assert not capfd.readouterr().out.startswith("jaxreg")
+
+
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("LogisticRegression", {"penalty": "l1", "solver": "liblinear"}),
+    ("LogisticRegressionCV", {"penalty": "l1", "solver": "saga", "cv": 5, "n_jobs": 2}),
+    ("Lasso", {"selection": "random", "warm_start": True}),
+    ("LassoCV", {"alphas": 50, "n_jobs": 2}),
+    ("LassoCV", {"alphas": [0.1], "cv": 3}),
+    ("ElasticNetCV", {"l1_ratio": [0.7], "cv": 3, "alphas": 10}),
+    ("RidgeCV", {"scoring": "neg_mean_absolute_error", "store_cv_results": True}),
+    ("RidgeCV", {"scoring": "neg_mean_absolute_error", "cv": 3}),
+    ("RidgeCV", {"store_cv_results": True}),
+]
+SAME = [
+    "alpha",
+    "l1_ratio",
+    "mse_path",
+    "alphas",
+    "best_score",
+    "cv_results",
+    "C",
+    "Cs",
+    "scores",
+    "classes",
+]
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["alike", "weighted"])
+@pytest.mark.parametrize(("name", "parameters"), CASES)
+def test_results_are_those_of_scikit_learn(name, parameters, weights):
+    x, y = data_of(name)
+    parameters = dict(parameters)
+    if name == "LogisticRegressionCV":  # At larger ones saga does not arrive.
+        parameters |= {"Cs": np.logspace(-2, 0, 4), "l1_ratios": [1.0]}
+    ours = getattr(linear, name)(**parameters)
+    if "use_legacy_attributes" in arguments(name):
+        parameters["use_legacy_attributes"] = False
+    weights = None if weights is None else weights[: len(x)]
+    found, expected = ours.fit(x, y, weights), theirs(name, x, y, weights, **parameters)
+    for attribute in SAME:
+        if hasattr(expected, f"{attribute}_"):
+            pair = (getattr(model, f"{attribute}_") for model in (found, expected))
+            np.testing.assert_allclose(*pair, rtol=1e-6)
+    scale = np.max(np.abs(expected.coef_))
+    np.testing.assert_allclose(found.coef_, expected.coef_, atol=1e-3 * scale)
+    np.testing.assert_allclose(found.intercept_, expected.intercept_, atol=1e-3)
+    if "Logistic" in name:
+        assert np.array_equal(found.predict(x), expected.predict(x))
+    assert np.shape(found.n_iter_) == np.shape(getattr(expected, "n_iter_", found.n_iter_))
+
+
+def test_the_earlier_name_of_a_number_of_alphas():
+    assert len(LassoCV(n_alphas=7, alphas=None).fit(X, Y).alphas_) == 7
+    assert len(LassoCV(n_alphas=7).fit(X, Y).alphas_) == 7
+    assert len(LassoCV(n_alphas=7, alphas=[0.1, 1.0]).fit(X, Y).alphas_) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("Lasso", {"alpha": 0.1}),
+        ("ElasticNet", {"alpha": 0.1}),
+        ("Ridge", {"alpha": [1, 2]}),
+    ],
+)
+def test_several_targets(name, parameters):
+    y = np.stack([Y, Y[::-1] ** 2], axis=1)
+    found = getattr(linear, name)(**parameters).fit(X, y)
+    expected = theirs(name, X, y, **parameters)
+    np.testing.assert_allclose(found.coef_, expected.coef_, rtol=1e-5)
+    np.testing.assert_allclose(found.predict(X), expected.predict(X), rtol=1e-6)
+    assert np.shape(found.dual_gap_) == (2,)
+    with pytest.raises(ValueError, match="one model for each"):
+        LassoCV().fit(X, y)
+
+
+@pytest.mark.parametrize("scoring", [None, "r2"])
+@pytest.mark.parametrize("apart", [False, True])
+def test_ridge_chooses_for_several_targets(apart, scoring):
+    y = np.stack([Y, X[:, 0]], axis=1)
+    options: Any = {"alpha_per_target": apart, "scoring": scoring, "store_cv_results": True}
+    found, expected = RidgeCV(**options).fit(X, y), theirs("RidgeCV", X, y, **options)
+    for attribute in ("alpha_", "best_score_", "cv_results_", "coef_", "intercept_"):
+        pair = (np.asarray(getattr(model, attribute)) for model in (found, expected))
+        np.testing.assert_allclose(*pair, atol=1e-8)
+
+
+def test_positive_ridge_regression_is_exact():
+    nnls = pytest.importorskip("scipy.optimize").nnls
+    found = Ridge(alpha=0.1, positive=True).fit(X, Y)
+    rows = np.r_[X - X.mean(0), np.sqrt(0.1) * np.eye(5)]
+    expected, _ = nnls(rows, np.r_[Y - Y.mean(), np.zeros(5)])
+    np.testing.assert_allclose(found.coef_, expected, atol=1e-9)
+    assert np.any(found.coef_ == 0)
+
+
+def test_the_gap_is_in_units_of_the_objective():
+    """However exact models are, a poor one can be had by stopping: here zero, by a fold."""
+    far = LogisticRegression(C=1.0, tol=0.5).fit(Z, LABELS)
+    best = LogisticRegression(C=1.0).fit(Z, LABELS)
+
+    def objective(model):
+        scores = model.decision_function(Z) * np.where(LABELS == "yes", 1, -1)
+        return np.sum(np.logaddexp(0, -scores)) + np.sum(model.coef_**2) / 2
+
+    distance = objective(far) - objective(best)
+    assert distance <= far.dual_gap_ <= 20 * distance + 1e-9
+    y = X @ [1000.0, 0, 500, 0, 0]
+    far, best = (GroupLasso(alpha=1.0, tol=tol).fit(X, y) for tol in (0.5, 1e-12))
+
+    def loss(model):
+        squares = np.mean((model.predict(X) - y) ** 2)
+        return squares / 2 + np.sum(np.abs(model.coef_))
+
+    assert loss(far) - loss(best) <= far.dual_gap_ + 1e-12
+    assert abs(Lasso().fit(X, Y).dual_gap_) < 1e-12 * np.var(Y)  # Up to rounding.
+
+
+@pytest.mark.parametrize("penalty", ["l1", "l2", "elasticnet"])
+def test_an_explicit_penalty_chooses_the_ratio(penalty):
+    ratio = {"l1": 1.0, "l2": 0.0, "elasticnet": 0.4}[penalty]
+    old = LogisticRegression(penalty=penalty, l1_ratio=0.4, C=0.2).fit(Z, LABELS)
+    new = LogisticRegression(l1_ratio=ratio, C=0.2).fit(Z, LABELS)
+    assert np.array_equal(old.coef_, new.coef_)
+    options: Any = {"Cs": [0.1, 1.0], "cv": 3, "l1_ratios": [0.4]}
+    assert (
+        LogisticRegressionCV(penalty=penalty, **options).fit(Z, LABELS).l1_ratio_ == ratio
+    )
+
+
+def test_no_penalty_is_an_infinite_c():
+    old: Any = LogisticRegression(penalty=None).fit(IRIS[50:, :2], SPECIES[50:])
+    new: Any = LogisticRegression(C=np.inf).fit(IRIS[50:, :2], SPECIES[50:])
+    assert np.array_equal(old.coef_, new.coef_)
+    with pytest.warns(UserWarning, match="leaves nothing for C=2"):
+        LogisticRegression(penalty=None, C=2.0).fit(IRIS[50:, :2], SPECIES[50:])
+
+
+@pytest.mark.parametrize("scoring", ["neg_log_loss", "roc_auc", None])
+def test_the_score_is_what_scoring_means(scoring):
+    options: Any = {"Cs": [0.1, 1.0], "cv": 3, "l1_ratios": [0.0], "scoring": scoring}
+    found, expected = (
+        LogisticRegressionCV(**options).fit(Z, LABELS),
+        theirs("LogisticRegressionCV", Z, LABELS, **options),
+    )
+    assert found.score(Z, LABELS) == pytest.approx(expected.score(Z, LABELS), rel=1e-5)
+
+
+def test_equal_scores_choose_the_first_c():
+    options: Any = {"Cs": [1e-4, 1.0, 0.1], "cv": 3, "l1_ratios": [1.0, 0.0]}
+    found = LogisticRegressionCV(**options, scoring=lambda *_: 1.0).fit(Z, LABELS)
+    assert (found.C_, found.l1_ratio_) == (1e-4, 1.0)
+
+
+@pytest.mark.parametrize("ratios", [None, np.array([0.0, 0.5])], ids=["one", "two"])
+@pytest.mark.parametrize("refit", [True, False])
+@pytest.mark.parametrize("target", [LABELS, SPECIES], ids=["two", "three"])
+def test_legacy_attributes(target, refit, ratios):
+    options: Any = {
+        "Cs": [0.05, 0.5],
+        "l1_ratios": ratios,
+        "refit": refit,
+        "cv": 3,
+        "solver": "lbfgs" if ratios is None else "saga",
+        "fit_intercept": ratios is None,
+        "use_legacy_attributes": True,
+    }
+    x = Z if len(target) == 100 else IRIS
+    found: Any = LogisticRegressionCV(**options).fit(x, target)
+    if "use_legacy_attributes" not in arguments("LogisticRegressionCV"):
+        del options["use_legacy_attributes"]
+        if ratios is not None:
+            options["penalty"] = "elasticnet"
+    expected = theirs("LogisticRegressionCV", x, target, **options)
+    for attribute in ("scores_", "coefs_paths_"):
+        ours, other = getattr(found, attribute), getattr(expected, attribute)
+        assert list(ours) == list(other)
+        for name in ours:
+            np.testing.assert_allclose(ours[name], other[name], atol=2e-3)
+    for attribute in ("C_", "n_iter_", "l1_ratio_"):
+        ours, other = getattr(found, attribute), getattr(expected, attribute)
+        assert np.shape(ours) == np.shape(other)
+    np.testing.assert_allclose(found.C_, expected.C_)
+    np.testing.assert_allclose(found.coef_, expected.coef_, atol=2e-3)
+    np.testing.assert_allclose(found.intercept_, expected.intercept_, atol=2e-3)
+
+
+def test_folds_may_lack_a_class():
+    """In the limit its probability is 0, and the others have a model of their own."""
+    options: Any = {"Cs": [0.1, 1.0], "l1_ratios": [0.0], "cv": KFold(3)}
+    found: Any = LogisticRegressionCV(**options).fit(IRIS, SPECIES)
+    for fold, (train, _) in enumerate(KFold(3).split(IRIS)):
+        others = [name for name in range(3) if name != fold]
+        other = LogisticRegression(C=2.0).fit(IRIS[train], SPECIES[train])
+        model = found.coefs_paths_[fold, 0, 1]
+        # Both classes are penalised: half as much each as their difference.
+        first, second = model[others]
+        np.testing.assert_allclose(first, -second, atol=1e-6)
+        np.testing.assert_allclose((second - first)[:-1], other.coef_[0], atol=1e-4)
+        assert np.all(model[fold] == [0, 0, 0, 0, -np.inf])
+    assert found.scores_.shape == (3, 1, 2)
+    assert np.all(found.scores_ == 0)
+    order = np.argsort(LABELS)
+    found = LogisticRegressionCV(**{**options, "cv": KFold(2)}).fit(Z[order], LABELS[order])
+    assert np.isinf(found.coefs_paths_[..., -1]).sum() in (0, 2)
+
+
+def test_models_without_a_finite_score_are_not_chosen():
+    y = np.r_[np.ones(20), Y[20:]]
+    for folds in (KFold(4), LeaveOneOut()):
+        for alphas in ([1e-3, 1e3], [1e3, 1e-3]):
+            model = RidgeCV(alphas, cv=folds)
+            if isinstance(folds, LeaveOneOut):
+                with (
+                    pytest.raises(ValueError, match="R² needs two samples"),
+                    pytest.warns(UserWarning, match="not well-defined"),
+                ):
+                    model.fit(X, y)
+                continue
+            expected = theirs("RidgeCV", X, y, alphas=alphas, cv=folds)
+            assert model.fit(X, y).alpha_ == expected.alpha_
+            assert model.best_score_ == pytest.approx(expected.best_score_)
+
+    def undefined(model, x, y):
+        return np.nan if np.abs(model.coef_).max() > 100 else model.score(x, y)
+
+    model = RidgeCV([1e-3, 1.0, 1e3], cv=3, scoring=undefined).fit(X, Y)
+    assert (
+        model.alpha_
+        == model.cross_validation_.strengths[np.nanargmax(model.cross_validation_.mean)]
+    )
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        LassoCV(cv=3),
+        ElasticNetCV(cv=3),
+        RidgeCV(),
+        RidgeCV(cv=3),
+        GroupLassoCV(cv=3, alphas=10),
+        LogisticRegressionCV(cv=3, Cs=5),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_weights_of_one_are_no_weights(model):
+    """Ten samples in folds of 4, 3 and 3: folds count alike, whatever their weights."""
+    rng = np.random.RandomState(0)
+    x, y = rng.rand(10, 5), rng.rand(10)
+    if "Logistic" in type(model).__name__:
+        y = np.arange(10) % 2
+    alike, weighted = (model.fit(x, y, w).__dict__.copy() for w in (None, np.ones(10)))
+    for attribute in ("alpha_", "C_", "coef_", "mse_path_", "scores_", "best_score_"):
+        if attribute in alike:
+            np.testing.assert_allclose(alike[attribute], weighted[attribute], rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["LassoCV", "ElasticNetCV", "GroupLassoCV"])
+def test_weights_are_repetitions_and_only_their_ratios_count(name):
+    counts = np.random.default_rng(1).integers(1, 4, len(X))
+    folds = list(KFold(3).split(X))
+    repeated = np.repeat(np.arange(len(X)), counts)
+    wide = [tuple(np.flatnonzero(np.isin(repeated, part)) for part in f) for f in folds]
+    alphas = [10.0, 3.0, 1.0, 0.3]
+    make = getattr(linear, name)
+    expected = make(cv=wide, alphas=alphas).fit(X[repeated], Y[repeated])
+    for weights in (counts, 0.37 * counts):
+        found = make(cv=folds, alphas=alphas).fit(X, Y, weights)
+        np.testing.assert_allclose(found.mse_path_, expected.mse_path_, rtol=1e-6)
+        assert found.alpha_ == expected.alpha_
+        np.testing.assert_allclose(found.coef_, expected.coef_, rtol=1e-5, atol=1e-6)
+
+
+def test_groups_of_one_have_the_errors_of_the_lasso():
+    alphas = [10.0, 3.0, 1.0]
+    found, other = (make(cv=3, alphas=alphas).fit(X, Y) for make in (GroupLassoCV, LassoCV))
+    np.testing.assert_allclose(found.mse_path_, other.mse_path_, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        LassoCV(cv=GroupKFold(3), alphas=5),
+        RidgeCV(cv=GroupKFold(3)),
+        GroupLassoCV(cv=GroupKFold(3), alphas=5),
+        LogisticRegressionCV(cv=GroupKFold(3), Cs=3),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_groups_of_samples_reach_the_splitter(model):
+    x, y = data_of(type(model).__name__)
+    groups = np.arange(len(x)) % 7
+    with pytest.raises(ValueError, match="enable_metadata_routing"):
+        model.fit(x, y, groups=groups)
+    with sklearn.config_context(enable_metadata_routing=True):
+        model.fit(x, y, groups=groups)
+    pairs = list(GroupKFold(3).split(x, y, groups))
+    expected = sklearn.clone(model).set_params(cv=pairs).fit(x, y)
+    np.testing.assert_array_equal(model.coef_, expected.coef_)
+
+
+def test_weights_reach_the_scorer_by_routing():
+    options: Any = {"Cs": [0.1, 1.0], "cv": 3, "l1_ratios": [0.0]}
+    plain = LogisticRegressionCV(**options, scoring="accuracy").fit(Z, LABELS, WEIGHTS)
+    with sklearn.config_context(enable_metadata_routing=True):
+        scorer: Any = sklearn.metrics.get_scorer("accuracy")
+        model = LogisticRegressionCV(
+            **options, scoring=scorer.set_score_request(sample_weight=True)
+        )
+        model.set_fit_request(sample_weight=True).fit(Z, LABELS, sample_weight=WEIGHTS)
+        weighted = model.score(Z, LABELS, sample_weight=WEIGHTS)
+    np.testing.assert_array_equal(model.scores_, plain.scores_)
+    assert weighted == plain.score(Z, LABELS, sample_weight=WEIGHTS)
+    # A class weight is part of the model, not of the score.
+    balanced = LogisticRegressionCV(**options, class_weight="balanced")
+    expected = theirs(
+        "LogisticRegressionCV",
+        Z,
+        LABELS,
+        WEIGHTS,
+        **options,
+        class_weight="balanced",
+        use_legacy_attributes=False,
+    )
+    balanced.fit(Z, LABELS, WEIGHTS)
+    np.testing.assert_allclose(balanced.scores_, expected.scores_)
+
+
+def test_sparse_coefficients():
+    model = LogisticRegression(l1_ratio=1.0, C=0.1).fit(Z, LABELS)
+    scores = model.decision_function(Z)
+    assert model.sparsify().coef_.nnz < 5
+    np.testing.assert_allclose(model.decision_function(Z), scores)
+    assert isinstance(model.densify().coef_, np.ndarray)
+    lasso = Lasso(alpha=1.0).fit(X, Y)
+    np.testing.assert_array_equal(lasso.sparse_coef_.toarray()[0], lasso.coef_)
+
+
+TWICE = np.c_[X, X[:, 0]]
+MISTAKES = {
+    "a word among alphas": (
+        lambda: LassoCV(alphas=("1", 2.0)).fit(X, Y),
+        TypeError,
+        "alphas must be a real number",
+    ),
+    "infinite alpha": (
+        lambda: Lasso(alpha=np.inf).fit(X, Y),
+        ValueError,
+        "alpha must be finite",
+    ),
+    "no largest alpha": (
+        lambda: ElasticNetCV(l1_ratio=0).fit(X, Y),
+        ValueError,
+        "alphas must be given for l1_ratio=0",
+    ),
+    "large eps": (lambda: LassoCV(eps=2.0).fit(X, Y), ValueError, "eps must be at most 1"),
+    "no penalty": (
+        lambda: Ridge(alpha=0).fit(TWICE, Y),
+        ValueError,
+        "of 6 features 5 are independent. Penalise them",
+    ),
+    "alphas for targets": (
+        lambda: Ridge(alpha=[1.0, 2.0, 3.0]).fit(X, np.c_[Y, Y]),
+        ValueError,
+        "one for each of the 2 targets, got 3",
+    ),
+    "stored folds": (
+        lambda: RidgeCV(cv=3, store_cv_results=True).fit(X, Y),
+        ValueError,
+        "store_cv_results must be False unless cv is None",
+    ),
+    "one versus rest": (
+        lambda: LogisticRegression(solver="liblinear").fit(IRIS, SPECIES),
+        ValueError,
+        "OneVsRestClassifier",
+    ),
+    "one versus rest by name": (
+        lambda: LogisticRegression(multi_class="ovr").fit(IRIS, SPECIES),
+        ValueError,
+        "OneVsRestClassifier",
+    ),
+    "both of two classes": (
+        lambda: LogisticRegression(multi_class="multinomial").fit(Z, LABELS),
+        ValueError,
+        "must be left out for two classes",
+    ),
+    "unknown solver": (
+        lambda: LogisticRegression(solver="newton").fit(Z, LABELS),
+        ValueError,
+        "solver must be one of 'lbfgs'",
+    ),
+    "unknown penalty": (
+        lambda: LogisticRegression(penalty="L1").fit(Z, LABELS),
+        ValueError,
+        "penalty must be one of 'l1'",
+    ),
+    "no ratio": (
+        lambda: LogisticRegression(penalty="elasticnet", l1_ratio=None).fit(Z, LABELS),
+        ValueError,
+        "l1_ratio must be given",
+    ),
+    "two penalties": (
+        lambda: LogisticRegression("l1", groups=[0, 0, 1, 1, 1]).fit(Z, LABELS),
+        ValueError,
+        "a penalty of their own",
+    ),
+    "nothing to choose": (
+        lambda: LogisticRegressionCV(penalty=None).fit(Z, LABELS),  # pyright: ignore
+        ValueError,
+        "penalty must be one of",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes_are_named_in_words_of_the_estimator(name):
+    call, error, message = MISTAKES[name]
+    with pytest.raises(error, match=message) as raised:
+        call()
+    assert "strength" not in str(raised.value)
+
+
+def test_warnings_are_in_words_of_the_estimator():
+    with pytest.warns(RuntimeWarning, match="duality gap") as caught:
+        LogisticRegression(C=1e12, tol=1e-30).fit(Z, LABELS)
+    assert not any("strength" in str(w.message) for w in caught)
+
+
+@pytest.mark.parametrize(
+    ("part", "missing"), [("linear", "scikit-learn"), ("plot", "matplotlib")]
+)
+def test_what_to_install_is_said(part, missing):
+    """Without a library that is an extra, importing names the extra."""
+    module = {"scikit-learn": "sklearn"}.get(missing, missing)
+    extra = {"linear": "sklearn"}.get(part, part)
+    code = f"import sys; sys.modules['{module}'] = None; import jaxreg.{part}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f'jaxreg.{part} needs {missing}: `pip install "jaxreg[{extra}]"`' in done.stderr
