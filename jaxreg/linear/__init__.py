@@ -15,13 +15,6 @@ checked and never written to: `copy_X`, `check_input`. All folds run side by sid
 cores: `n_jobs`. Nothing is printed: `verbose`.
 """
 
-try:
-    import sklearn as _sklearn  # noqa: F401
-except ImportError as error:
-    raise ImportError(
-        'jaxreg.linear needs scikit-learn: `pip install "jaxreg[sklearn]"`.'
-    ) from error
-
 from jaxreg.linear.grouped import GroupLasso as GroupLasso, GroupLassoCV as GroupLassoCV
 from jaxreg.linear.least_squares import ElasticNet as ElasticNet, Lasso as Lasso
 from jaxreg.linear.least_squares_cv import ElasticNetCV as ElasticNetCV, LassoCV as LassoCV

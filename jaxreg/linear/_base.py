@@ -4,15 +4,20 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_is_fitted,
-    validate_data,
-)
-
 from jaxreg._numbers import check_number
 from jaxreg.solve.lasso_path import LinearPath
+
+try:
+    from sklearn.base import BaseEstimator, RegressorMixin
+    from sklearn.utils.validation import (
+        _check_sample_weight,
+        check_is_fitted,
+        validate_data,
+    )
+except ImportError as error:
+    raise ImportError(
+        'jaxreg.linear needs scikit-learn 1.6 or newer: `pip install "jaxreg[sklearn]"`.'
+    ) from error
 
 Matrix = Any
 """What scikit-learn takes for an array (samples, features)."""

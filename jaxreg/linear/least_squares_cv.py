@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
-from jax.typing import ArrayLike
 from sklearn.utils.validation import column_or_1d
 
 from jaxreg.conversions import from_sklearn
@@ -63,7 +62,7 @@ class ElasticNetCV(CrossValidated, LinearRegressor):
         l1_ratio: float | Sequence[float] = 0.5,
         eps: float = 1e-3,
         n_alphas: Any = "deprecated",
-        alphas: int | ArrayLike | None = 100,
+        alphas: Any = 100,
         fit_intercept: bool = True,
         precompute: Any = "auto",
         max_iter: int = 1000,
@@ -192,7 +191,7 @@ class LassoCV(ElasticNetCV):
         *,
         eps: float = 1e-3,
         n_alphas: Any = "deprecated",
-        alphas: int | ArrayLike | None = 100,
+        alphas: Any = 100,
         fit_intercept: bool = True,
         precompute: Any = "auto",
         max_iter: int = 1000,

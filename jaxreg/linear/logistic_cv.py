@@ -91,6 +91,11 @@ class LogisticRegressionCV(CrossValidated, LogisticModel):
     """
 
     _scored_by = "fit", "score"
+    scores_: Any
+    coefs_paths_: Any
+    n_iter_: Any
+    C_: Any
+    l1_ratio_: Any
 
     def __init__(
         self,
@@ -315,8 +320,9 @@ class LogisticRegressionCV(CrossValidated, LogisticModel):
         self.scores_ = dict.fromkeys(classes, scores)
         self.coefs_paths_ = dict(zip(classes, models, strict=True))
         self.n_iter_ = steps
-        self.C_ = np.full(len(classes), self.C_)
-        self.l1_ratio_ = np.full(len(classes), self.l1_ratio_)
+        every = len(classes)
+        chosen = {"C": np.full(every, self.C_), "l1_ratio": np.full(every, self.l1_ratio_)}
+        self._fitted(self.coef_, self.intercept_, **chosen)
 
 
 class _Found(NamedTuple):

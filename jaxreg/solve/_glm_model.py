@@ -163,9 +163,9 @@ def solve_model(
     if not converged.all():
         warnings.warn(
             f"A duality gap is {np.max(np.abs(found.gap)):.1e} in size, not {tol:.1e}, and "
-            "Newton's method gets no further. Hard are features in very different units, or "
-            "that depend on each other, and classes that can be told apart without error: "
-            "scale the features, or penalise them more.",
+            "Newton's method gets no further. Hard are features in very different units, "
+            "or that depend on each other, and classes that can be told apart without "
+            "error: scale the features, or penalise them more.",
             RuntimeWarning,
             stacklevel=3,
         )
