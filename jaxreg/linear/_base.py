@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
+
 from jaxreg._numbers import check_number
 from jaxreg.solve.lasso_path import LinearPath
 

@@ -30,6 +30,7 @@ class Ridge(MultiOutputMixin, LinearRegressor):
         intercept_: The b, one for each target.
         dual_gap_: An upper bound on how far the objective above is from its minimum.
         n_iter_: 1.
+        solver_: `"svd"`, or `"active set"` with `positive`.
         n_features_in_: The number of features.
 
     Example:
@@ -92,7 +93,12 @@ class Ridge(MultiOutputMixin, LinearRegressor):
             )
         ]
         return self._fitted_at(
-            paths, [0] * len(paths), y, weights, unit=2 * total_of(y, weights)
+            paths,
+            [0] * len(paths),
+            y,
+            weights,
+            unit=2 * total_of(y, weights),
+            solver="active set" if self.positive else "svd",
         )
 
 

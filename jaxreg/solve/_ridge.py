@@ -58,11 +58,22 @@ def left_out(
     own = np.zeros(len(y))
     if intercept:
         x, y = (part - np.average(part, axis=0, weights=weights) for part in (x, y))
-        own += 1 / np.sum(weights)
+        own = weights / np.sum(weights)
     root = np.sqrt(weights)[:, None]
     left, values, right = np.linalg.svd(x * root, full_matrices=False)
-    along, explained = x @ right.T, left.T @ (y * root)
-    squares = values**2 + alphas[:, None]
-    residuals = y - along @ ((values / squares)[..., None] * explained)
-    leverages = weights * (own + (1 / squares) @ (along**2).T)
-    return residuals / (1 - leverages)[..., None]
+    # A direction that is rounding alone is none: beside an intercept it is that.
+    kept = values > np.finfo(float).eps * max(x.shape) * np.max(values, initial=0.0)
+    left, values, right = left[:, kept], values[kept], right[kept]
+    explained = left.T @ (y * root)
+    # What no direction explains, and what the penalty leaves of each.
+    outside, apart = y * root - left @ explained, 1 - own - np.sum(left**2, axis=1)
+    if len(values) + intercept == np.count_nonzero(weights):
+        outside, apart = 0.0, 0.0  # A difference would be rounding.
+    left_over = alphas[:, None] / (values**2 + alphas[:, None])
+    residuals = outside + left @ (left_over[..., None] * explained)
+    apart = apart + left_over @ (left**2).T
+    # Samples without weight change nothing: they are predicted by the model itself.
+    model = (values / (values**2 + alphas[:, None]))[..., None] * explained
+    unseen = y - x @ right.T @ model
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(root > 0, residuals / apart[..., None] / root, unseen)
