@@ -42,7 +42,8 @@ def data_of(name):
 
 
 def theirs(name, *data, **parameters):
-    """scikit-learn's model, exact if its solver can be; it warns of its own arguments."""
+    """scikit-learn's model, exact if its solver can be, without processes and warnings."""
+    parameters.pop("n_jobs", None)
     model = getattr(sklearn.linear_model, name)(**parameters)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -145,13 +146,23 @@ def test_other_values_of_arguments_give_the_same_model(name, argument, value, ca
     assert not capfd.readouterr().out.startswith("jaxreg")
 
 
-CASES: list[tuple[str, dict[str, Any]]] = [
+NEW_FORM = {"use_legacy_attributes": False}
+needs_new_form = pytest.mark.skipif(
+    "use_legacy_attributes" not in arguments("LogisticRegressionCV"),
+    reason="scikit-learn before 1.8 has attributes by class",
+)
+COUNT = "n_alphas" if "n_alphas" in arguments("LassoCV") else "alphas"
+CASES: list[Any] = [
     ("LogisticRegression", {"penalty": "l1", "solver": "liblinear"}),
-    ("LogisticRegressionCV", {"penalty": "l1", "solver": "saga", "cv": 5, "n_jobs": 2}),
+    pytest.param(
+        "LogisticRegressionCV",
+        {"penalty": "l1", "solver": "saga", "cv": 5, "n_jobs": 2},
+        marks=needs_new_form,
+    ),
     ("Lasso", {"selection": "random", "warm_start": True}),
-    ("LassoCV", {"alphas": 50, "n_jobs": 2}),
+    ("LassoCV", {COUNT: 50, "n_jobs": 2}),
     ("LassoCV", {"alphas": [0.1], "cv": 3}),
-    ("ElasticNetCV", {"l1_ratio": [0.7], "cv": 3, "alphas": 10}),
+    ("ElasticNetCV", {"l1_ratio": [0.7], "cv": 3, COUNT: 10}),
     ("RidgeCV", {"scoring": "neg_mean_absolute_error", "store_cv_results": True}),
     ("RidgeCV", {"scoring": "neg_mean_absolute_error", "cv": 3}),
     ("RidgeCV", {"store_cv_results": True}),
@@ -168,8 +179,8 @@ def test_results_are_those_of_scikit_learn(name, parameters, weights):
     if name == "LogisticRegressionCV":  # At larger ones saga does not arrive.
         parameters |= {"Cs": np.logspace(-2, 0, 4), "l1_ratios": [1.0]}
     ours = getattr(jl, name)(**parameters)
-    if "use_legacy_attributes" in arguments(name):
-        parameters["use_legacy_attributes"] = False
+    if name == "LogisticRegressionCV":
+        parameters |= NEW_FORM
     weights = None if weights is None else weights[: len(x)]
     found, expected = ours.fit(x, y, weights), theirs(name, x, y, weights, **parameters)
     for attribute in SAME + CHOSEN:
@@ -218,6 +229,23 @@ def test_ridge_chooses_for_several_targets(apart, scoring):
     for attribute in ("alpha_", "best_score_", "cv_results_", "coef_", "intercept_"):
         ours, other = (np.asarray(getattr(model, attribute)) for model in (found, expected))
         np.testing.assert_allclose(ours, other, atol=1e-8)
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize(("samples", "features"), [(12, 4), (8, 8), (6, 9)])
+def test_samples_left_out_by_the_formula(samples, features, intercept):
+    """With few samples little is left of their residuals, and digits must not cancel."""
+    rng = np.random.default_rng(samples)
+    x, y = rng.normal(size=(samples, features)), rng.normal(size=samples)
+    weights = rng.integers(0, 3, samples).astype(float)
+    alphas, options = [1e-8, 0.1, 3.0], {"fit_intercept": intercept}
+    found = jl.RidgeCV(alphas, **options, store_cv_results=True).fit(x, y, weights)
+    for k, alpha in enumerate(alphas):
+        for i in range(samples):
+            kept = np.arange(samples) != i
+            model = jl.Ridge(alpha, **options).fit(x[kept], y[kept], weights[kept])
+            error = weights[i] * (model.predict(x[i : i + 1])[0] - y[i]) ** 2
+            assert found.cv_results_[i, k] == pytest.approx(error, rel=1e-7)
 
 
 def test_positive_ridge_regression_is_exact():
@@ -440,6 +468,7 @@ def test_groups_of_samples_reach_the_splitter(model):
     np.testing.assert_array_equal(model.coef_, expected.coef_)
 
 
+@needs_new_form
 def test_weights_reach_the_scorer_by_routing():
     options: Any = {"Cs": [0.1, 1.0], "cv": 3, "l1_ratios": [0.0]}
     plain = jl.LogisticRegressionCV(**options, scoring="accuracy").fit(Z, LABELS, WEIGHTS)
@@ -461,7 +490,7 @@ def test_weights_reach_the_scorer_by_routing():
         WEIGHTS,
         **options,
         class_weight="balanced",
-        use_legacy_attributes=False,
+        **NEW_FORM,
     )
     balanced.fit(Z, LABELS, WEIGHTS)
     np.testing.assert_allclose(balanced.scores_, expected.scores_)
