@@ -1,5 +1,6 @@
 """Code that uses scikit-learn's linear models runs with jaxreg's, and gets its results."""
 
+import contextlib
 import inspect
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.model_selection import GroupKFold, KFold, LeaveOneOut
 from sklearn.utils._param_validation import StrOptions
 
+import jaxreg as jr
 from jaxreg import linear
 
 jl: Any = linear  # What estimators set by name, type checkers do not see.
@@ -258,7 +260,6 @@ def test_positive_ridge_regression_is_exact():
 
 
 def test_the_gap_is_in_units_of_the_objective():
-    """However exact models are, a poor one can be had by stopping: here zero, by a fold."""
     far = jl.LogisticRegression(C=1.0, tol=0.5).fit(Z, LABELS)
     best = jl.LogisticRegression(C=1.0).fit(Z, LABELS)
 
@@ -268,6 +269,10 @@ def test_the_gap_is_in_units_of_the_objective():
 
     distance = objective(far) - objective(best)
     assert distance <= far.dual_gap_ <= 20 * distance + 1e-9
+    ridge = jr.from_sklearn(1.0, l1_ratio=0.0)
+    path = jr.logistic_path(Z, BINARY, [1 / len(Z)], penalty=ridge, tol=0.5)
+    null = -np.sum(np.log(np.bincount(BINARY) / len(Z))[BINARY])
+    assert far.dual_gap_ == pytest.approx(path.gaps[0] * null)
     y = X @ [1000.0, 0, 500, 0, 0]
     far, best = (jl.GroupLasso(alpha=1.0, tol=tol).fit(X, y) for tol in (0.5, 1e-12))
 
@@ -282,14 +287,19 @@ def test_the_gap_is_in_units_of_the_objective():
 @pytest.mark.parametrize("penalty", ["l1", "l2", "elasticnet"])
 def test_an_explicit_penalty_chooses_the_ratio(penalty):
     ratio = {"l1": 1.0, "l2": 0.0, "elasticnet": 0.4}[penalty]
-    old = jl.LogisticRegression(penalty=penalty, l1_ratio=0.4, C=0.2).fit(Z, LABELS)
+    given: Any = {"penalty": penalty, "Cs": [0.1, 1.0], "cv": 3, "l1_ratios": [0.4]}
+    told = (
+        contextlib.nullcontext()
+        if penalty == "elasticnet"
+        else pytest.warns(UserWarning, match=r"l1_ratio=0.4 has no effect")
+    )
+    with told:
+        old = jl.LogisticRegression(penalty=penalty, l1_ratio=0.4, C=0.2).fit(Z, LABELS)
+    with told:
+        chosen = jl.LogisticRegressionCV(**given).fit(Z, LABELS)
     new = jl.LogisticRegression(l1_ratio=ratio, C=0.2).fit(Z, LABELS)
     assert np.array_equal(old.coef_, new.coef_)
-    options: Any = {"Cs": [0.1, 1.0], "cv": 3, "l1_ratios": [0.4]}
-    assert (
-        jl.LogisticRegressionCV(penalty=penalty, **options).fit(Z, LABELS).l1_ratio_
-        == ratio
-    )
+    assert chosen.l1_ratio_ == ratio
 
 
 def test_no_penalty_is_an_infinite_c():

@@ -1,6 +1,7 @@
 """What logistic regression and its cross-validated form share: data, model, predictions."""
 
 import dataclasses
+import warnings
 from typing import Any
 
 import numpy as np
@@ -223,6 +224,13 @@ def ratio_of(penalty: Any, l1_ratio: Any) -> float:
     if l1_ratio is None and penalty == "elasticnet":
         raise ValueError("l1_ratio must be given for penalty='elasticnet'.")
     ratio = check_ratio(0.0 if l1_ratio is None else l1_ratio)
+    if penalty in RATIOS and 0 < ratio < 1:
+        warnings.warn(
+            f"l1_ratio={ratio:g} has no effect beside penalty={penalty!r}, which says the "
+            "ratio itself: leave one of them out.",
+            UserWarning,
+            stacklevel=3,
+        )
     return RATIOS.get(penalty, ratio)
 
 

@@ -218,13 +218,12 @@ class LogisticRegressionCV(CrossValidated, LogisticModel):
         else:
             cs = check_strengths(self.Cs, 0.0, "Cs")
         check_choice("penalty", self.penalty, ("l1", "l2", "elasticnet", "deprecated"))
-        if self.penalty in RATIOS:
-            return cs, np.array([RATIOS[self.penalty]])
         if self._one_ratio:
             ratios = [None if self.penalty == "elasticnet" else 0.0]
         else:
             ratios = check_strengths(self.l1_ratios, name="l1_ratios")
-        return cs, np.array([ratio_of(self.penalty, ratio) for ratio in ratios])
+        every = np.array([ratio_of(self.penalty, ratio) for ratio in ratios])
+        return cs, every[:1] if self.penalty in RATIOS else every
 
     @property
     def _one_ratio(self) -> bool:
