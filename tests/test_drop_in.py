@@ -161,6 +161,7 @@ CASES: list[Any] = [
         {"penalty": "l1", "solver": "saga", "cv": 5, "n_jobs": 2},
         marks=needs_new_form,
     ),
+    ("LogisticRegression", {"solver": "liblinear", "intercept_scaling": 3.0}),
     ("Lasso", {"selection": "random", "warm_start": True}),
     ("LassoCV", {COUNT: 50, "n_jobs": 2}),
     ("LassoCV", {"alphas": [0.1], "cv": 3}),
@@ -420,8 +421,11 @@ def test_models_without_a_finite_score_are_not_chosen():
     ids=lambda model: type(model).__name__,
 )
 def test_weights_of_one_are_no_weights(model):
-    """Ten samples in folds of 4, 3 and 3: folds count alike, whatever their weights."""
-    rng = np.random.RandomState(0)
+    """Ten samples in folds of 4, 3 and 3: folds count alike, whatever their weights.
+
+    These choose another alpha if the first fold counts for more than the others.
+    """
+    rng = np.random.RandomState(44)
     x, y = rng.rand(10, 5), rng.rand(10)
     if "Logistic" in type(model).__name__:
         y = np.arange(10) % 2
@@ -489,6 +493,9 @@ def test_weights_reach_the_scorer_by_routing():
         )
         model.set_fit_request(sample_weight=True).fit(Z, LABELS, sample_weight=WEIGHTS)
         weighted = model.score(Z, LABELS, sample_weight=WEIGHTS)
+        model.set_params(scoring=scorer.set_score_request(sample_weight=False))
+        with pytest.raises(TypeError, match="unexpected argument.*sample_weight"):
+            model.score(Z, LABELS, sample_weight=WEIGHTS)
     np.testing.assert_array_equal(model.scores_, plain.scores_)
     assert weighted == plain.score(Z, LABELS, sample_weight=WEIGHTS)
     # A class weight is part of the model, not of the score.

@@ -4,6 +4,7 @@ from typing import Any, Self
 
 from scipy import sparse
 from sklearn.base import MultiOutputMixin
+from sklearn.utils.metadata_routing import UNUSED
 
 from jaxreg.conversions import from_sklearn
 from jaxreg.linear._base import (
@@ -48,6 +49,8 @@ class ElasticNet(MultiOutputMixin, LinearRegressor):
     References:
         Zou and Hastie, *Regularization and variable selection via the elastic net* (2005).
     """
+
+    __metadata_request__fit = {"check_input": UNUSED}
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from sklearn.metrics import make_scorer
 from sklearn.utils.metadata_routing import (
+    UNUSED,
     _raise_for_params,
     _routing_enabled,
     process_routing,
@@ -90,6 +91,7 @@ class LogisticRegressionCV(CrossValidated, LogisticModel):
         (1.0, (2, 1, 3))
     """
 
+    __metadata_request__score = {"sample_weight": UNUSED}  # It is the scorer's.
     _scored_by = "fit", "score"
     scores_: Any
     coefs_paths_: Any
