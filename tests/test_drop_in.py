@@ -178,6 +178,9 @@ CHOSEN = ["C", "Cs", "scores"]
 @pytest.mark.parametrize(("name", "parameters"), CASES)
 def test_results_are_those_of_scikit_learn(name, parameters, weights):
     x, y = data_of(name)
+    earlier = "use_legacy_attributes" not in arguments("LogisticRegressionCV")
+    if weights is not None and name == "RidgeCV" and "cv" in parameters and earlier:
+        pytest.skip("earlier versions of scikit-learn leave scores unweighted")
     parameters = dict(parameters)
     if name == "LogisticRegressionCV":  # At larger ones saga does not arrive.
         parameters |= {"Cs": np.logspace(-2, 0, 4), "l1_ratios": [1.0]}
@@ -209,7 +212,7 @@ def test_the_earlier_name_of_a_number_of_alphas():
     [
         ("Lasso", {"alpha": 0.1}),
         ("ElasticNet", {"alpha": 0.1}),
-        ("Ridge", {"alpha": [1, 2]}),
+        ("Ridge", {"alpha": np.array([1.0, 2.0])}),
     ],
 )
 def test_several_targets(name, parameters):
@@ -339,6 +342,7 @@ def test_legacy_attributes(target, refit, ratios):
         "solver": "lbfgs" if ratios is None else "saga",
         "fit_intercept": ratios is None,
         "use_legacy_attributes": True,
+        "scoring": "neg_log_loss",  # Without ties, which versions break in different ways.
     }
     x = Z if len(target) == 100 else IRIS
     found: Any = jl.LogisticRegressionCV(**options).fit(x, target)
