@@ -9,6 +9,7 @@ from sklearn.datasets import load_diabetes
 
 import jaxreg as jr
 from jaxreg.solve._gaps import is_certified
+from jaxreg.solve._least_squares import LeastSquares
 from jaxreg.solve._rescale import SAFE, units_of
 
 X, Y = map(np.asarray, load_diabetes(return_X_y=True))
@@ -174,3 +175,14 @@ def test_features_far_from_zero_with_little_l2_are_solved():
     x, y, strengths = far_from_zero(17)
     found = jr.elastic_net_path(x, y, jr.ElasticNet(1.0, 1e-6), strengths, intercept=False)
     assert np.max(np.abs(found.gaps)) <= 1e-9
+
+
+def test_gaps_of_coefficients_that_cancel_come_from_the_samples():
+    """From moments they are wrong by 1e-16 times the squares of the features."""
+    x = np.random.default_rng(0).normal(size=(50, 5)) + 1e9
+    model = LeastSquares(np.ones(5), np.zeros(5), False, False, False)
+    problem = model.prepared(x, x[:, 0] - x[:, 1], None)
+    w, gaps = np.array([[1.0, -1.0, 0.0, 0.0, 0.0]]), np.array([np.nan])
+    problem._keep_the_better(np.array([1e-12]), w, gaps)
+    assert w[0].tolist() == [1, -1, 0, 0, 0]
+    assert 0 < gaps[0] < 1e-9

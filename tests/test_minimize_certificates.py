@@ -120,22 +120,26 @@ STRICT = {
 PENALTIES = [jr.L1(0.05), jr.ElasticNet(0.05, 0.05), jr.GroupLasso(0.05, axis=0)]
 
 
+@pytest.fixture
+def _strict_modes():
+    before = {mode: getattr(jax.config, mode) for mode in STRICT}
+    for mode, value in STRICT.items():
+        jax.config.update(mode, value)
+    yield
+    for mode, value in before.items():
+        jax.config.update(mode, value)
+
+
+@pytest.mark.usefixtures("_strict_modes")
 @pytest.mark.parametrize("x64", [False, True])
-@pytest.mark.parametrize("mode", STRICT)
 @pytest.mark.parametrize("cls", LOSSES)
-def test_strict_modes_are_kept(cls, mode, x64):
+def test_strict_modes_are_kept(cls, x64):
     """With labels and counts that are whole numbers."""
     rng = np.random.default_rng(0)
     labels: Any = rng.integers(0, 3 if cls is jr.MultinomialLoss else 2, 30)
     outputs = (3,) if cls is jr.MultinomialLoss else ()
-    before = getattr(jax.config, mode)
     with jax.enable_x64(x64):
-        dtype = jnp.result_type(float)
-        x = rng.normal(size=(30, 4)).astype(dtype)
+        x = rng.normal(size=(30, 4)).astype(jnp.result_type(float))
         start = {"kernel": jnp.zeros((4, *outputs)), "bias": jnp.zeros(outputs)}
-        jax.config.update(mode, STRICT[mode])
-        try:
-            for penalty in PENALTIES:
-                assert jr.minimize(cls(x, labels), penalty, start).converged
-        finally:
-            jax.config.update(mode, before)
+        for penalty in PENALTIES:
+            assert jr.minimize(cls(x, labels), penalty, start).converged
