@@ -180,8 +180,8 @@ class Problem:
             warnings.warn(
                 "Some models are solved only up to a duality gap of "
                 f"{np.max(np.abs(gaps)):.1g} times the mean square of the target: features "
-                "depend on each other up to rounding. A stronger penalty, or more L2, helps; "
-                "so does centring features far from zero.",
+                "depend on each other up to rounding. A stronger penalty, or more L2, "
+                "helps; so does centring features far from zero.",
                 RuntimeWarning,
                 stacklevel=4,
             )
