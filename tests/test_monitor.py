@@ -254,7 +254,7 @@ def test_a_step_that_is_due_takes_memory_for_one_leaf_after_the_other():
 def test_the_state_is_small():
     leaves = jax.tree.leaves(monitor(optax.sgd(0.1), PENALTY, loss=True).init(PARAMS))
     costs = 1 + 2 * 3 + 1  # The loss; the penalty, its terms and their shares; the ratio.
-    assert len(leaves) == 5 + costs
+    assert len(leaves) == 4 + costs
     assert sum(x.size for x in leaves) < 100
 
 

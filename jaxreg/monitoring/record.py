@@ -1,6 +1,6 @@
 """Statistics in the state of an optimizer, and out of it again."""
 
-from collections.abc import Sequence
+from collections.abc import Container
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from jaxreg._tree import Leaf, Names, Params, listing, walk
+from jaxreg._tree import Leaf, Params, listing, walk
 from jaxreg.masks import MaskLike, as_mask, chosen, weights
 from jaxreg.monitoring._sums import OF_EACH, OF_MATRICES
 from jaxreg.monitoring.statistics import Measured, is_matrix, is_measurable
@@ -18,16 +18,13 @@ class Record(NamedTuple):
     """Statistics in a few arrays: a model may have thousands of leaves.
 
     Attributes:
-        each: A row for each of `OF_EACH`, the last maybe left out, with a number for each
-            parameter.
-        matrices: A row for each of `OF_MATRICES`, with a number for each parameter that
-            has two axes or more.
-        total: A number for each row of both, of all leaves of the mask together.
+        each: A row for each of `OF_EACH`, the last maybe left out, and of `OF_MATRICES`,
+            with a number for each parameter: 0 where it has no such statistic.
+        total: A number for each row, of all leaves of the mask together.
         costs: What the loss and the penalty amount to, by name.
     """
 
     each: Any
-    matrices: Any
     total: Any
     costs: dict[str, Any]
 
@@ -36,14 +33,14 @@ class MonitorState(NamedTuple):
     """State of `monitor`: `latest_stats` reads it.
 
     Attributes:
-        count: Number of updates made.
+        updates: Number of updates made.
         step: The update at which the statistics were taken, counted from 0; −1 if there
             are none yet.
         record: The statistics.
         inner: State of the optimizer.
     """
 
-    count: Any  # pyright: ignore[reportIncompatibleMethodOverride]
+    updates: Any
     step: Any
     record: Record
     inner: optax.OptState
@@ -51,18 +48,24 @@ class MonitorState(NamedTuple):
 
 def packed(measured: Measured) -> Record:
     """Statistics as they are kept; `leaves` must be of every parameter."""
+    leaves = list(measured.leaves[OF_EACH[0]])
 
-    def rows(statistics: Sequence[str]) -> Array:
-        made = [list(measured.leaves[name].values()) for name in statistics]
-        return jnp.stack([jnp.stack(row) if row else jnp.zeros(0) for row in made])
+    def row(statistic: str) -> Array:
+        column = measured.leaves[statistic]
+        numbers = [column.get(leaf, jnp.zeros([])) for leaf in leaves]
+        return jnp.stack(numbers) if numbers else jnp.zeros(0)
 
-    of_each = [name for name in OF_EACH if name in measured.leaves]
+    statistics = _statistics(measured.leaves)
     return Record(
-        each=rows(of_each),
-        matrices=rows(OF_MATRICES),
-        total=jnp.stack([measured.total[name] for name in (*of_each, *OF_MATRICES)]),
+        each=jnp.stack([row(statistic) for statistic in statistics]),
+        total=jnp.stack([measured.total[statistic] for statistic in statistics]),
         costs=dict(measured.costs),
     )
+
+
+def _statistics(known: Container[str]) -> list[str]:
+    """The statistics of the rows of a record."""
+    return [name for name in OF_EACH if name in known] + list(OF_MATRICES)
 
 
 def latest_stats(state: Any, params: Params, mask: MaskLike = weights) -> dict[str, Array]:
@@ -110,18 +113,20 @@ def latest_stats(state: Any, params: Params, mask: MaskLike = weights) -> dict[s
     picks = chosen(as_mask(mask), tree, params)
     state = found[0]
     record = Record(*map(_unboxed, state.record))
-    of_each = OF_EACH[: record.each.shape[-2]]
-    every = {
-        **_named(record.each, of_each, [x for x in tree if is_measurable(x)]),
-        **_named(record.matrices, OF_MATRICES, [x for x in tree if is_matrix(x)]),
-    }
+    statistics = _statistics(OF_EACH[: record.total.shape[-1] - len(OF_MATRICES)])
+    every = [leaf for leaf in tree if is_measurable(leaf)]
+    _check_fits(record, every)
     names = {leaf.names for leaf, pick in zip(tree, picks, strict=True) if pick}
     leaves = {
-        statistic: {name: value for name, value in column.items() if name in names}
-        for statistic, column in every.items()
+        statistic: {
+            leaf.names: record.each[..., row, place]
+            for place, leaf in enumerate(every)
+            if leaf.names in names and (statistic in OF_EACH or is_matrix(leaf))
+        }
+        for row, statistic in enumerate(statistics)
     }
     numbers = jnp.moveaxis(record.total, -1, 0)
-    total = dict(zip((*of_each, *OF_MATRICES), numbers, strict=True))
+    total = dict(zip(statistics, numbers, strict=True))
     flat = Measured(leaves, total, record.costs).flat()
     return {**flat, "step": _unboxed(state.step)}
 
@@ -138,19 +143,13 @@ def _unboxed(node: Any) -> Any:
     return array
 
 
-def _named(
-    rows: Array, statistics: Sequence[str], leaves: list[Leaf]
-) -> dict[str, dict[Names, Array]]:
-    """The numbers of statistics by the names of their leaves."""
-    if rows.shape[-1] != len(leaves):
+def _check_fits(record: Record, leaves: list[Leaf]) -> None:
+    """Refuse parameters that a record cannot be of."""
+    if record.each.shape[-1] != len(leaves):
         raise ValueError(
             "latest_stats needs the parameters that the monitored optimizer is for: it has "
-            f"statistics of {rows.shape[-1]} arrays, but {len(leaves)} are given "
+            f"statistics of {record.each.shape[-1]} arrays, but {len(leaves)} are given "
             f"({listing(leaves)}). Inside optax.partition or optax.masked those are the "
             "parameters of its group, with None in the place of the others; "
             "jaxreg.monitor(optax.partition(...)) has statistics of all."
         )
-    return {
-        statistic: {leaf.names: rows[..., i, j] for j, leaf in enumerate(leaves)}
-        for i, statistic in enumerate(statistics)
-    }

@@ -24,6 +24,7 @@ from jaxreg._numbers import (
 )
 from jaxreg._tree import Leaf, Params, check_distinct
 from jaxreg.penalties import Penalty
+from jaxreg.transforms._states import Count, incremented
 
 Rate = Scalar | Callable[[Array], Any]
 """A number, a tracer of one, or an Optax schedule: a function of the step count."""
@@ -31,7 +32,7 @@ Rate = Scalar | Callable[[Array], Any]
 Rates = Rate | Any
 """A rate, or a pytree prefix of the parameters with a number for every leaf."""
 
-Count = int | Array
+Length = int | Array
 """A number of steps."""
 
 
@@ -59,8 +60,7 @@ def transformation(
 
     def init(params: Params) -> optax.OptState:
         check(params)
-        count = jnp.zeros([], jnp.int32)
-        return optax.ScaleByScheduleState(count) if scheduled else optax.EmptyState()
+        return Count(jnp.zeros([], jnp.int32)) if scheduled else optax.EmptyState()
 
     def update(
         updates: Params, state: Any, params: Params | None = None, **extra_args: Any
@@ -70,11 +70,10 @@ def transformation(
         if not scheduled:
             return rule(updates, params, *rates.values()), state
         values = [
-            rate_at(name, rate, state.count, scalar=name == "learning_rate")
+            rate_at(name, rate, state[0], scalar=name == "learning_rate")
             for name, rate in rates.items()
         ]
-        next_state = optax.ScaleByScheduleState(optax.safe_increment(state.count))
-        return rule(updates, params, *values), next_state
+        return rule(updates, params, *values), incremented(state)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -111,6 +110,24 @@ def check_params(params: Params | None) -> Params:
             "`update(updates, state, params)`."
         )
     return params
+
+
+def where_updated(updates: Params, values: Params) -> Params:
+    """A pytree like the parameters, with `None` where the update is `None`.
+
+    A frozen leaf, one without an update, is for every penalty as if it had been filtered
+    out of the parameters: it is in no group, budget or norm with others.
+    """
+
+    def is_none(node: Any) -> bool:
+        return node is None
+
+    return jax.tree.map(
+        lambda update, value: None if update is None else value,
+        updates,
+        values,
+        is_leaf=is_none,
+    )
 
 
 class Slot(NamedTuple):
@@ -191,25 +208,6 @@ def is_number(value: Any, number: float) -> bool:
     return isinstance(value, float | int) and value == number
 
 
-def zeros_at(params: Params, tree: Sequence[Leaf], picks: Sequence[Any]) -> Params:
-    """State for a transform: zeros of at least float32 like each chosen parameter.
-
-    Args:
-        params: The parameters.
-        tree: `list(walk(params))`.
-        picks: For each of `tree`, `None` if it is not chosen.
-
-    Returns:
-        A pytree like `params`, with `optax.MaskedNode()` for leaves that are not chosen.
-    """
-    present = [
-        optax.MaskedNode() if pick is None else jnp.zeros_like(raise_precision(leaf.value))
-        for leaf, pick in zip(tree, picks, strict=True)
-        if not leaf.is_hole
-    ]
-    return jax.tree.unflatten(jax.tree.structure(params), present)
-
-
 def check_steps(name: str, steps: Any) -> None:
     """Refuse a number of steps that is less than one."""
     check_number(name, steps)
@@ -219,8 +217,13 @@ def check_steps(name: str, steps: Any) -> None:
 
 def check_is_optimizer(optimizer: Any) -> None:
     """Refuse anything but a finished optimizer."""
-    is_penalty = isinstance(optimizer, Penalty)
-    if is_penalty or not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+    if isinstance(optimizer, Penalty):
+        raise TypeError(
+            "optimizer must be a finished Optax optimizer such as optax.adam(1e-3), got "
+            f"the penalty {optimizer!r}. To minimise loss + penalty, use an optimizer that "
+            "takes it: jaxreg.prox_adam(learning_rate, penalty)."
+        )
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
         raise TypeError(
             "optimizer must be a finished Optax optimizer such as optax.adam(1e-3), got "
             f"{optimizer!r}."

@@ -12,7 +12,8 @@ from jaxreg._numbers import Scalar, compute_dtype, raise_precision
 from jaxreg._tree import Leaf, Params, values_at, walk
 from jaxreg.penalties import Penalty
 from jaxreg.penalties._blocks import Block, disjoint, moved_by, picked
-from jaxreg.transforms._lift import Slot, slots_of, zeros_at
+from jaxreg.transforms._lift import Slot, slots_of, where_updated
+from jaxreg.transforms._states import Dual, zeros_at
 
 # This many roundings leave a quotient about two digits.
 _VISIBLE = 256 * float(jnp.finfo(jnp.float32).eps)
@@ -22,7 +23,7 @@ class Aim(NamedTuple):
     """What a penalty moves among some parameters, found out once for a step.
 
     Attributes:
-        params: The parameters.
+        params: The parameters, with `None` for those without an update.
         tree: `list(walk(params))`.
         blocks: What the penalty's formulas are applied to.
         picks: For each of `tree`, whether it is in a block.
@@ -35,15 +36,19 @@ class Aim(NamedTuple):
 
     def only(self, values: Params) -> Params:
         """A pytree like the parameters, without the leaves that are in no block."""
-        structure = jax.tree.structure(self.params)
-        picks = [
-            pick
-            for leaf, pick in zip(self.tree, self.picks, strict=True)
-            if not leaf.is_hole
-        ]
-        leaves = zip(structure.flatten_up_to(values), picks, strict=True)
-        return structure.unflatten(
-            [value if pick else optax.MaskedNode() for value, pick in leaves]
+        picks = jax.tree.unflatten(
+            jax.tree.structure(self.params),
+            [
+                pick
+                for leaf, pick in zip(self.tree, self.picks, strict=True)
+                if not leaf.is_hole
+            ],
+        )
+        return jax.tree.map(
+            lambda pick, value: value if pick else optax.MaskedNode(),
+            picks,
+            values,
+            is_leaf=lambda pick: pick is None,
         )
 
     def prox(self, values: list[Any], step: Scalar, metric: Params | None) -> list[Any]:
@@ -69,8 +74,13 @@ class Aim(NamedTuple):
         jax.eval_shape(trial)
 
 
-def aim(penalty: Penalty, params: Params) -> Aim:
-    """Where a penalty applies; refuses a sum whose terms meet on a leaf."""
+def aim(penalty: Penalty, params: Params, updates: Params | None = None) -> Aim:
+    """Where a penalty applies; refuses a sum whose terms meet on a leaf.
+
+    With `updates`, leaves that have none are left out, as if they had been filtered.
+    """
+    if updates is not None:
+        params = where_updated(updates, params)
     tree = list(walk(params))
     blocks = disjoint(penalty.blocks(tree, params))
     return Aim(params, tree, blocks, picked(blocks, tree))
@@ -109,18 +119,6 @@ def prox_update(
     )
 
 
-class Dual(NamedTuple):
-    """What dual averaging remembers.
-
-    Attributes:
-        length: Number of steps with a penalty so far.
-        subgradients: A subgradient of the penalty at each chosen parameter.
-    """
-
-    length: Any
-    subgradients: Any
-
-
 def averaged_prox_update(
     target: Aim,
     penalty: Penalty,
@@ -153,7 +151,8 @@ def averaged_prox_update(
     params, tree = target.params, target.tree
     metrics = values_at(metric, tree, target.picks, "The metric")
     slots, rebuilt = slots_of(updates, params, tree, metrics)
-    subgradients = jax.tree.structure(params).flatten_up_to(dual.subgradients)
+    updated = where_updated(updates, dual.subgradients)
+    subgradients = jax.tree.structure(params).flatten_up_to(updated)
     length = jnp.minimum(dual.length + 1, window).astype(jnp.float32)
 
     def reach_of(slot: Slot, steps: Any) -> Array:
@@ -183,7 +182,13 @@ def averaged_prox_update(
         reach = reach_of(slot, length)
         subgradients[i] = _subgradient(z - w, w, reach, gradient, subgradients[i])
     steps = dual.length + jnp.where(factor > 0, 1, 0)
-    return rebuilt(moved), Dual(steps, rebuilt(subgradients))
+    kept = jax.tree.map(
+        lambda new, old: old if new is None else new,
+        rebuilt(subgradients),
+        dual.subgradients,
+        is_leaf=lambda new: new is None,
+    )
+    return rebuilt(moved), Dual(steps, kept)
 
 
 def zero_dual(target: Aim) -> Dual:

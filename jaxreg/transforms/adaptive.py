@@ -13,7 +13,7 @@ below 1 and to zero above it, whatever the data.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,12 +22,12 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from jaxreg._numbers import Scalar, check_number
-from jaxreg._tree import Params
+from jaxreg._tree import Leaf, Params
 from jaxreg.masks import MaskLike, as_mask, weights
 from jaxreg.penalties import Penalty
 from jaxreg.penalties._base import check_is_penalty
 from jaxreg.transforms._lift import (
-    Count,
+    Length,
     Rate,
     Rates,
     check_momentum,
@@ -37,24 +37,12 @@ from jaxreg.transforms._lift import (
     is_number,
     is_schedule,
     rate_at,
+    where_updated,
 )
 from jaxreg.transforms._metrics import Metric, with_metric
+from jaxreg.transforms._states import ProxState, counter_beside, incremented
 from jaxreg.transforms._steps import aim, averaged_prox_update, prox_update, zero_dual
 from jaxreg.transforms.decay import decoupled_weight_decay
-
-
-class ProxState(NamedTuple):
-    """State of an optimizer with a proximal step.
-
-    Attributes:
-        count: Number of updates made.
-        inner: State of the optimizer's own scaling.
-        dual: For a window above 1, what dual averaging remembers.
-    """
-
-    count: Any  # pyright: ignore[reportIncompatibleMethodOverride]
-    inner: optax.OptState
-    dual: Any
 
 
 def prox_preconditioned(
@@ -63,8 +51,8 @@ def prox_preconditioned(
     penalty: Penalty,
     *,
     metric: Metric | None = None,
-    window: Count = 1,
-    warmup_steps: Count = 0,
+    window: Length = 1,
+    warmup_steps: Length = 0,
     strength_schedule: Rate = 1.0,
     weight_decay: Rates = 0.0,
     weight_decay_mask: MaskLike = weights,
@@ -132,28 +120,31 @@ def prox_preconditioned(
         return decoupled_weight_decay(decay, rate, decay_mask)
 
     def init(params: Params) -> ProxState:
-        count = jnp.zeros([], jnp.int32)
         target, inner = aim(penalty, params), scaling.init(params)
         target.check_prox(lambda: metric_of(inner, target.only))
+        counter = counter_beside(inner)
         if decays:
-            decay_at(count, 1.0).init(params)
-        return ProxState(count, inner, zero_dual(target) if averages else ())
+            decay_at(counter[0], 1.0).init(params)
+        return ProxState(counter, inner, zero_dual(target) if averages else ())
 
     def update(
         updates: Params, state: Any, params: Params | None = None, **extra_args: Any
     ) -> tuple[Params, ProxState]:
         params = check_params(params)
-        rate = rate_at("learning_rate", learning_rate, state.count)
-        factor = rate_at("strength_schedule", strength_schedule, state.count)
+        (count,) = state.updates
+        rate = rate_at("learning_rate", learning_rate, count)
+        factor = rate_at("strength_schedule", strength_schedule, count)
         if not is_number(warmup_steps, 0):
-            factor = jnp.where(state.count < warmup_steps, 0.0, factor)
-        directions, inner = scaling.update(updates, state.inner, params, **extra_args)
+            factor = jnp.where(count < warmup_steps, 0.0, factor)
+        gradients = _zeros_for_none(updates, params)
+        directions, inner = scaling.update(gradients, state.inner, params, **extra_args)
+        directions = where_updated(updates, directions)
         updates = jax.tree.map(partial(_against, rate), directions)
         if decays:
-            decay = decay_at(state.count, rate)
+            decay = decay_at(count, rate)
             updates, _ = decay.update(updates, optax.EmptyState(), params)
         scaled = penalty if is_number(factor, 1) else penalty * factor
-        target, dual = aim(scaled, params), ()
+        target, dual = aim(scaled, params, updates), ()
         metric = metric_of(inner, target.only)
         if averages:
             updates, dual = averaged_prox_update(
@@ -161,10 +152,19 @@ def prox_preconditioned(
             )
         else:
             updates = prox_update(target, updates, rate, metric)
-        count = optax.safe_increment(state.count)
-        return updates, ProxState(count, inner, dual)
+        return updates, ProxState(incremented(state.updates), inner, dual)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _zeros_for_none(updates: Params, params: Params) -> Params:
+    """Gradients of 0 for frozen leaves: most of Optax's scalings fail without."""
+
+    def filled(update: Any, leaf: Any) -> Any:
+        is_frozen = update is None and Leaf((), leaf).is_parameter
+        return jnp.zeros_like(leaf) if is_frozen else update
+
+    return jax.tree.map(filled, updates, params, is_leaf=lambda update: update is None)
 
 
 def _against(rate: Scalar, direction: Array) -> Array:
@@ -180,8 +180,8 @@ def prox_sgd(
     momentum: Scalar = 0.0,
     nesterov: bool = False,
     *,
-    window: Count = 1,
-    warmup_steps: Count = 0,
+    window: Length = 1,
+    warmup_steps: Length = 0,
     strength_schedule: Rate = 1.0,
     weight_decay: Rates = 0.0,
     weight_decay_mask: MaskLike = weights,
@@ -254,9 +254,9 @@ def prox_adam(
     eps_root: Scalar = 0.0,
     mu_dtype: DTypeLike | None = None,
     *,
-    window: Count = 1,
+    window: Length = 1,
     nesterov: bool = False,
-    warmup_steps: Count = 0,
+    warmup_steps: Length = 0,
     strength_schedule: Rate = 1.0,
     weight_decay: Rates = 0.0,
     weight_decay_mask: MaskLike = weights,
@@ -343,9 +343,9 @@ def dual_averaging_adam(
     eps_root: Scalar = 0.0,
     mu_dtype: DTypeLike | None = None,
     *,
-    window: Count = 1000,
+    window: Length = 1000,
     nesterov: bool = False,
-    warmup_steps: Count = 0,
+    warmup_steps: Length = 0,
     strength_schedule: Rate = 1.0,
     weight_decay: Rates = 0.0,
     weight_decay_mask: MaskLike = weights,

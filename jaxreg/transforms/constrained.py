@@ -1,9 +1,9 @@
 """Decay that is only as strong as it takes to keep the weights within a bound."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
@@ -12,25 +12,12 @@ from jaxreg._numbers import Scalar, check_number, raise_precision
 from jaxreg._sharding import MeshAxes, along, as_specs, part_count, splits_of, total
 from jaxreg._tree import Leaf, Params, walk
 from jaxreg.masks import MaskLike, as_mask, chosen, weights
-from jaxreg.transforms._lift import Count, check_params, slots_of
-
-
-class ConstrainedState(NamedTuple):
-    """State of `constrained_decay`.
-
-    Attributes:
-        count: Number of updates made.
-        sizes: For each chosen leaf, its mean square after the warm-up, with as many axes.
-        multipliers: For each chosen leaf, the multiplier of its bound, likewise.
-    """
-
-    count: Any  # pyright: ignore[reportIncompatibleMethodOverride]
-    sizes: Params
-    multipliers: Params
+from jaxreg.transforms._lift import Length, check_params, slots_of
+from jaxreg.transforms._states import ConstrainedState
 
 
 def constrained_decay(
-    warmup_steps: Count,
+    warmup_steps: Length,
     mask: MaskLike = weights,
     *,
     bound: Scalar = 1.0,
@@ -98,43 +85,61 @@ def constrained_decay(
 
     def init(params: Params) -> ConstrainedState:
         tree = list(walk(params))
-        starts = [
-            optax.MaskedNode()
-            if pick is None
-            else _mean_square(raise_precision(leaf.value), pick)
-            for leaf, pick in zip(tree, picks_of(tree, params), strict=True)
-            if not leaf.is_hole
-        ]
-        sizes = jax.tree.unflatten(jax.tree.structure(params), starts)
-        multipliers = jax.tree.map(jnp.zeros_like, sizes)
-        return ConstrainedState(jnp.zeros([], jnp.int32), sizes, multipliers)
+        sizes = _stacked(
+            [
+                _mean_square(raise_precision(leaf.value), pick)
+                for leaf, pick in zip(tree, picks_of(tree, params), strict=True)
+                if pick is not None
+            ]
+        )
+        count = jnp.zeros([], jnp.int32)
+        return ConstrainedState(count, sizes, jnp.zeros_like(sizes))
 
     def update(
         updates: Params, state: Any, params: Params | None = None, **extra_args: Any
     ) -> tuple[Params, ConstrainedState]:
         del extra_args
         params = check_params(params)
-        tree, structure = list(walk(params)), jax.tree.structure(params)
-        slots, rebuilt = slots_of(updates, params, tree, picks_of(tree, params))
+        tree = list(walk(params))
+        rows = itertools.count()
+        picks = [
+            None if names is None else _Pick(names, next(rows))
+            for names in picks_of(tree, params)
+        ]
+        slots, rebuilt = slots_of(updates, params, tree, picks)
         is_warm = state.count >= warmup_steps
         moved: list[Any] = [slot.update for slot in slots]
-        sizes = structure.flatten_up_to(state.sizes)
-        multipliers = structure.flatten_up_to(state.multipliers)
+        sizes, multipliers = list(state.sizes), list(state.multipliers)
         for i, slot in enumerate(slots):
             if slot.pick is None:
                 continue
             w = raise_precision(slot.leaf.value)
             reached = w + raise_precision(slot.update)
-            size = _mean_square(reached, slot.pick)
-            sizes[i] = jnp.where(is_warm, sizes[i], size)
-            grown = jnp.maximum(0.0, multipliers[i] + rate * (size - bound**2 * sizes[i]))
-            multipliers[i] = jnp.where(is_warm, grown, 0.0).astype(size.dtype)
-            moved[i] = slot.finish(reached * (1 / (1 + 2 * multipliers[i])) - w)
+            names, row = slot.pick
+            size = _mean_square(reached, names)
+            sizes[row] = jnp.where(is_warm, sizes[row], size)
+            excess = rate * (size - bound**2 * sizes[row])
+            grown = jnp.maximum(0.0, multipliers[row] + excess)
+            multipliers[row] = jnp.where(is_warm, grown, 0.0).astype(size.dtype)
+            moved[i] = slot.finish(reached * (1 / (1 + 2 * multipliers[row])) - w)
         count = optax.safe_increment(state.count)
-        return rebuilt(moved), ConstrainedState(count, rebuilt(sizes), rebuilt(multipliers))
+        kept = ConstrainedState(count, _stacked(sizes), _stacked(multipliers))
+        return rebuilt(moved), kept
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
+class _Pick(NamedTuple):
+    """A chosen leaf: the mesh axes that split it, and its row in the state."""
+
+    names: MeshAxes
+    row: int
+
+
 def _mean_square(w: Array, names: MeshAxes) -> Array:
-    return total(jnp.mean(jnp.square(w), keepdims=True), names) / part_count(names)
+    return total(jnp.mean(jnp.square(w)), names) / part_count(names)
+
+
+def _stacked(numbers: list[Array]) -> Array:
+    """Numbers of all chosen leaves, in one array; there are none for no leaves at all."""
+    return jnp.stack(numbers) if numbers else jnp.zeros(0)

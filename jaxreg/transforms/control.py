@@ -1,7 +1,7 @@
 """An optimizer whose penalty adapts while it trains, to end at a wanted sparsity."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,29 +15,18 @@ from jaxreg.penalties import Penalty
 from jaxreg.penalties._base import check_is_penalty
 from jaxreg.transforms._lift import (
     Rate,
+    check_is_optimizer,
     check_params,
     check_rate,
     rate_at,
+    where_updated,
 )
+from jaxreg.transforms._states import TargetSparsityState, counter_beside, incremented
 from jaxreg.transforms._steps import aim
 from jaxreg.transforms.adaptive import prox_adam
 
 # The strength stays within a factor of about a billion of where it started.
 _REACH = 20.0
-
-
-class TargetSparsityState(NamedTuple):
-    """State of `target_sparsity`.
-
-    Attributes:
-        count: Number of updates made.
-        log_factor: Logarithm of what the penalty is multiplied by now.
-        inner: State of the optimizer.
-    """
-
-    count: Any  # pyright: ignore[reportIncompatibleMethodOverride]
-    log_factor: Any
-    inner: optax.OptState
 
 
 def target_sparsity(
@@ -109,25 +98,28 @@ def target_sparsity(
 
     def made(factor: Any) -> optax.GradientTransformationExtraArgs:
         tx = make(learning_rate, penalty, strength_schedule=factor)
+        check_is_optimizer(tx)
         return optax.with_extra_args_support(tx)
 
     def init(params: Params) -> TargetSparsityState:
         aim(penalty, params).check_prox()
-        count, log_factor = jnp.zeros([], jnp.int32), jnp.zeros([], jnp.float32)
-        return TargetSparsityState(count, log_factor, made(1.0).init(params))
+        inner = made(1.0).init(params)
+        log_factor = jnp.zeros([], jnp.float32)
+        return TargetSparsityState(counter_beside(inner), log_factor, inner)
 
     def update(
         updates: Params, state: Any, params: Params | None = None, **extra_args: Any
     ) -> tuple[Params, TargetSparsityState]:
         params = check_params(params)
-        missing = _target_at(target, state.count) - _zero_share(penalty, params)
-        change = rate_at("gain", gain, state.count) * missing
+        (count,) = state.updates
+        zeros = _zero_share(penalty, where_updated(updates, params))
+        change = rate_at("gain", gain, count) * (_target_at(target, count) - zeros)
         log_factor = jnp.clip(state.log_factor + change, -_REACH, _REACH)
         log_factor = log_factor.astype(jnp.float32)
         inner = made(jnp.exp(log_factor))
         updates, inner_state = inner.update(updates, state.inner, params, **extra_args)
-        count = optax.safe_increment(state.count)
-        return updates, TargetSparsityState(count, log_factor, inner_state)
+        counter = incremented(state.updates)
+        return updates, TargetSparsityState(counter, log_factor, inner_state)
 
     return optax.GradientTransformationExtraArgs(init, update)
 

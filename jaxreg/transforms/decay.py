@@ -44,9 +44,12 @@ from jaxreg.transforms._lift import (
     Rate,
     Rates,
     check_is_optimizer,
+    check_params,
     map_chosen,
     transformation,
 )
+from jaxreg.transforms._nesting import INSIDE_DECAY, check_inside, warn_of_second_decay
+from jaxreg.transforms._states import TowardState, renamed_beside, unused
 
 Coupling = Literal["learning_rate", "independent", "corrected"]
 """How a decay follows the learning rate."""
@@ -225,11 +228,14 @@ def with_decay(
     `optax.adagrad`, ...), no mask (`optax.novograd`, ...), or another coupling than you
     want (`optax.adafactor` does not multiply by the learning rate, `optax.adadelta`
     decays the gradient): it means the same around each of them. Turn the optimizer's own
-    decay off; some have one by default, such as `optax.adamw` and `optax.lion`.
+    decay off; some have one by default, such as `optax.adamw` and `optax.lion`. `init`
+    warns where it finds one.
 
-    Short for `optax.chain(optimizer, decoupled_weight_decay(...))`. What keeps parameters
-    of its own inside, such as `optax.contrib.schedule_free` and `optax.lookahead`, goes
-    *around* it.
+    The updates are those of `optax.chain(optimizer, decoupled_weight_decay(...))`. What
+    keeps parameters of its own inside, such as `optax.contrib.schedule_free` and
+    `optax.lookahead`, goes *around* it; so do `compensated`, `monitor` and `orthant_wise`,
+    which are refused inside. Optimizers with a proximal step have a `weight_decay=` of
+    their own.
 
     Args:
         optimizer: Any finished Optax optimizer.
@@ -249,7 +255,11 @@ def with_decay(
     Raises:
         TypeError: If `optimizer` is no finished optimizer, or as for
             `decoupled_weight_decay`.
-        ValueError: As for `decoupled_weight_decay`.
+        ValueError: As for `decoupled_weight_decay`; when used, if a transform is inside
+            that must go around it.
+
+    Warns:
+        UserWarning: If the optimizer decays weights of the mask by itself.
 
     Example:
         >>> optimizer = with_decay(optax.rmsprop(0.5), 0.1, 0.5)
@@ -272,19 +282,29 @@ def with_decay(
         cautious=cautious,
         toward=toward,
     )
-    return optax.chain(optimizer, decay)
+    inner = optax.with_extra_args_support(optimizer)
+    mask = as_mask(mask)
 
+    def init(params: Params) -> tuple[optax.OptState, optax.OptState]:
+        state = inner.init(params)
+        check_inside("with_decay", state, INSIDE_DECAY)
+        own = renamed_beside(state, decay.init(params))
+        tree = list(walk(params))
+        picked = zip(tree, chosen(mask, tree, params), strict=True)
+        leaf = next((leaf for leaf, pick in picked if pick), None)
+        if leaf is not None:
+            warn_of_second_decay(inner, leaf)
+        return state, own
 
-class TowardState(NamedTuple):
-    """State of a decay toward given values.
+    def update(
+        updates: Params, state: Any, params: Params | None = None, **extra_args: Any
+    ) -> tuple[Params, tuple[optax.OptState, optax.OptState]]:
+        params = check_params(params)
+        moved, inner_state = inner.update(updates, state[0], params, **extra_args)
+        moved, own = decay.update(moved, state[1], params)
+        return moved, (inner_state, own)
 
-    Attributes:
-        reference: A copy of them for each chosen leaf.
-        inner: The state of the decay itself: a step count if a rate is a schedule.
-    """
-
-    reference: Params
-    inner: optax.OptState
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 class _Pull(NamedTuple):
@@ -367,7 +387,7 @@ def _copies(
     else:
         found = broadcast(entries_of(source), tree, "toward", picks)
     copies = [
-        jnp.copy(value) if pick else optax.MaskedNode()
+        jnp.copy(value) if pick else unused(leaf)
         for leaf, value, pick in zip(tree, found, picks, strict=True)
         if not leaf.is_hole
     ]

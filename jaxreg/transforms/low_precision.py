@@ -1,6 +1,6 @@
 """Steps that low-precision parameters are too coarse to take."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,22 +10,11 @@ from jax import Array
 from jaxreg._numbers import raise_precision, rounded, spacing
 from jaxreg._tree import Leaf, Params, check_distinct, leaves_of
 from jaxreg.transforms._lift import check_is_optimizer, check_params
+from jaxreg.transforms._nesting import warn_of_threshold_after_adaptive
+from jaxreg.transforms._states import CompensatedState, unused
 
 # A remainder counts 65,536ths of the spacing of the parameter's dtype.
 _PARTS = 2.0**16
-
-
-class CompensatedState(NamedTuple):
-    """State of `compensated`.
-
-    Attributes:
-        remainders: For each low-precision parameter, what rounding has left out of it: an
-            int16 array of 65,536ths of the spacing of its dtype.
-        inner: State of the optimizer inside.
-    """
-
-    remainders: Params
-    inner: optax.OptState
 
 
 def compensated(
@@ -64,6 +53,9 @@ def compensated(
         TypeError: If `optimizer` is no finished optimizer.
         ValueError: When used, if `params` is missing.
 
+    Warns:
+        UserWarning: If a proximal step comes after an adaptive optimizer inside.
+
     Example:
         A decay by 0.001 in a step does nothing in bf16 otherwise:
 
@@ -88,10 +80,11 @@ def compensated(
         check_distinct(tree)
         exact = [raise_precision(x.value) if _is_narrow(x) else x.value for x in tree]
         remainders = [
-            jnp.zeros_like(x.value, jnp.int16) if _is_narrow(x) else optax.MaskedNode()
-            for x in tree
+            jnp.zeros_like(x.value, jnp.int16) if _is_narrow(x) else unused(x) for x in tree
         ]
-        return CompensatedState(rebuilt(remainders), inner.init(rebuilt(exact)))
+        state = inner.init(rebuilt(exact))
+        warn_of_threshold_after_adaptive(state)
+        return CompensatedState(rebuilt(remainders), state)
 
     def update(
         updates: Params, state: Any, params: Params | None = None, **extra_args: Any

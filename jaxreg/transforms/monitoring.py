@@ -16,18 +16,24 @@ from jaxreg.monitoring.statistics import Given, measure
 from jaxreg.penalties import Penalty
 from jaxreg.penalties._base import check_is_penalty
 from jaxreg.transforms._lift import (
-    Count,
+    Length,
     check_is_optimizer,
     check_params,
     check_steps,
 )
+from jaxreg.transforms._nesting import (
+    INSIDE_MONITOR,
+    check_inside,
+    warn_of_threshold_after_adaptive,
+)
+from jaxreg.transforms._states import counter_beside, incremented
 
 
 def monitor(
     optimizer: optax.GradientTransformation,
     penalty: Penalty | None = None,
     *,
-    every: Count = 100,
+    every: Length = 100,
     mask: MaskLike = weights,
     loss: bool = False,
     in_loss: bool = False,
@@ -67,7 +73,11 @@ def monitor(
     Raises:
         TypeError: If `optimizer` is no finished optimizer, or `penalty` no penalty.
         ValueError: If `every` is less than 1, or `in_loss` has no penalty; when used, if
-            `params` is missing, or the loss is where it is wanted.
+            `params` is missing, or the loss is where it is wanted, or another monitor is
+            inside.
+
+    Warns:
+        UserWarning: If a proximal step comes after an adaptive optimizer inside.
 
     Example:
         The distance to the solution of a lasso, after 0, 20 and 40 steps:
@@ -99,8 +109,11 @@ def monitor(
     def init(params: Params) -> MonitorState:
         shapes = jax.eval_shape(lambda: taken(params, params, params, 0.0))
         record = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-        count, step = jnp.zeros([], jnp.int32), jnp.full([], -1, jnp.int32)
-        return MonitorState(count, step, record, inner.init(params))
+        state = inner.init(params)
+        check_inside("monitor", state, INSIDE_MONITOR)
+        warn_of_threshold_after_adaptive(state)
+        step = jnp.full([], -1, jnp.int32)
+        return MonitorState(counter_beside(state), step, record, state)
 
     def update(
         updates: Params, state: Any, params: Params | None = None, **extra_args: Any
@@ -111,6 +124,7 @@ def monitor(
                 "monitor(..., loss=True) needs the mean loss: call "
                 "`update(updates, state, params, value=loss)`."
             )
+        (count,) = state.updates
         before = state.step, state.record
 
         def now() -> tuple[Any, Record]:
@@ -119,10 +133,10 @@ def monitor(
             moved, _ = inner.update(updates, state.inner, params, **extra_args)
             record = taken(params, updates, moved, extra_args.get("value"))
             return jax.tree.map(
-                lambda new, old: new.astype(old.dtype), (state.count, record), before
+                lambda new, old: new.astype(old.dtype), (count, record), before
             )
 
-        due = state.count % every == 0
+        due = count % every == 0
         if is_concrete(due):
             step, record = now() if due else before
         else:
@@ -131,7 +145,7 @@ def monitor(
             # in place must wait for the statistics, which read them.
             updates = after(step, updates)
         moved, inner_state = inner.update(updates, state.inner, params, **extra_args)
-        count = optax.safe_increment(state.count)
-        return moved, MonitorState(count, step, record, inner_state)
+        counter = incremented(state.updates)
+        return moved, MonitorState(counter, step, record, inner_state)
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -1,6 +1,6 @@
 """Exact L1 around any optimizer, by keeping each step inside one orthant."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from jaxreg.masks import MaskLike, as_mask, weights
 from jaxreg.operators import soft_threshold
 from jaxreg.penalties import L1
 from jaxreg.transforms._lift import (
-    Count,
+    Length,
     Rates,
     Slot,
     check_is_optimizer,
@@ -23,22 +23,14 @@ from jaxreg.transforms._lift import (
     is_number,
     rate_at,
     slots_of,
+)
+from jaxreg.transforms._nesting import INSIDE_ORTHANT_WISE, check_inside
+from jaxreg.transforms._states import (
+    OrthantState,
+    counter_beside,
+    incremented,
     zeros_at,
 )
-
-
-class OrthantState(NamedTuple):
-    """State of `orthant_wise`.
-
-    Attributes:
-        count: Number of updates made.
-        mean: For a window above 1, the mean of the gradients over it.
-        inner: State of the optimizer inside.
-    """
-
-    count: Any  # pyright: ignore[reportIncompatibleMethodOverride]
-    mean: Any
-    inner: optax.OptState
 
 
 def orthant_wise(
@@ -46,7 +38,7 @@ def orthant_wise(
     strength: Rates,
     mask: MaskLike = weights,
     *,
-    window: Count = 1000,
+    window: Length = 1000,
 ) -> optax.GradientTransformationExtraArgs:
     """Exact L1 around any finished optimizer: Lion, Muon, Adafactor, Adan, ...
 
@@ -75,7 +67,8 @@ def orthant_wise(
 
     Gradient clipping belongs *inside*: `orthant_wise(optax.chain(clip, optimizer), ...)`;
     clipped gradients weigh less than the strength they are compared with. For elastic
-    net put `add_l2_decay` before it.
+    net put `add_l2_decay` before it. `with_decay` goes inside too; `compensated` and
+    `monitor` go around it, and are refused inside, like whatever makes exact zeros itself.
 
     Args:
         optimizer: Any finished Optax optimizer.
@@ -93,7 +86,8 @@ def orthant_wise(
         TypeError: If `optimizer` is no finished optimizer, a strength no real number, or
             the mask cannot choose leaves.
         ValueError: If a concrete strength is negative or NaN or `window` below 1; when
-            used, if the mask chooses nothing or `params` is missing.
+            used, if the mask chooses nothing, `params` is missing, or a transform is
+            inside that must not be.
 
     Example:
         >>> optimizer = orthant_wise(optax.lion(0.1, weight_decay=0.0), 0.5)
@@ -118,24 +112,26 @@ def orthant_wise(
         return L1(rate_at("strength", strength, count, scalar=False), mask=mask)
 
     def init(params: Params) -> OrthantState:
-        count = jnp.zeros([], jnp.int32)
+        state = inner.init(params)
+        check_inside("orthant_wise", state, INSIDE_ORTHANT_WISE)
+        counter = counter_beside(state)
         tree = list(walk(params))
-        terms = penalty_at(count).at_leaves(tree, params)
+        terms = penalty_at(counter[0]).at_leaves(tree, params)
         mean = zeros_at(params, tree, terms) if averages else ()
-        return OrthantState(count, mean, inner.init(params))
+        return OrthantState(counter, mean, state)
 
     def update(
         updates: Params, state: Any, params: Params | None = None, **extra_args: Any
     ) -> tuple[Params, OrthantState]:
         params = check_params(params)
         tree = list(walk(params))
-        terms = penalty_at(state.count).at_leaves(tree, params)
-        count = optax.safe_increment(state.count)
+        terms = penalty_at(state.updates[0]).at_leaves(tree, params)
+        counter = incremented(state.updates)
         slots, rebuilt = slots_of(updates, params, tree, terms)
         structure = jax.tree.structure(params)
-        means: list[Any] = [slot.update for slot in slots]
+        means: list[Any] = [slot.update for slot in slots]  # Those of one step.
         if averages:
-            weight = 1 / jnp.minimum(count, window).astype(jnp.float32)
+            weight = 1 / jnp.minimum(counter[0], window).astype(jnp.float32)
             olds = structure.flatten_up_to(state.mean)
             means = [
                 old if slot.pick is None else old + weight * (slot.update - old)
@@ -154,7 +150,7 @@ def orthant_wise(
             for slot, q in zip(moved_slots, pseudo, strict=True)
         ]
         mean = jax.tree.unflatten(structure, means) if averages else ()
-        return rebuilt(kept), OrthantState(count, mean, inner_state)
+        return rebuilt(kept), OrthantState(counter, mean, inner_state)
 
     return optax.GradientTransformationExtraArgs(init, update)
 

@@ -10,6 +10,7 @@ from jaxreg.masks import MaskLike, weights
 from jaxreg.penalties import L1, Penalty
 from jaxreg.penalties._base import Strength, check_is_penalty
 from jaxreg.transforms._lift import Rate, check_momentum, transformation
+from jaxreg.transforms._states import DecoupledL1State, ProximalState
 from jaxreg.transforms._steps import aim, prox_update
 
 
@@ -59,17 +60,38 @@ def proximal(
         Parikh and Boyd, *Proximal Algorithms* (2014), section 4.2; Yun, Lozano and Yang,
         *Adaptive proximal gradient methods for structured neural networks* (2021).
     """
+    return _proximal(penalty, learning_rate, momentum, ProximalState)
+
+
+def _proximal(
+    penalty: Penalty,
+    learning_rate: Rate,
+    momentum: Scalar,
+    kind: type[ProximalState] | type[DecoupledL1State],
+) -> optax.GradientTransformationExtraArgs:
+    """The proximal step, whose state says by its type what it is."""
     check_is_penalty(penalty)
     check_momentum(momentum)
 
     def rule(updates: Params, params: Params, learning_rate: Any) -> Params:
         step = learning_rate / (1 - momentum)
-        return prox_update(aim(penalty, params), updates, step)
+        return prox_update(aim(penalty, params, updates), updates, step)
 
     def check(params: Params) -> None:
         aim(penalty, params).check_prox()
 
-    return transformation(rule, check, learning_rate=learning_rate)
+    step = transformation(rule, check, learning_rate=learning_rate)
+
+    def init(params: Params) -> optax.OptState:
+        return kind(step.init(params))
+
+    def update(
+        updates: Params, state: Any, params: Params | None = None, **extra_args: Any
+    ) -> tuple[Params, optax.OptState]:
+        moved, inner = step.update(updates, state.inner, params, **extra_args)
+        return moved, kind(inner)
+
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def proximal_l1(
@@ -155,4 +177,4 @@ def decoupled_l1(
         Loshchilov and Hutter, *Decoupled weight decay regularization* (2019), for L2;
         the fixed points follow from Adam's update with v = g².
     """
-    return proximal(L1(strength, mask=mask), learning_rate)
+    return _proximal(L1(strength, mask=mask), learning_rate, 0.0, DecoupledL1State)

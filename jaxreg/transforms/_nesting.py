@@ -1,0 +1,205 @@
+"""Which transforms may stand around which, found out from the states inside.
+
+A wrapper sees the state of the optimizer inside when `init` makes it, and by the types in
+it what the optimizer is made of. What would be wrong inside is refused, with the right
+order. What has no state of its own (scaling, clipping) cannot be seen, nor can a link of
+a chain see the others.
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxreg._numbers import is_concrete
+from jaxreg._tree import Leaf, nested
+from jaxreg.monitoring.record import MonitorState
+from jaxreg.transforms._states import (
+    CompensatedState,
+    DecoupledL1State,
+    OrthantState,
+    ProximalState,
+    ProxState,
+    TargetSparsityState,
+)
+
+Refused = Mapping[type, str]
+"""Types of states that must not be inside a wrapper, and why, with what to do."""
+
+_DECAY_AFTER_ZEROS = "decay after a step that makes exact zeros moves weights off them"
+_TWO_PENALTIES = "both make exact zeros, and their penalties would add up"
+
+INSIDE_DECAY: Refused = {
+    CompensatedState: (
+        "in bf16 and f16 the decay would be rounded away. Use "
+        "compensated(with_decay(optimizer, ...))."
+    ),
+    MonitorState: (
+        "it would not see the decay in the updates. Use "
+        "monitor(with_decay(optimizer, ...))."
+    ),
+    OrthantState: (
+        f"{_DECAY_AFTER_ZEROS}. Use orthant_wise(with_decay(optimizer, ...), strength)."
+    ),
+    ProxState: (
+        f"{_DECAY_AFTER_ZEROS}. Use the decay of the optimizer inside: "
+        "prox_adam(..., weight_decay=...)."
+    ),
+    TargetSparsityState: (
+        f"{_DECAY_AFTER_ZEROS}. Use the decay of the optimizer inside: "
+        "target_sparsity(..., optimizer=functools.partial(prox_adam, weight_decay=...))."
+    ),
+    ProximalState: (
+        f"{_DECAY_AFTER_ZEROS}. Use "
+        "optax.chain(with_decay(optimizer, ...), proximal(penalty, ...))."
+    ),
+    DecoupledL1State: (
+        f"{_DECAY_AFTER_ZEROS}. Use "
+        "optax.chain(with_decay(optimizer, ...), decoupled_l1(strength, ...))."
+    ),
+}
+
+INSIDE_ORTHANT_WISE: Refused = {
+    CompensatedState: (
+        "the remainders it keeps would be those of other steps. Use "
+        "compensated(orthant_wise(optimizer, strength))."
+    ),
+    MonitorState: (
+        "it would see changed gradients. Use monitor(orthant_wise(optimizer, strength))."
+    ),
+    OrthantState: (
+        f"{_TWO_PENALTIES}. Give one of them all strengths, as a pytree prefix of the "
+        "parameters."
+    ),
+    ProxState: (
+        f"{_TWO_PENALTIES}. Use prox_adam(learning_rate, penalty) alone, or "
+        "orthant_wise around a plain optimizer, such as optax.adam(learning_rate)."
+    ),
+    TargetSparsityState: (
+        f"{_TWO_PENALTIES}. Use target_sparsity(learning_rate, penalty, target) alone."
+    ),
+    ProximalState: f"{_TWO_PENALTIES}. Leave the proximal step out.",
+    DecoupledL1State: f"{_TWO_PENALTIES}. Leave decoupled_l1 out.",
+}
+
+INSIDE_MONITOR: Refused = {
+    MonitorState: "latest_stats reads one. Use the outer one alone.",
+}
+
+_NAMES = {
+    CompensatedState: "compensated",
+    DecoupledL1State: "decoupled_l1",
+    MonitorState: "monitor",
+    OrthantState: "orthant_wise",
+    ProximalState: "proximal",
+    ProxState: "prox_sgd, prox_adam or their like",
+    TargetSparsityState: "target_sparsity",
+}
+
+
+def check_inside(wrapper: str, state: optax.OptState, refused: Refused) -> None:
+    """Refuse an optimizer by what its state holds.
+
+    Args:
+        wrapper: The name of the function around it.
+        state: The state that the optimizer's `init` has made.
+        refused: What must not be in it, and why.
+
+    Raises:
+        ValueError: If a state of a refused type is in it.
+    """
+    kinds = tuple(refused)
+    for node in jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, kinds)):
+        if isinstance(node, kinds):
+            raise ValueError(
+                f"{wrapper} must not go around {_NAMES[type(node)]}: "
+                f"{refused[type(node)]}"
+            )
+
+
+def warn_of_threshold_after_adaptive(state: optax.OptState) -> None:
+    """Warn of a chain with `proximal` after an optimizer that scales its steps."""
+    for parts in _chains(state):
+        for place, part in enumerate(parts):
+            before = (name for x in parts[:place] for name in _scalings(x))
+            scaling = next(before, None)
+            if scaling and _has(part, ProximalState):
+                warnings.warn(
+                    "proximal comes after an adaptive optimizer (its state holds "
+                    f"{scaling}): the pair does not minimise loss + penalty. Use "
+                    "prox_adam, prox_preconditioned or orthant_wise; or, if a fixed "
+                    "threshold is what you want, decoupled_l1.",
+                    UserWarning,
+                    stacklevel=4,
+                )
+                return
+
+
+def warn_of_second_decay(optimizer: optax.GradientTransformation, leaf: Leaf) -> None:
+    """Warn of an optimizer that decays a weight by itself.
+
+    It is given a few weights under the name of `leaf`, with gradients of zero: without
+    decay they stay, and not all of them move to zero by chance. What cannot be tried so is let pass: an optimizer that needs a loss,
+    labels or a mask of the whole tree, or whose learning rate starts at 0.
+    """
+    weight = np.resize([1.0, 2.0, -1.0], (1,) * (np.ndim(leaf.value) - 1) + (16,))
+    with jax.ensure_compile_time_eval():
+        params = nested({leaf.names: jnp.asarray(weight, jnp.float32)})
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        try:
+            updates, _ = optimizer.update(zeros, optimizer.init(params), params)
+        except Exception:  # Whatever another library raises: see above.
+            return
+    (moved,) = jax.tree.leaves(updates) or (None,)
+    if not is_concrete(moved):
+        return
+    if np.all(np.asarray(moved) * weight < 0):
+        warnings.warn(
+            f"with_decay goes around an optimizer that decays {leaf.path!r} by itself, so "
+            "that both decays add up. Turn one of them off, such as by "
+            "optax.adamw(..., weight_decay=0.0).",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+# States of Optax that say that steps are not plain, whatever comes after them.
+_SCALINGS = {"FactoredState", "MuonState"}
+_PLAIN = {
+    "ScaleByBacktrackingLinesearchState",
+    "ScaleByScheduleState",
+    "ScaleByZoomLinesearchState",
+}
+
+
+def _scalings(state: optax.OptState) -> Iterator[str]:
+    """The names of states of adaptive scalings, outside of our own optimizers."""
+
+    def is_one(node: Any) -> bool:
+        name = type(node).__name__
+        return name in _SCALINGS or (name.startswith("ScaleBy") and name not in _PLAIN)
+
+    def ends(node: Any) -> bool:
+        return is_one(node) or isinstance(node, ProxState)
+
+    for node in jax.tree.leaves(state, is_leaf=ends):
+        if is_one(node):
+            yield type(node).__name__
+
+
+def _has(state: optax.OptState, kind: type) -> bool:
+    nodes = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, kind))
+    return any(isinstance(node, kind) for node in nodes)
+
+
+def _chains(state: Any) -> Iterator[tuple[Any, ...]]:
+    """The states of all chains in a state: plain tuples, each with the links' states."""
+    if isinstance(state, tuple) and not hasattr(state, "_fields"):
+        yield state
+    for child in jax.tree.leaves(state, is_leaf=lambda node: node is not state):
+        if child is not state:
+            yield from _chains(child)
