@@ -35,6 +35,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+# Values that make a transform remember something for each parameter.
+MEMORY: dict[str, Any] = {"toward": "start", "window": 5}
+
+
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """A public transform and how to build it.
@@ -42,23 +46,28 @@ class Recipe:
     Attributes:
         factory: The function that makes it.
         scheduled: Whether the rates that it requires are schedules here, not numbers.
+        memory: An argument that has its value of `MEMORY`, if any.
     """
 
     factory: Callable[..., optax.GradientTransformationExtraArgs]
     scheduled: bool = False
+    memory: str = ""
 
     def __call__(self, **overrides: Any) -> optax.GradientTransformationExtraArgs:
         """The transform, from the arguments it requires and those given here."""
         return self.factory(**{**self.arguments, **overrides})
 
     def __str__(self) -> str:
-        return self.factory.__name__ + "-scheduled" * self.scheduled
+        memory = f"-{self.memory}" if self.memory else ""
+        return self.factory.__name__ + "-scheduled" * self.scheduled + memory
 
     @property
     def arguments(self) -> dict[str, Any]:
         """The arguments it requires."""
         values = {name: self.value(name) for name in self._required()}
         values |= OPTIONS.get(self.factory.__name__, {})
+        if self.memory:
+            values[self.memory] = MEMORY[self.memory]
         if self.scheduled:
             values |= {name: halving(values[name]) for name in self.rates if name in values}
         return values
@@ -110,6 +119,11 @@ class Recipe:
         knows_step = {"learning_rate", "optimizer", "warmup_steps"} & self.arguments.keys()
         return optax.chain(tx, optax.identity() if knows_step else optax.sgd(0.05))
 
+    @property
+    def takes(self) -> list[str]:
+        """The names of all arguments."""
+        return list(inspect.signature(self.factory).parameters)
+
     def _required(self) -> Iterator[str]:
         for name, parameter in inspect.signature(self.factory).parameters.items():
             if parameter.default is parameter.empty and parameter.kind not in (
@@ -145,3 +159,10 @@ def is_transform(value: Any) -> bool:
 TRANSFORMS = [value for name in dir(jaxreg) if is_transform(value := getattr(jaxreg, name))]
 CONSTANT = [Recipe(factory) for factory in TRANSFORMS]
 SCHEDULED = [Recipe(recipe.factory, True) for recipe in CONSTANT if recipe.rates]
+REMEMBERING = [
+    Recipe(recipe.factory, memory=name)
+    for recipe in CONSTANT
+    for name in MEMORY
+    if name in recipe.takes
+]
+WRAPPERS = [recipe for recipe in CONSTANT if "optimizer" in recipe.takes]
