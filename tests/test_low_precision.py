@@ -1,5 +1,7 @@
 """Steps, decay and zeros in bf16 and f16: what is lost, and what `compensated` saves."""
 
+import functools
+
 import chex
 import hypothesis.strategies as st
 import jax
@@ -146,7 +148,7 @@ def test_wide_leaves_pass_through():
         jaxreg.compensated(tx), params, lambda w, i: jax.tree.map(jnp.cos, w), 5
     )
     np.testing.assert_allclose(ours["wide"], expected, rtol=1e-6)
-    assert isinstance(state.remainders["wide"], optax.MaskedNode)
+    assert state.remainders["wide"].nbytes == params["wide"].size
 
 
 def test_changes_from_outside_are_kept():
@@ -166,6 +168,39 @@ def test_around_the_last_link_it_saves_that_link():
     kept, _ = trained(chained(jaxreg.compensated), start, nothing, STEPS)
     np.testing.assert_allclose(wide(kept), 0.951, rtol=0.005)
     same(trained(chained(lambda tx: tx), start, nothing, STEPS)[0], start)
+
+
+# Numbers that are rounded themselves.
+
+
+@in_narrow_dtypes
+@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
+@pytest.mark.parametrize("make", [jaxreg.prox_adam, jaxreg.dual_averaging_adam])
+def test_injected_numbers_of_adam_keep_their_digits(make, wrap, dtype):
+    inject = functools.partial(optax.inject_hyperparams, make, "penalty")
+    params = {"kernel": jnp.ones(4, dtype)}
+    cure = r"b2 must be at least float32, got .*hyperparam_dtype=jnp\.float32"
+    with pytest.raises(ValueError, match=cure):
+        wrap(inject()(0.1, jaxreg.L1(0.1)).init)(params)
+    tx = inject(hyperparam_dtype=jnp.float32)(0.1, jaxreg.L1(0.1))
+    plain, _ = trained(make(0.1, jaxreg.L1(0.1)), params, lambda w, i: w, 3)
+    injected, _ = trained(tx, params, lambda w, i: w, 3)
+    np.testing.assert_allclose(wide(injected["kernel"]), wide(plain["kernel"]), rtol=0.01)
+    assert np.all(wide(plain["kernel"]) < 0.8)
+
+
+@in_narrow_dtypes
+def test_a_momentum_that_is_rounded_to_one_is_refused(dtype):
+    tx = optax.inject_hyperparams(jaxreg.prox_sgd, "penalty")
+    tx = tx(0.1, jaxreg.L1(0.1), momentum=0.9999)
+    with pytest.raises(ValueError, match=r"momentum must .*, got 1\. Under optax.inject_h"):
+        tx.init(jnp.ones(4, dtype))
+
+
+@pytest.mark.parametrize("name", ["b1", "b2"])
+def test_means_must_decay(name):
+    with pytest.raises(ValueError, match=f"{name} must be less than 1, got 1"):
+        jaxreg.prox_adam(0.1, jaxreg.L1(0.1), **{name: 1.0})
 
 
 # Zeros.

@@ -230,8 +230,21 @@ def check_is_optimizer(optimizer: Any) -> None:
         )
 
 
-def check_momentum(momentum: Scalar) -> None:
-    """Refuse a momentum outside [0, 1)."""
-    check_number("momentum", momentum)
-    if is_concrete(momentum) and momentum >= 1:
-        raise ValueError(f"momentum must be less than 1, got {momentum:g}.")
+_INJECTED = (
+    "Under optax.inject_hyperparams numbers have the dtype of the parameters: pass it "
+    "hyperparam_dtype=jnp.float32."
+)
+
+
+def check_below_one(name: str, value: Scalar) -> None:
+    """Refuse a number outside [0, 1), such as a momentum."""
+    check_number(name, value)
+    if is_concrete(value) and value >= 1:
+        advice = f" {_INJECTED}" if isinstance(value, Array) else ""
+        raise ValueError(f"{name} must be less than 1, got {float(value):g}.{advice}")
+
+
+def check_digits(name: str, value: Scalar) -> None:
+    """Refuse a number in a dtype that could round 0.999 to 1, or 1e-8 to 0."""
+    if isinstance(value, Array) and jnp.finfo(value.dtype).bits < 32:
+        raise ValueError(f"{name} must be at least float32, got {value.dtype}. {_INJECTED}")

@@ -30,7 +30,8 @@ from jaxreg.transforms._lift import (
     Length,
     Rate,
     Rates,
-    check_momentum,
+    check_below_one,
+    check_digits,
     check_params,
     check_rate,
     check_steps,
@@ -138,6 +139,8 @@ def prox_preconditioned(
             factor = jnp.where(count < warmup_steps, 0.0, factor)
         gradients = _zeros_for_none(updates, params)
         directions, inner = scaling.update(gradients, state.inner, params, **extra_args)
+        # Moments keep their dtype, also under injected numbers of more digits.
+        inner = jax.tree.map(lambda new, old: new.astype(old.dtype), inner, state.inner)
         directions = where_updated(updates, directions)
         updates = jax.tree.map(partial(_against, rate), directions)
         if decays:
@@ -227,7 +230,7 @@ def prox_sgd(
         Parikh and Boyd, *Proximal Algorithms* (2014), section 4.2; the gain of the
         momentum from the fixed point of the two lines above.
     """
-    check_momentum(momentum)
+    check_below_one("momentum", momentum)
     scaler = (
         optax.identity
         if is_number(momentum, 0)
@@ -302,8 +305,10 @@ def prox_adam(
 
     Raises:
         TypeError: If `penalty` is no penalty.
-        ValueError: If a number is negative or NaN; when used, if the penalty has no prox
-            in a diagonal metric, its mask chooses nothing, or `params` is missing.
+        ValueError: If a number is negative or NaN, a decay of a mean is not less than 1, or
+            one of Adam's numbers is an array of less than float32, in which 0.999 is 1;
+            when used, if the penalty has no prox in a diagonal metric, its mask chooses
+            nothing, or `params` is missing.
 
     Example:
         >>> optimizer = prox_adam(0.1, L1(0.5))
@@ -319,6 +324,10 @@ def prox_adam(
     """
     for name, value in {"b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root}.items():
         check_number(name, value)
+    for name, value in {"b2": b2, "eps": eps, "eps_root": eps_root}.items():
+        check_digits(name, value)
+    check_below_one("b1", b1)
+    check_below_one("b2", b2)
     scaler = partial(
         optax.scale_by_adam, b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov
     )

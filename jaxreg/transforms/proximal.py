@@ -9,7 +9,7 @@ from jaxreg._tree import Params
 from jaxreg.masks import MaskLike, weights
 from jaxreg.penalties import L1, Penalty
 from jaxreg.penalties._base import Strength, check_is_penalty
-from jaxreg.transforms._lift import Rate, check_momentum, transformation
+from jaxreg.transforms._lift import Rate, check_below_one, transformation
 from jaxreg.transforms._states import DecoupledL1State, ProximalState
 from jaxreg.transforms._steps import aim, prox_update
 
@@ -71,7 +71,7 @@ def _proximal(
 ) -> optax.GradientTransformationExtraArgs:
     """The proximal step, whose state says by its type what it is."""
     check_is_penalty(penalty)
-    check_momentum(momentum)
+    check_below_one("momentum", momentum)
 
     def rule(updates: Params, params: Params, learning_rate: Any) -> Params:
         step = learning_rate / (1 - momentum)
