@@ -21,8 +21,26 @@ _PRECISE = np.dtype(np.float32), np.dtype(np.float64)
 
 def compute_dtype(*values: Any) -> np.dtype:
     """The dtype for mathematics on `values`: theirs, but at least float32."""
-    with jax.numpy_dtype_promotion("standard"):  # Strict promotion refuses to answer.
-        return jnp.promote_types(jnp.result_type(*values), jnp.float32)
+    return promoted(promoted(*values), np.dtype(np.float32))
+
+
+def promoted(*values: Any) -> np.dtype:
+    """The dtype that arrays or dtypes promote to; on purpose, also in JAX's strict mode.
+
+    float8 and float4, which JAX promotes to no other dtype, count as bfloat16 beside
+    others: it has all their numbers.
+    """
+    if len({getattr(value, "dtype", value) for value in values}) > 1:
+        values = tuple(jnp.bfloat16 if is_tiny(value) else value for value in values)
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.result_type(*values)
+
+
+def is_tiny(value: Any) -> bool:
+    """Whether an array or a dtype has floating-point numbers of less than 16 bits."""
+    dtype = getattr(value, "dtype", value)
+    is_float = isinstance(dtype, np.dtype) and jnp.issubdtype(dtype, jnp.floating)
+    return is_float and jnp.finfo(dtype).bits < 16
 
 
 def raise_precision(x: Any) -> Array:

@@ -333,6 +333,7 @@ def require_no_memory(recipe):
 
 DTYPES = ["float32", "bfloat16", "float16", "float64"]
 MIXED = [("float32", "bfloat16"), ("bfloat16", "float32"), ("float32", "float16")]
+TINY = ["float8_e4m3fn", "float8_e5m2"]
 PAIRS = [*((dtype, dtype) for dtype in DTYPES), *MIXED]
 
 
@@ -353,6 +354,26 @@ def test_updates_have_the_promoted_dtype(recipe, param, update):
         )
 
 
+@every_transform
+@pytest.mark.parametrize("dtype", TINY)
+def test_float8_is_rounded_float32(recipe, dtype):
+    params, gradients = params_of(dtype), gradients_of(dtype)
+    made = first_update(recipe(), params, gradients)
+    wide = jax.tree.map(jnp.float32, (params, gradients))
+    assert all(u.dtype == dtype for u in jax.tree.leaves(made))
+    digits = float(jnp.finfo(dtype).eps)
+
+    def is_rounded(w, u, exact):
+        """Either the update itself, or (where it is compensated) where it leads to."""
+        u, lands = u.astype("float32"), (w + exact).astype(dtype).astype("float32")
+        return np.allclose(u, exact, digits, 2**-9) or np.array_equal(w + u, lands)
+
+    exact = first_update(recipe(), *wide)
+    assert all(jax.tree.leaves(jax.tree.map(is_rounded, wide[0], made, exact)))
+    moved, _ = train(recipe.finish(recipe()), params, gradients)
+    assert all(jnp.all(jnp.isfinite(w.astype("float32"))) for w in jax.tree.leaves(moved))
+
+
 @every_constant
 def test_exact_zeros_are_exact_in_every_precision(recipe):
     def zeros(param, update, wrap):
@@ -365,7 +386,7 @@ def test_exact_zeros_are_exact_in_every_precision(recipe):
     if not zeros("float32", "float32", eager):
         assert "penalty" not in recipe.arguments, "a proximal step of L1 must give zeros"
         pytest.skip("does not give exact zeros")
-    for param, update in PAIRS:
+    for param, update in [*PAIRS, *((dtype, dtype) for dtype in TINY)]:
         with jax.enable_x64("float64" in (param, update)):
             assert zeros(param, update, eager), (param, update, "eager")
             assert zeros(param, update, jax.jit), (param, update, "jit")

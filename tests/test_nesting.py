@@ -92,7 +92,7 @@ def test_every_order_is_right_or_refused(outer, inner):
         tx.init(jnp.ones(8))
     except ValueError as error:
         assert re.search(r"must not go around .*: .*\. (Use|Give|Leave) ", str(error))
-        assert "compensated" != names[0], "it goes around all others"
+        assert names[0] != "compensated", "it goes around all others"
         return
     assert_solved(settled(tx, jnp.float32), names, jnp.float32)
     if "compensated" in names:
@@ -204,11 +204,15 @@ RIGHT = {
     "parts": optax.partition(
         {
             "a": optax.adam(0.1),
-            "b": optax.chain(optax.sgd(0.1), jr.proximal(jr.L1(1.0, mask=jr.everything), 0.1)),
+            "b": optax.chain(
+                optax.sgd(0.1), jr.proximal(jr.L1(1.0, mask=jr.everything), 0.1)
+            ),
         },
         {"dense": {"kernel": "a", "bias": "b"}},
     ),
-    "prox_adam": optax.chain(jr.prox_adam(0.1, jr.L1(0.1)), jr.proximal(jr.Box(-1, 1), 0.1)),
+    "prox_adam": optax.chain(
+        jr.prox_adam(0.1, jr.L1(0.1)), jr.proximal(jr.Box(-1, 1), 0.1)
+    ),
 }
 
 

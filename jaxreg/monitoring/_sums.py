@@ -122,7 +122,7 @@ class Sums(NamedTuple):
         }
         if "updates" in added:
             steps = jnp.sqrt(added["updates"])
-            made["update_ratio"] = jnp.where(steps == 0, 0.0, steps / norm)
+            made["update_ratio"] = steps / jnp.where(steps == 0, 1.0, norm)
         if "gradients" in added:
             made["gradient_norm"] = jnp.sqrt(added["gradients"])
         if "residual" in largest:

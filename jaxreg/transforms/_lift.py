@@ -20,6 +20,7 @@ from jaxreg._numbers import (
     check_number,
     check_numbers,
     is_concrete,
+    promoted,
     raise_precision,
 )
 from jaxreg._tree import Leaf, Params, check_distinct
@@ -139,7 +140,7 @@ class Slot(NamedTuple):
 
     def finish(self, update: Array) -> Array:
         """A new update, in a dtype in which −param is exact: exact zeros survive."""
-        return update.astype(jnp.promote_types(self.leaf.value.dtype, self.update.dtype))
+        return update.astype(promoted(self.leaf.value.dtype, self.update.dtype))
 
 
 def slots_of(

@@ -53,7 +53,9 @@ def with_metric(
         moments = {
             name: chosen(x) for name, x in state._asdict().items() if name != "count"
         }
-        return _METRICS[call.func](state._replace(**moments), **bound.arguments)
+        # Optax multiplies floats and counts, which JAX's strict mode forbids.
+        with jax.numpy_dtype_promotion("standard"):
+            return _METRICS[call.func](state._replace(**moments), **bound.arguments)
 
     return scaling, of_known
 

@@ -116,8 +116,7 @@ def check_inside(wrapper: str, state: optax.OptState, refused: Refused) -> None:
     for node in jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, kinds)):
         if isinstance(node, kinds):
             raise ValueError(
-                f"{wrapper} must not go around {_NAMES[type(node)]}: "
-                f"{refused[type(node)]}"
+                f"{wrapper} must not go around {_NAMES[type(node)]}: {refused[type(node)]}"
             )
 
 
@@ -143,21 +142,21 @@ def warn_of_second_decay(optimizer: optax.GradientTransformation, leaf: Leaf) ->
     """Warn of an optimizer that decays a weight by itself.
 
     It is given a few weights under the name of `leaf`, with gradients of zero: without
-    decay they stay, and not all of them move to zero by chance. What cannot be tried so is let pass: an optimizer that needs a loss,
-    labels or a mask of the whole tree, or whose learning rate starts at 0.
+    decay they stay, and not all of them move to zero by chance. What cannot be tried so
+    is let pass: an optimizer that needs a loss, labels or a mask of the whole tree, or
+    whose learning rate starts at 0.
     """
     weight = np.resize([1.0, 2.0, -1.0], (1,) * (np.ndim(leaf.value) - 1) + (16,))
-    with jax.ensure_compile_time_eval():
+    with jax.ensure_compile_time_eval(), jax.transfer_guard("allow"):
         params = nested({leaf.names: jnp.asarray(weight, jnp.float32)})
         zeros = jax.tree.map(jnp.zeros_like, params)
         try:
             updates, _ = optimizer.update(zeros, optimizer.init(params), params)
         except Exception:  # Whatever another library raises: see above.
             return
-    (moved,) = jax.tree.leaves(updates) or (None,)
-    if not is_concrete(moved):
-        return
-    if np.all(np.asarray(moved) * weight < 0):
+        (moved,) = jax.tree.leaves(updates) or (None,)
+        decays = is_concrete(moved) and np.all(np.asarray(moved) * weight < 0)
+    if decays:
         warnings.warn(
             f"with_decay goes around an optimizer that decays {leaf.path!r} by itself, so "
             "that both decays add up. Turn one of them off, such as by "

@@ -21,7 +21,7 @@ import optax
 from jax import Array
 from jax.typing import DTypeLike
 
-from jaxreg._numbers import Scalar, check_number
+from jaxreg._numbers import Scalar, check_number, is_tiny, raise_precision
 from jaxreg._tree import Leaf, Params
 from jaxreg.masks import MaskLike, as_mask, weights
 from jaxreg.penalties import Penalty
@@ -121,7 +121,7 @@ def prox_preconditioned(
         return decoupled_weight_decay(decay, rate, decay_mask)
 
     def init(params: Params) -> ProxState:
-        target, inner = aim(penalty, params), scaling.init(params)
+        target, inner = aim(penalty, params), scaling.init(_wide(params))
         target.check_prox(lambda: metric_of(inner, target.only))
         counter = counter_beside(inner)
         if decays:
@@ -137,12 +137,16 @@ def prox_preconditioned(
         factor = rate_at("strength_schedule", strength_schedule, count)
         if not is_number(warmup_steps, 0):
             factor = jnp.where(count < warmup_steps, 0.0, factor)
-        gradients = _zeros_for_none(updates, params)
-        directions, inner = scaling.update(gradients, state.inner, params, **extra_args)
+        gradients = _wide(_zeros_for_none(updates, params))
+        # Optax multiplies floats and counts, which JAX's strict mode forbids.
+        with jax.numpy_dtype_promotion("standard"):
+            directions, inner = scaling.update(
+                gradients, state.inner, _wide(params), **extra_args
+            )
         # Moments keep their dtype, also under injected numbers of more digits.
-        inner = jax.tree.map(lambda new, old: new.astype(old.dtype), inner, state.inner)
+        inner = jax.tree.map(_like, inner, state.inner)
         directions = where_updated(updates, directions)
-        updates = jax.tree.map(partial(_against, rate), directions)
+        given, updates = updates, jax.tree.map(partial(_against, rate), directions)
         if decays:
             decay = decay_at(count, rate)
             updates, _ = decay.update(updates, optax.EmptyState(), params)
@@ -155,6 +159,7 @@ def prox_preconditioned(
             )
         else:
             updates = prox_update(target, updates, rate, metric)
+        updates = jax.tree.map(_narrow_again, updates, given)
         return updates, ProxState(incremented(state.updates), inner, dual)
 
     return optax.GradientTransformationExtraArgs(init, update)
@@ -168,6 +173,21 @@ def _zeros_for_none(updates: Params, params: Params) -> Params:
         return jnp.zeros_like(leaf) if is_frozen else update
 
     return jax.tree.map(filled, updates, params, is_leaf=lambda update: update is None)
+
+
+def _wide(tree: Params) -> Params:
+    """Float8 arrays as float32: moments and 1e-8 are beyond their range."""
+    return jax.tree.map(lambda x: raise_precision(x) if is_tiny(x) else x, tree)
+
+
+def _narrow_again(update: Array, given: Array) -> Array:
+    """An update in float8, if the gradient was."""
+    return update.astype(given.dtype) if is_tiny(given) else update
+
+
+def _like(new: Array, old: Array) -> Array:
+    """A part of a state, in the dtype that it had."""
+    return new if new.dtype == old.dtype else new.astype(old.dtype)
 
 
 def _against(rate: Scalar, direction: Array) -> Array:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from jaxreg._numbers import raise_precision, rounded, spacing
+from jaxreg._numbers import promoted, raise_precision, rounded, spacing
 from jaxreg._tree import Leaf, Params, check_distinct, leaves_of
 from jaxreg.transforms._lift import check_is_optimizer, check_params
 from jaxreg.transforms._nesting import warn_of_threshold_after_adaptive
@@ -109,7 +109,7 @@ def compensated(
         )
         moved = structure.flatten_up_to(stepped)
         for i in moving:
-            dtype = jnp.promote_types(tree[i].value.dtype, given[i].dtype)
+            dtype = promoted(tree[i].value.dtype, given[i].dtype)
             step = _split(tree[i].value, exact[i] + moved[i], dtype)
             moved[i], remainders[i] = step
         return structure.unflatten(moved), CompensatedState(
@@ -131,7 +131,7 @@ def _is_narrow(leaf: Leaf) -> bool:
 def _with_remainder(parameter: Array, remainder: Array) -> Array:
     """The weight that a parameter and its remainder stand for, in float32."""
     p = raise_precision(parameter)
-    return p + remainder * (spacing(p, parameter.dtype) / _PARTS)
+    return p + remainder.astype(p.dtype) * (spacing(p, parameter.dtype) / _PARTS)
 
 
 def _split(parameter: Array, target: Array, dtype: Any) -> tuple[Array, Array]:

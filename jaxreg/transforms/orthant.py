@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from jaxreg._numbers import raise_precision
+from jaxreg._numbers import is_tiny, raise_precision
 from jaxreg._tree import Params, walk
 from jaxreg.masks import MaskLike, as_mask, weights
 from jaxreg.operators import soft_threshold
@@ -134,7 +134,9 @@ def orthant_wise(
             weight = 1 / jnp.minimum(counter[0], window).astype(jnp.float32)
             olds = structure.flatten_up_to(state.mean)
             means = [
-                old if slot.pick is None else old + weight * (slot.update - old)
+                old
+                if slot.pick is None
+                else old + weight.astype(old.dtype) * (slot.update.astype(old.dtype) - old)
                 for slot, old in zip(slots, olds, strict=True)
             ]
         pseudo = [
@@ -160,6 +162,9 @@ def _pseudo_gradient(slot: Slot, mean: Array) -> Array:
     w, strength = raise_precision(slot.leaf.value), slot.pick.strength
     active = raise_precision(slot.update) + strength * jnp.sign(w)
     q = jnp.where(w != 0, active, soft_threshold(raise_precision(mean), strength))
+    if is_tiny(slot.update):  # float8 may have no infinity: too large gives NaN.
+        largest = float(jnp.finfo(slot.update.dtype).max)
+        q = jnp.clip(q, -largest, largest)
     return q.astype(slot.update.dtype)
 
 
@@ -167,5 +172,5 @@ def _within_orthant(slot: Slot, q: Array) -> Array:
     """The update, cut where it would change a sign or leave zero uphill."""
     w, u = raise_precision(slot.leaf.value), raise_precision(slot.update)
     lands = (w != 0) & ((w + u) * jnp.sign(w) <= 0)
-    stays = (w == 0) & (u * q >= 0)
+    stays = (w == 0) & (jnp.sign(u) * jnp.sign(raise_precision(q)) >= 0)
     return jnp.where(lands, -w, jnp.where(stays, 0.0, u))
