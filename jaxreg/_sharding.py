@@ -188,6 +188,8 @@ def _(names: MeshAxes, primals: Any, tangents: Any) -> Any:
 def varies(x: Array) -> bool:
     """Whether the type of `x` says that it differs between devices."""
     kind: Any = jax.typeof(x)
+    if hasattr(kind, "vma"):  # JAX 0.8
+        return bool(kind.vma)
     return bool(kind.manual_axis_type.varying)
 
 

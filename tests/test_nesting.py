@@ -6,7 +6,6 @@ problem whose solution is known: soft(t, strength) / (1 + weight_decay).
 
 import functools
 import itertools
-import re
 from typing import Any
 
 import jax
@@ -88,11 +87,10 @@ PAIRS = list(itertools.product(WRAPPERS, repeat=2))
 def test_every_order_is_right_or_refused(outer, inner):
     names = [str(outer), str(inner)]
     tx = pair(outer, inner)
-    try:
-        tx.init(jnp.ones(8))
-    except ValueError as error:
-        assert re.search(r"must not go around .*: .*\. (Use|Give|Leave) ", str(error))
+    if not allowed(outer, inner):
         assert names[0] != "compensated", "it goes around all others"
+        with pytest.raises(ValueError, match=r"must not .*: .*\. (Use|Give|Leave) "):
+            tx.init(jnp.ones(8))
         return
     assert_solved(settled(tx, jnp.float32), names, jnp.float32)
     if "compensated" in names:
