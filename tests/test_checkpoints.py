@@ -24,7 +24,11 @@ def optimizers():
     """Every transform, as an optimizer that makes exact zeros where it can."""
     groups = {"groups": jr.prox_adam(0.05, jr.GroupLasso(0.3, axis=0), window=5)}
     found = {name: recipe.finish(recipe()) for name, recipe in RECIPES.items()}
-    return found | groups | {"compensated": jr.compensated(found["prox_adam"])}
+    around = {
+        "compensated": jr.compensated(found["prox_adam"]),
+        "monitored vectors": jr.monitor(found["prox_adam"], every=2),
+    }
+    return found | groups | around
 
 
 OPTIMIZERS = optimizers()
@@ -52,6 +56,8 @@ def runs(tmp_path_factory):
     start = {}
     for name, tx in OPTIMIZERS.items():
         params = params_of(jnp.bfloat16 if name == "compensated" else jnp.float32)
+        if name == "monitored vectors":
+            params = jax.tree.map(jnp.ravel, params)
         start[name] = params, tx.init(params)
     middle = trained(start)
     with ocp.StandardCheckpointer() as checkpointer:

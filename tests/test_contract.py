@@ -550,6 +550,49 @@ def in_equinox(tx, select=eqx.is_inexact_array):
     return eqx.filter(model, eqx.is_array), eqx.filter(trained, eqx.is_array)
 
 
+def in_nnx_with_frozen_layers(tx):
+    model = nnx.Sequential(
+        nnx.Linear(3, 2, rngs=nnx.Rngs(0)), nnx.Linear(2, 1, rngs=nnx.Rngs(1))
+    )
+    trainable = nnx.All(nnx.Param, nnx.PathContains(0))
+    optimizer = nnx.Optimizer(model, tx, wrt=trainable)
+    before = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+
+    @nnx.jit
+    def step(model, optimizer):
+        loss = nnx.grad(lambda m: 0 * jnp.sum(m(X)), argnums=nnx.DiffState(0, trainable))
+        optimizer.update(model, loss(model))
+
+    step(model, optimizer)
+    step(model, optimizer)
+    after = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+    same(after["layers"][1], before["layers"][1])
+    return before["layers"][0], after["layers"][0]
+
+
+def in_equinox_with_frozen_layers(tx):
+    """Gradients of a part of the model, and the whole model given to `update`."""
+    keys = jax.random.split(jax.random.key(0))
+    model = [eqx.nn.Linear(3, 2, key=keys[0]), eqx.nn.Linear(2, 1, key=keys[1])]
+    arrays, static = eqx.partition(model, eqx.is_inexact_array)
+    state = tx.init(arrays)
+
+    @eqx.filter_jit
+    def step(arrays, state):
+        part, rest = eqx.partition(arrays, [True, False])
+
+        def loss(part):
+            first, second = eqx.combine(part, rest, static)
+            return 0 * jnp.sum(second(first(X[0])))
+
+        updates, state = tx.update(eqx.filter_grad(loss)(part), state, arrays)
+        return eqx.apply_updates(arrays, updates), state
+
+    trained, _ = step(*step(arrays, state))
+    same(trained[1], arrays[1])
+    return arrays[0], trained[0]
+
+
 def in_haiku(tx):
     def model(x):
         return hk.Linear(2, b_init=hk.initializers.Constant(1.0))(x)
@@ -563,8 +606,10 @@ def in_haiku(tx):
 FRAMEWORKS = {
     "linen": in_linen,
     "nnx": in_nnx,
+    "nnx-frozen": in_nnx_with_frozen_layers,
     "nnx-bfloat16": functools.partial(in_nnx, dtype=jnp.bfloat16),
     "equinox": in_equinox,
+    "equinox-frozen": in_equinox_with_frozen_layers,
     "equinox-whole": functools.partial(in_equinox, select=lambda leaf: True),
     "haiku": in_haiku,
 }
