@@ -1,6 +1,7 @@
 """Steps, decay and zeros in bf16 and f16: what is lost, and what `compensated` saves."""
 
 import functools
+from typing import Any
 
 import chex
 import hypothesis.strategies as st
@@ -199,8 +200,9 @@ def test_a_momentum_that_is_rounded_to_one_is_refused(dtype):
 
 @pytest.mark.parametrize("name", ["b1", "b2"])
 def test_means_must_decay(name):
+    numbers: Any = {name: 1.0}
     with pytest.raises(ValueError, match=f"{name} must be less than 1, got 1"):
-        jaxreg.prox_adam(0.1, jaxreg.L1(0.1), **{name: 1.0})
+        jaxreg.prox_adam(0.1, jaxreg.L1(0.1), **numbers)
 
 
 # Zeros.

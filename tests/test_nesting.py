@@ -122,7 +122,9 @@ PROXIMAL = {
     "proximal": optax.chain(optax.sgd(RATE), jr.proximal(jr.L1(0.3), RATE)),
     "scheduled": optax.chain(optax.sgd(RATE), jr.proximal_l1(0.3, lambda count: RATE)),
     "decoupled_l1": optax.chain(optax.adam(RATE), jr.decoupled_l1(0.3, RATE)),
-    "inside": optax.apply_if_finite(optax.MultiSteps(jr.prox_sgd(RATE, jr.L1(0.3)), 2), 1),
+    "inside": optax.apply_if_finite(
+        optax.MultiSteps(jr.prox_sgd(RATE, jr.L1(0.3)), 2).gradient_transformation(), 1
+    ),
 }
 AROUND = {
     "with_decay": lambda tx: jr.with_decay(tx, DECAY, RATE),
@@ -234,7 +236,8 @@ def test_a_penalty_is_no_optimizer(recipe):
 def test_a_decay_in_bf16_counts_around_and_is_refused_inside():
     decay = functools.partial(jr.with_decay, weight_decay=DECAY, learning_rate=0.01)
     start = jnp.ones(4, jnp.bfloat16)
-    tx, w = jr.compensated(decay(optax.sgd(0.01))), start
+    tx = jr.compensated(decay(optax.sgd(0.01)))
+    w: Any = start
     state = tx.init(start)
     for _ in range(100):
         updates, state = tx.update(jnp.zeros_like(w), state, w)

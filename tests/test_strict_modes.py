@@ -27,6 +27,10 @@ STRICT = {
     "leaks": jax.checking_leaks,
 }
 every_mode = pytest.mark.parametrize("mode", STRICT)
+# Only promotion asks for more than one dtype.
+every_mode_and_dtype = pytest.mark.parametrize(
+    ("mode", "dtype"), [*((mode, "float32") for mode in STRICT), ("dtype", "bfloat16")]
+)
 
 
 def run(mode, function, *args):
@@ -42,7 +46,6 @@ PARAMS = {
     "first": {"kernel": jnp.asarray(EDGES), "bias": jnp.ones(2)},
     "zero": {"kernel": jnp.zeros((4, 2))},
 }
-DTYPES = ["float32", "bfloat16"]
 
 
 def sample(cls):
@@ -64,8 +67,7 @@ def everything_of(penalty, params):
     return found
 
 
-@every_mode
-@pytest.mark.parametrize("dtype", DTYPES)
+@every_mode_and_dtype
 @pytest.mark.parametrize("cls", PENALTIES)
 def test_penalties(cls, dtype, mode):
     params = jax.tree.map(lambda x: x.astype(dtype), PARAMS)
@@ -103,8 +105,7 @@ def of_dtype(dtype):
     return params, jax.tree.map(lambda x: x / 8, params)
 
 
-@every_mode
-@pytest.mark.parametrize("dtype", DTYPES)
+@every_mode_and_dtype
 @every_recipe
 def test_transforms(recipe, dtype, mode):
     run(mode, steps_of(recipe.finish(recipe())), *of_dtype(dtype))
