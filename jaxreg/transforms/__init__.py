@@ -18,7 +18,13 @@
 
 All of them need `params` in `update`, choose leaves by a mask of the parameters, and work
 in `jit`, `scan` and `vmap`. Those beside an optimizer leave integers, keys and `None` as
-they are; the optimizers treat them as `optax.adam` does: filter them out first.
+they are; the optimizers treat them as `optax.adam` does: filter them out first. Leaves
+whose gradient is `None` are frozen: they stay, and penalties of several leaves together
+(groups, budgets) leave them out, as if they had been filtered.
+
+States have one `count` and arrays at every leaf, so that `optax.tree.get` and
+`optax.tree.map_params` work; where a transform has nothing to remember of a leaf, that
+array takes one byte for each parameter.
 """
 
 from jaxreg.transforms.adaptive import (

@@ -419,7 +419,7 @@ def dual_averaging_adam(
 
     Returns:
         An optimizer. `update` needs `params`. Its state holds one float32 array per
-        regularized leaf more than Adam's.
+        regularized leaf more than Adam's, and one byte for each other parameter.
 
     Raises:
         TypeError: If `penalty` is no penalty.
