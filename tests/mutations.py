@@ -448,8 +448,6 @@ FAULTS = [
         # What is around what.
         ("transforms/_nesting", "warn_of_second_decay", "* weight < 0", "* weight > 0",
          "tests/test_nesting.py"),
-        ("transforms/_nesting", "warn_of_second_decay",
-         "np.resize([1.0, 2.0, -1.0],", "np.resize([1.0],", "tests/test_nesting.py"),
         ("transforms/_nesting", "_scalings", "name not in _PLAIN", "True",
          "tests/test_nesting.py"),
         ("transforms/_nesting", "warn_of_threshold_after_adaptive", "parts[:place]",

@@ -229,7 +229,7 @@ def test_a_threshold_after_plain_steps_is_right(wrapper, name):
 def test_a_penalty_is_no_optimizer(recipe):
     given = jr.L1(0.1)
     optimizer = given if "optimizer" in recipe.arguments else lambda *_, **__: given
-    with pytest.raises(TypeError, match=r"got the penalty L1.*prox_adam\(learning_rate"):
+    with pytest.raises(TypeError, match=r"got L1.*a penalty.*prox_adam\(learning_rate"):
         recipe(optimizer=optimizer).init(MODEL)
 
 

@@ -221,8 +221,8 @@ def check_is_optimizer(optimizer: Any) -> None:
     if isinstance(optimizer, Penalty):
         raise TypeError(
             "optimizer must be a finished Optax optimizer such as optax.adam(1e-3), got "
-            f"the penalty {optimizer!r}. To minimise loss + penalty, use an optimizer that "
-            "takes it: jaxreg.prox_adam(learning_rate, penalty)."
+            f"{optimizer!r}, which is a penalty. To minimise loss + penalty, use an "
+            "optimizer that takes it: jaxreg.prox_adam(learning_rate, penalty)."
         )
     if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
         raise TypeError(

@@ -9,7 +9,7 @@ from jaxreg._tree import Params
 from jaxreg.masks import MaskLike, weights
 from jaxreg.penalties import L1, Penalty
 from jaxreg.penalties._base import Strength, check_is_penalty
-from jaxreg.transforms._lift import Rate, check_below_one, transformation
+from jaxreg.transforms._lift import Rate, check_below_one, check_params, transformation
 from jaxreg.transforms._states import DecoupledL1State, ProximalState
 from jaxreg.transforms._steps import aim, prox_update
 
@@ -88,6 +88,7 @@ def _proximal(
     def update(
         updates: Params, state: Any, params: Params | None = None, **extra_args: Any
     ) -> tuple[Params, optax.OptState]:
+        params = check_params(params)
         moved, inner = step.update(updates, state.inner, params, **extra_args)
         return moved, kind(inner)
 
