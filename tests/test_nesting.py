@@ -201,14 +201,17 @@ RIGHT = {
     "sgd": optax.chain(optax.sgd(lambda count: 0.1), jr.proximal_l1(0.1, 0.1)),
     "momentum": optax.chain(optax.sgd(0.1, momentum=0.9), jr.proximal_l1(0.1, 0.1)),
     "decoupled_l1": optax.chain(optax.adam(0.1), jr.decoupled_l1(0.1, 0.1)),
-    "parts": optax.partition(
-        {
-            "a": optax.adam(0.1),
-            "b": optax.chain(
-                optax.sgd(0.1), jr.proximal(jr.L1(1.0, mask=jr.everything), 0.1)
-            ),
-        },
-        {"dense": {"kernel": "a", "bias": "b"}},
+    "parts": optax.chain(
+        optax.clip(1.0),
+        optax.partition(
+            {
+                "a": optax.adam(0.1),
+                "b": optax.chain(
+                    optax.sgd(0.1), jr.proximal(jr.L1(1.0, mask=jr.everything), 0.1)
+                ),
+            },
+            {"dense": {"kernel": "a", "bias": "b"}},
+        ),
     ),
     "prox_adam": optax.chain(
         jr.prox_adam(0.1, jr.L1(0.1)), jr.proximal(jr.Box(-1, 1), 0.1)
