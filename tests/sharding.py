@@ -191,13 +191,17 @@ def seen_here(x, y):
 
 
 def misplaced(state, params):
-    """Which arrays of the shape of a parameter are not sharded as it is."""
-    specs = {w.shape: w.sharding for w in jax.tree.leaves(params)}
-    return "; ".join(
-        f"{jax.tree_util.keystr(path)} has {x.sharding}"
-        for path, x in jax.tree.leaves_with_path(state)
-        if x.shape in specs and not x.sharding.is_equivalent_to(specs[x.shape], x.ndim)
-    )
+    """Which arrays of the path and shape of a parameter are not sharded as it is."""
+    like = dict(jax.tree.leaves_with_path(params))
+    wrong = []
+    for path, x in jax.tree.leaves_with_path(state):
+        tails = (path[start:] for start in range(len(path)))
+        w = next((like[tail] for tail in tails if tail in like), None)
+        if w is None or w.shape != x.shape:
+            continue
+        if not x.sharding.is_equivalent_to(w.sharding, x.ndim):
+            wrong.append(f"{jax.tree_util.keystr(path)} has {x.sharding}")
+    return "; ".join(wrong)
 
 
 def gathers(compiled):
