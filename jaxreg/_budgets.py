@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxreg._groups import Entries, Groups
+from jaxreg._groups import Entries, Groups, metric_units
+from jaxreg._numbers import power_of_two
 from jaxreg._sharding import Split, along, part_count, part_index, parts_along, whole
 
 
@@ -24,7 +25,7 @@ def keep_largest(groups: Groups, x: Entries, count: Any, metric: Entries | None)
     by bisection of its bits, which are ordered as the numbers are: 31 counts in float32,
     and no sort. Then equal ones are told apart by their places, if there is need to.
     """
-    scores = _scores(jax.lax.stop_gradient(x), metric)
+    scores = _scores(groups, jax.lax.stop_gradient(x), metric)
     bits, highest = jax.tree.map(_bits, (scores, groups.largest(scores)))
 
     def number(condition: Callable[..., Array], limit: Array, *entries: Entries) -> Array:
@@ -69,12 +70,13 @@ def inside_count(groups: Groups, x: Entries, count: Any) -> Array:
     return (number <= count) & (sick == 0)
 
 
-def _scores(x: Entries, metric: Entries | None) -> Entries:
-    """√d·|x|, in the order of d·x²."""
+def _scores(groups: Groups, x: Entries, metric: Entries | None) -> Entries:
+    """√d·|x|/2, in the order of d·x²: of d only the ratios in a group matter."""
     sizes = jax.tree.map(jnp.abs, x)
     if metric is None:
         return sizes
-    return jax.tree.map(lambda d, size: jnp.sqrt(d) * size, metric, sizes)
+    unit, _ = metric_units(groups, metric)
+    return jax.tree.map(lambda d, size: jnp.sqrt(d) * (size / 2), unit, sizes)
 
 
 def _bits(x: Array) -> Array:
@@ -143,7 +145,11 @@ def keep_n_of_m(x: Array, n: int, m: int, axis: int, metric: Array | None) -> Ar
     An entry is kept if fewer than n of its block are ahead of it, so all is done by
     comparing the m entries of a block, without a sort.
     """
-    blocks = _blocks(_scores(jax.lax.stop_gradient(x), metric), m, axis)
+    blocks = _blocks(jnp.abs(jax.lax.stop_gradient(x)), m, axis)
+    if metric is not None:
+        weight = _blocks(metric + jnp.zeros_like(x), m, axis)
+        largest = jnp.max(weight, axis=axis % x.ndim + 1, keepdims=True)
+        blocks = jnp.sqrt(weight / power_of_two(largest)) * (blocks / 2)
     axis = axis % x.ndim + 1
     mine, other = jnp.expand_dims(blocks, axis + 1), jnp.expand_dims(blocks, axis)
     earlier = jax.lax.broadcasted_iota(jnp.int32, (m, m), 1) < (

@@ -6,6 +6,7 @@ over several arrays; the formulas then take a tuple of arrays for one, since the
 written with `jax.tree.map`.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxreg._numbers import Scalar, compute_dtype
+from jaxreg._numbers import Scalar, compute_dtype, power_of_two
 from jaxreg._sharding import Split, along, largest, part_count, total, whole
 
 Axis = int | tuple[int, ...]
@@ -206,9 +207,42 @@ def _size(x: Array, axes: tuple[int, ...], split: Split | None) -> int:
     return math.prod(x.shape[i] for i in axes) * part_count(along(split, axes))
 
 
+def units(groups: Groups, x: Entries) -> tuple[Entries, Array]:
+    """x = scale · unit, where the largest entry of each group of `unit` is from 1 to 2.
+
+    The scales are powers of two, so nothing is rounded, and constants to derivatives.
+    """
+    scale = power_of_two(groups.largest(jax.tree.map(jnp.abs, jax.lax.stop_gradient(x))))
+    return jax.tree.map(jnp.divide, x, groups.spread(scale)), scale
+
+
+def metric_units(groups: Groups, metric: Entries) -> tuple[Entries, Array]:
+    """As `units`, for a positive metric, whose entries stay above zero."""
+    unit, scale = units(groups, metric)
+    return jax.tree.map(lambda d: jnp.maximum(d, jnp.finfo(d.dtype).tiny), unit), scale
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def norms(groups: Groups, x: Entries) -> Array:
     """The Euclidean norm of each group, with gradient 0 at a group of zeros."""
-    squares = groups.total(jax.tree.map(jnp.square, x))
+    unit, scale = units(groups, x)
+    return scale * unit_norms(groups, unit)
+
+
+@norms.defjvp
+def _norms_jvp(groups: Groups, primals: Any, tangents: Any) -> tuple[Array, Array]:
+    """Along the direction of each group, which no scale makes too large or too small."""
+    (x,), (change,) = primals, tangents
+    unit, scale = units(groups, x)
+    length = unit_norms(groups, unit)
+    spread = groups.spread(jnp.where(length == 0, 1.0, length))
+    along = jax.tree.map(lambda u, n, dx: u / n * dx, unit, spread, change)
+    return scale * length, groups.total(along)
+
+
+def unit_norms(groups: Groups, unit: Entries) -> Array:
+    """The norms where no square is too large or too small, as in what `units` gives."""
+    squares = groups.total(jax.tree.map(jnp.square, unit))
     is_zero = squares == 0
     return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, squares)))
 

@@ -60,11 +60,46 @@ def spacing(x: Array, dtype: np.dtype) -> Array:
     Returns:
         Powers of two, of the shape of `x`; at least 2⁻¹⁰⁰, so that nothing is subnormal.
     """
-    exponents = jax.lax.bitcast_convert_type(x, jnp.int32) & 0x7F800000
-    powers = jax.lax.bitcast_convert_type(exponents, jnp.float32)
     info = jnp.finfo(dtype)
     smallest = max(float(info.tiny), 2.0**-100 / float(info.eps))
-    return jnp.maximum(powers, smallest) * float(info.eps)
+    return jnp.maximum(_leading_bit(x), smallest) * float(info.eps)
+
+
+def _leading_bit(x: Array) -> Array:
+    """2^⌊log₂|x|⌋ for float32 or float64; 0 at zeros and subnormals, ∞ if not finite."""
+    bits, mask = (
+        (jnp.int64, 0x7FF0000000000000) if x.dtype == np.float64 else (jnp.int32, 0x7F800000)
+    )
+    exponents = jax.lax.bitcast_convert_type(x, bits) & mask
+    return jax.lax.bitcast_convert_type(exponents, x.dtype)
+
+
+def power_of_two(x: Array) -> Array:
+    """The power of two at or below |x|, a constant: to divide by without rounding.
+
+    Formulas with squares or products of large numbers overflow where their results do
+    not. Divided by the power of two of its largest entry, data are about 1, and no
+    intermediate result is too large or too small.
+
+    Args:
+        x: Array of float32 or float64.
+
+    Returns:
+        Array of the shape of `x`, without derivative; 1 at zeros and at what is not
+        finite. Its reciprocal is a normal number too, since XLA may multiply by that.
+    """
+    power = _leading_bit(jax.lax.stop_gradient(x))
+    power = jnp.where((power > 0) & (power < np.inf), power, 1.0)
+    return jnp.minimum(power, 1 / jnp.finfo(power.dtype).tiny)
+
+
+def over(number: Array, a: Array, b: Array) -> Array:
+    """number / (a · b) for positive a and b, where neither step leaves the range.
+
+    Two divisors that are both large (or both small) divide one after the other; of a
+    large and a small one the product is in between.
+    """
+    return jnp.where((a > 1) == (b > 1), number / a / b, number / (a * b))
 
 
 def rounded(x: Array, dtype: np.dtype) -> Array:
@@ -105,8 +140,15 @@ def times(a: Any, b: Any) -> Any:
         a, b = b, a
     if isinstance(a, float | int) and math.isfinite(a) and a != 0:
         return a * b
-    finite = jnp.where((jnp.asarray(a) == 0) & jnp.isinf(b), 0.0, b)
-    return jnp.where(b == 0, 0.0, a) * finite
+    # Only ∞ is replaced: the derivative by a number that is 0 is the other number.
+    a, b = jnp.asarray(a), jnp.asarray(b)
+    finite = jnp.where((a == 0) & jnp.isinf(b), 0.0, b)
+    return jnp.where((b == 0) & jnp.isinf(a), 0.0, a) * finite
+
+
+def times_square(a: Any, x: Any) -> Any:
+    """a · x², with ∞ · 0 = 0, and no overflow or underflow of the square alone."""
+    return times(times(a, x), x)
 
 
 def check_number(name: str, value: Any, *, above: float | None = None) -> None:

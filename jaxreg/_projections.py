@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxreg._groups import Entries, Groups, norms
+from jaxreg._groups import Entries, Groups, metric_units, unit_norms, units
 from jaxreg._numbers import compute_dtype
 from jaxreg._roots import concave_root, secular_root
 
@@ -35,15 +35,20 @@ def rounding(*values: Any) -> float:
 
 def inside_l2_ball(groups: Groups, x: Entries, radius: Any, tolerance: float) -> Array:
     """Whether ‖x‖₂ ≤ radius, for each group."""
-    _, scale, length = _unit(groups, x)
-    return scale * length <= radius * (1 + tolerance)
+    unit, scale = units(groups, x)
+    return scale * unit_norms(groups, unit) <= radius * (1 + tolerance)
 
 
 def onto_l2_ball(
     groups: Groups, x: Entries, radius: Any, metric: Entries | None, tolerance: float
 ) -> Entries:
-    """dᵢxᵢ/(dᵢ + μ), where μ is the root of  Σ (dᵢxᵢ/(dᵢ + μ))² = radius²."""
-    unit, scale, length = _unit(groups, x)
+    """dᵢxᵢ/(dᵢ + μ), where μ is the root of  Σ (dᵢxᵢ/(dᵢ + μ))² = radius².
+
+    With x = scale·u, r = radius/scale and ν = r·μ that is radius·dᵢuᵢ/(r·dᵢ + ν), where
+    Σ (dᵢuᵢ/(r·dᵢ + ν))² = 1: right also where r is nothing beside 1.
+    """
+    unit, scale = units(groups, x)
+    length = unit_norms(groups, unit)
     radius = _numbers(radius, length)
     inside = scale * length <= radius * (1 + tolerance)
     removed = (radius == 0) & (length >= 0)
@@ -53,13 +58,19 @@ def onto_l2_ball(
         factor = radius / jnp.where(length == 0, 1.0, length)
         moved = jax.tree.map(jnp.multiply, unit, groups.spread(factor))
         return _settled(groups, x, moved, inside, removed)
-    shares = jax.tree.map(
-        lambda d, u, r: d * (u / r), metric, unit, groups.spread(radius / scale)
-    )
+    metric, _ = metric_units(groups, metric)
+    ratio = radius / scale
+    pull = jax.tree.map(jnp.multiply, metric, unit)
+    held = jax.tree.map(jnp.multiply, metric, groups.spread(ratio))
     ones = jax.tree.map(jnp.ones_like, metric)
-    pulls = norms(groups, jax.tree.map(jnp.divide, shares, metric))
-    root = groups.spread(secular_root(groups, shares, ones, metric, pulls, free))
-    moved = jax.tree.map(lambda d, x, root: x * (d / (d + root)), metric, x, root)
+    root = secular_root(groups, pull, ones, held, length / ratio, free)
+    moved = jax.tree.map(
+        lambda pull, held, root, radius: radius * (pull / (held + root)),
+        pull,
+        held,
+        groups.spread(root),
+        groups.spread(radius),
+    )
     return _settled(groups, x, moved, inside, removed)
 
 
@@ -110,7 +121,10 @@ def _lowered(
     left is that of the result, however large they are. The loop works on constants; the
     one Newton step after it carries the derivatives.
     """
-    metric = jax.tree.map(jnp.ones_like, x) if metric is None else metric
+    if metric is None:
+        metric = jax.tree.map(jnp.ones_like, x)
+    else:
+        metric, _ = metric_units(groups, metric)  # Only their ratios matter.
     total = jnp.where(free, 0.0, total)
     fixed, target = jax.lax.stop_gradient((metric, total))
 
@@ -155,14 +169,6 @@ def _lowered(
 def _numbers(value: Any, like: Array) -> Array:
     """A number for each group, sharded as those that are there."""
     return jnp.asarray(value, like.dtype) + jnp.zeros_like(like)
-
-
-def _unit(groups: Groups, x: Entries) -> tuple[Entries, Array, Array]:
-    """X = scale·unit, with ‖unit‖ about 1: no square is too large or too small."""
-    scale = groups.largest(jax.tree.map(jnp.abs, jax.lax.stop_gradient(x)))
-    scale = jnp.where(scale == 0, 1.0, scale)
-    unit = jax.tree.map(jnp.divide, x, groups.spread(scale))
-    return unit, scale, norms(groups, unit)
 
 
 def _settled(

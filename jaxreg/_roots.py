@@ -12,20 +12,23 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxreg._groups import Entries, Groups, norms, scaled
+from jaxreg._groups import Entries, Groups, metric_units, norms, scaled, unit_norms, units
+from jaxreg._numbers import over
 
 
 def shrink_norms(
     groups: Groups, x: Entries, threshold: Any, metric: Entries | None
 ) -> Entries:
     """argmin_z  Σ_g t_g·‖z_g‖₂ + ½·Σ dᵢ(zᵢ − xᵢ)², for thresholds t per group."""
+    unit, scale = units(groups, x)
     if metric is None:
-        sizes = norms(groups, x)
-        removed, threshold = _removed(sizes, threshold)
+        sizes = unit_norms(groups, unit)
+        removed, threshold = _removed(sizes, threshold / scale)
         return scaled(groups, x, 1 - threshold / jnp.where(sizes == 0, 1.0, sizes), removed)
-    sizes = norms(groups, jax.tree.map(jnp.multiply, metric, x))
-    removed, threshold = _removed(sizes, threshold)
-    return _shrink_in_metric(groups, x, threshold, sizes, removed, metric)
+    metric, weight = metric_units(groups, metric)
+    sizes = norms(groups, jax.tree.map(jnp.multiply, metric, unit))
+    removed, threshold = _removed(sizes, over(threshold, scale, weight))
+    return _shrink_in_metric(groups, (x, unit), threshold, sizes, removed, metric)
 
 
 def _removed(sizes: Array, threshold: Any) -> tuple[Array, Array]:
@@ -37,16 +40,21 @@ def _removed(sizes: Array, threshold: Any) -> tuple[Array, Array]:
 
 def _shrink_in_metric(
     groups: Groups,
-    x: Entries,
+    entries: tuple[Entries, Entries],
     threshold: Array,
     sizes: Array,
     removed: Array,
     metric: Entries,
 ) -> Entries:
-    """zᵢ = dᵢxᵢθ/(dᵢθ + t), where θ = ‖z‖ is the root of  Σ (dᵢxᵢ/(dᵢθ + t))² = 1."""
+    """zᵢ = dᵢxᵢθ/(dᵢθ + t), where θ = ‖z‖ is the root of  Σ (dᵢxᵢ/(dᵢθ + t))² = 1.
+
+    Of `entries`, the second are x in units in which it is about 1, as `metric` and all
+    other arguments are.
+    """
+    x, unit = entries
     free = removed | (threshold == 0)
     t = jnp.where(free, 1.0, threshold)
-    root = secular_root(groups, x, metric, groups.spread(t), sizes / t, free)
+    root = secular_root(groups, unit, metric, groups.spread(t), sizes / t, free)
 
     def entry(
         x: Array, d: Array, root: Array, t: Array, removed: Array, free: Array

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxreg._numbers import Scalar, raise_precision
+from jaxreg._numbers import Scalar, over, power_of_two, raise_precision
 from jaxreg._sharding import like, whole
 
 
@@ -64,8 +64,9 @@ def taut_string(
         Chambolle and Darbon, *On total variation minimization and surface evolution
         using parametric maximum flows* (2009), section 4, for dividing by levels.
     """
-    chains, radius, weight = _chains(x, axis, radius, metric)
-    fused = _fuse(chains, weight, drop=radius, rise=radius)
+    chains = _chains(x, axis, radius, metric)
+    radius = over(chains.number, chains.scale, chains.mass)
+    fused = _fuse(chains.x, chains.weight, drop=radius, rise=radius) * chains.scale
     return like(jnp.moveaxis(fused, -1, axis), x)
 
 
@@ -94,10 +95,11 @@ def isotonic_regression(
     References:
         Best and Chakravarti, *Active set algorithms for isotonic regression* (1990).
     """
-    chains, never, weight = _chains(x, axis, jnp.inf, metric)
-    free = jnp.zeros_like(never)
+    chains = _chains(x, axis, jnp.inf, metric)
+    never, free = chains.number, jnp.zeros_like(chains.number)
     costs = (never, free) if increasing else (free, never)
-    return like(jnp.moveaxis(_fuse(chains, weight, *costs), -1, axis), x)
+    fused = _fuse(chains.x, chains.weight, *costs) * chains.scale
+    return like(jnp.moveaxis(fused, -1, axis), x)
 
 
 def sorted_soft_threshold(x: Array, thresholds: Array) -> Array:
@@ -128,11 +130,13 @@ def sorted_soft_threshold(x: Array, thresholds: Array) -> Array:
     """
     entries = whole(raise_precision(x), range(np.ndim(x)))
     sizes = jnp.abs(jnp.ravel(entries))
+    scale = power_of_two(jnp.max(sizes, initial=0.0))
+    sizes = sizes / scale
     order = jnp.argsort(-sizes)
     # Any larger ones remove everything as well; infinite ones would not be numbers.
-    thresholds = jnp.minimum(thresholds, 2 * jnp.sum(sizes))
+    thresholds = jnp.minimum(thresholds / scale, 2 * jnp.sum(sizes))
     levels = isotonic_regression(sizes[order] - thresholds, increasing=False)
-    kept = jnp.zeros_like(sizes).at[order].set(jnp.maximum(levels, 0.0))
+    kept = jnp.zeros_like(sizes).at[order].set(jnp.maximum(levels, 0.0)) * scale
     kept = jnp.reshape(kept, entries.shape)
     return like(jnp.where(kept == 0, 0.0, jnp.sign(entries) * kept), x)
 
@@ -168,10 +172,10 @@ def smooth_chain(
         Rauch, Tung and Striebel, *Maximum likelihood estimates of linear dynamic
         systems* (1965), for a random walk observed with noise.
     """
-    chains, coupling, weight = _chains(x, axis, coupling, metric)
-    if chains.size == 0:
-        return jnp.moveaxis(chains, -1, axis)
-    coupling = jnp.minimum(coupling[..., 0], huge(chains))
+    chains = _chains(x, axis, coupling, metric)
+    if chains.x.size == 0:
+        return jnp.moveaxis(chains.x, -1, axis)
+    coupling = jnp.minimum((chains.number / chains.mass)[..., 0], huge(chains.x))
 
     def forward(before: Any, entry: Any) -> Any:
         held, mean = before
@@ -186,24 +190,49 @@ def smooth_chain(
         z = mean + (after - mean) * share
         return z, z
 
-    rows = jnp.moveaxis(chains, -1, 0), jnp.moveaxis(weight, -1, 0)
+    rows = jnp.moveaxis(chains.x, -1, 0), jnp.moveaxis(chains.weight, -1, 0)
     nothing = jnp.zeros_like(rows[0][0])
     (_, mean), means = lax.scan(forward, (nothing, nothing), rows)
     smooth = lax.scan(backward, mean, means, reverse=True)[1]
+    smooth = smooth * jnp.moveaxis(chains.scale, -1, 0)
     return like(jnp.moveaxis(smooth, 0, axis), x)
 
 
-def _chains(
-    x: Array, axis: int, number: Scalar, metric: Array | None
-) -> tuple[Array, Array, Array]:
+class _Chains(NamedTuple):
+    """Chains along the last axis, in units in which x and the metric are about 1.
+
+    Attributes:
+        x: The entries, divided by `scale`.
+        number: A number for each chain, as it was given.
+        weight: The metric, divided by `mass`.
+        scale: A power of two for each chain.
+        mass: Likewise.
+    """
+
+    x: Array
+    number: Array
+    weight: Array
+    scale: Array
+    mass: Array
+
+
+def _chains(x: Array, axis: int, number: Scalar, metric: Array | None) -> _Chains:
     """The array, a number for each chain, and the metric, all with `axis` last."""
     x = raise_precision(x)
     weight = jnp.broadcast_to(1.0 if metric is None else metric, x.shape)
     weight = like(weight.astype(x.dtype), x)
     number = jnp.asarray(number, x.dtype)
     number = jnp.expand_dims(number, tuple(range(x.ndim - number.ndim)))
-    turned = [jnp.moveaxis(whole(a, (axis,)), axis, -1) for a in (x, number, weight)]
-    return turned[0], turned[1], turned[2]
+    x, number, weight = (
+        jnp.moveaxis(whole(a, (axis,)), axis, -1) for a in (x, number, weight)
+    )
+    scale, mass = (_unit_of(a) for a in (x, weight))
+    weight = jnp.maximum(weight / mass, jnp.finfo(x.dtype).tiny)
+    return _Chains(x / scale, number, weight, scale, mass)
+
+
+def _unit_of(x: Array) -> Array:
+    return power_of_two(jnp.max(jnp.abs(x), axis=-1, keepdims=True, initial=0.0))
 
 
 def huge(x: Array) -> float:

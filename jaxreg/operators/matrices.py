@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxreg._numbers import Scalar, check_numbers, raise_precision
+from jaxreg._numbers import Scalar, check_numbers, power_of_two, raise_precision
 from jaxreg._sharding import like, whole
 
 
@@ -223,6 +223,7 @@ def has_rank(x: Array, rank: Scalar, tolerance: float) -> Array:
 def _first(sizes: Array, rank: Scalar, tolerance: float) -> tuple[Array, Array]:
     """Which singular values are the first `rank`, and whether the others are zero."""
     is_kept = jnp.broadcast_to(jnp.arange(sizes.shape[-1]) < jnp.asarray(rank), sizes.shape)
+    sizes = sizes / power_of_two(jnp.max(sizes, axis=-1, keepdims=True, initial=0.0))
     norm = jnp.sqrt(jnp.sum(jnp.square(sizes), axis=-1, keepdims=True))
     rest = jnp.where(is_kept, 0.0, sizes)
     return is_kept, jnp.max(rest, axis=-1, keepdims=True, initial=0.0) <= tolerance * norm

@@ -111,7 +111,8 @@ def firm_threshold(x: Array, threshold: Scalar, keep: Scalar) -> Array:
         Gao and Bruce, *WaveShrink with firm shrinkage* (1997), section 2.
     """
     width = keep - threshold
-    slope = jnp.where(width > 0, keep / jnp.where(width > 0, width, 1.0), 1.0)
+    is_line = (width > 0) & (width < jnp.inf)
+    slope = jnp.where(is_line, keep / jnp.where(is_line, width, 1.0), 1.0)
     return jnp.where(jnp.abs(x) <= keep, slope * soft_threshold(x, threshold), x)
 
 

@@ -47,20 +47,36 @@ class LogSum(Entrywise):
     scale: Scalar = constant(default=1.0, above=0.0)
 
     def entry_value(self, x: Array) -> Array:
-        return times(self.strength, jnp.log1p(magnitude(x) / self.scale))
+        return times(self.strength, _log1p_ratio(magnitude(x), self.scale))
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
-        size, level = jnp.abs(x), self.strength * step
-        square = (size + self.scale) ** 2 - 4 * level
-        # Where it is not positive everything is removed; 1 keeps the derivative finite.
-        root = jnp.sqrt(jnp.where(square > 0, square, 1.0)) * (square > 0)
-        kept = jnp.maximum((size - self.scale + root) / 2, 0.0)
-        cost = level * jnp.log1p(kept / self.scale) + jnp.square(kept - size) / 2
-        removed = (kept == 0) | (cost >= jnp.square(size) / 2)  # False for NaN
+        """|x| − t, where t is the smaller root of  t² − (|x| + scale)·t + level = 0.
+
+        With h = (|x| + scale)/2 that is t = (level/h)/(1 + √(1 − level/h²)), a formula in
+        which nothing cancels. Zero is better if  level·log(1 + z/scale) ≥ (x² − t²)/2,
+        which is z·(|x| − z/2) for z = |x| − t.
+        """
+        size, level = jnp.abs(x), times(self.strength, step)
+        half = size / 2 + self.scale / 2
+        slope = level / half
+        bend = slope / half
+        # Where there is no root everything is removed; 1 keeps the derivative finite.
+        root = jnp.sqrt(jnp.where(bend < 1, 1 - bend, 1.0))
+        kept = size - slope / (1 + root)
+        found = jnp.where(kept > 0, kept, 1.0)
+        cost = level * (_log1p_ratio(found, self.scale) / found)
+        removed = (bend >= 1) | (kept <= 0) | (cost >= size - found / 2)  # False for NaN
         return jnp.where(removed, 0.0, jnp.sign(x) * kept)
 
     def slope_at_zero(self) -> Scalar:
         return self.strength / self.scale
+
+
+def _log1p_ratio(x: Array, scale: Scalar) -> Array:
+    """log(1 + x/scale) for x ≥ 0, also where x/scale is too large for a number."""
+    is_large = x / scale > 1 / jnp.finfo(x.dtype).eps
+    large = jnp.log(jnp.where(is_large, x, 1.0)) - jnp.log(scale)
+    return jnp.where(is_large, large, jnp.log1p(jnp.where(is_large, 0.0, x / scale)))
 
 
 class LHalf(Entrywise):
@@ -100,9 +116,12 @@ class LHalf(Entrywise):
         return times(self.strength, jnp.where(positive, root, size))
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
-        size, level = jnp.abs(x), jnp.cbrt(jnp.square(jnp.asarray(self.strength * step)))
-        removed = size <= 1.5 * level  # False for NaN, which stays
-        ratio = jnp.where(removed, 0.0, level / jnp.where(removed, 1.0, size))
+        size, level = jnp.abs(x), jnp.asarray(times(self.strength, step), x.dtype)
+        free = level == 0
+        root = jnp.cbrt(jnp.where(free, 1.0, level))
+        ratio = root / jnp.where(size == 0, 1.0, size) * root
+        removed = ((ratio >= 2 / 3) | (size == 0)) & ~free  # False for NaN, which stays
+        ratio = jnp.where(removed | free, 0.0, ratio)
         angle = jnp.arccos(-0.75 * jnp.sqrt(3.0) * ratio**1.5)
         return jnp.where(removed, 0.0, 2 / 3 * x * (1 + jnp.cos(2 / 3 * angle)))
 
@@ -161,19 +180,23 @@ class Lp(Entrywise):
         return times(self.strength, jnp.where(positive, power, size))
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
-        size, level = jnp.abs(x), jnp.asarray(self.strength * step, x.dtype)
+        """|x|·k, where k is the larger root of  k − 1 + p·ratio^(2 − p)·k^(p − 1) = 0.
+
+        The ratio is level^(1/(2 − p))/|x|: no power in it is too large or too small.
+        """
+        size, level = jnp.abs(x), jnp.asarray(times(self.strength, step), x.dtype)
         p, free = self.p, level == 0
-        # Below `least` nothing but zero can win; it does up to `jump`.
-        least = (2 * (1 - p) * jnp.where(free, 1.0, level)) ** (1 / (2 - p))
-        slope = jnp.where(least > 0, least, 1.0) ** (p - 1)
-        jump = least + times(p * level, slope)
-        removed = (size <= jump) & ~free  # False for NaN, which stays
-        kept = start = jnp.where(removed | free, 1.0, size)
-        pull = jnp.where(removed | free, 0.0, p * level)
+        length = jnp.where(free, 1.0, level) ** (1 / (2 - p))
+        ratio = length / jnp.where(size == 0, 1.0, size)
+        jump = (2 - p) / (2 * (1 - p)) ** ((1 - p) / (2 - p))
+        removed = ((ratio * jump >= 1) | (size == 0)) & ~free  # False for NaN, which stays
+        is_still = removed | free
+        pull = jnp.where(is_still, 0.0, p * jnp.where(is_still, 1.0, ratio) ** (2 - p))
+        kept = jnp.ones_like(size)
         for _ in range(_NEWTON_STEPS):
-            excess = kept - start + pull * kept ** (p - 1)
+            excess = kept - 1 + pull * kept ** (p - 1)
             kept = kept - excess / (1 - (1 - p) * pull * kept ** (p - 2))
-        return jnp.where(free, x, jnp.where(removed, 0.0, jnp.sign(x) * kept))
+        return jnp.where(free, x, jnp.where(removed, 0.0, x * kept))
 
     def slope_at_zero(self) -> Scalar:
         strength = jnp.asarray(self.strength)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxreg._numbers import Scalar, check_numbers, times
+from jaxreg._numbers import Scalar, check_numbers, times, times_square
 from jaxreg.masks import MaskLike, weights
 from jaxreg.operators import magnitude, soft_threshold
 from jaxreg.penalties._base import Penalty, Strength
@@ -192,10 +192,7 @@ class L2(Entrywise):
         return jax.tree.map(lambda x: 2 * x, self.strength)
 
     def entry_value(self, x: Array) -> Array:
-        return times(self.strength, jnp.square(x))
-
-    def array_value(self, x: Array) -> Array:
-        return _weighted_sum(self.strength, jnp.square(x))
+        return times_square(self.strength, x)
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
         return x / (1 + times(2 * self.strength, step))
@@ -334,14 +331,17 @@ class Huber(Entrywise):
     delta: Scalar = constant(default=1.0, above=0.0)
 
     def entry_value(self, x: Array) -> Array:
-        square = jnp.minimum(jnp.abs(x), self.delta)
-        size = jnp.abs(x) - square + jnp.square(square) / (2 * self.delta)
-        return times(self.strength, size)
+        size = jnp.abs(x)
+        inner = jnp.minimum(size, self.delta)
+        beyond = jnp.maximum(size - self.delta, 0.0)
+        bent = times(self.strength, inner) * (inner / self.delta) / 2
+        return bent + times(self.strength, beyond)
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
         level = times(self.strength, step)
         inner = x / (1 + level / self.delta)
-        return jnp.where(jnp.abs(inner) <= self.delta, inner, x - jnp.sign(x) * level)
+        outer = x - jnp.sign(x) * level
+        return jnp.where(jnp.abs(x) <= self.delta + level, inner, outer)
 
     def slope_at_zero(self) -> Scalar:
         return 0.0
@@ -379,7 +379,8 @@ class Berhu(Entrywise):
 
     def entry_value(self, x: Array) -> Array:
         beyond = jnp.maximum(jnp.abs(x) - self.delta, 0.0)
-        return times(self.strength, magnitude(x) + jnp.square(beyond) / (2 * self.delta))
+        bent = times(self.strength, beyond) * (beyond / self.delta) / 2
+        return times(self.strength, magnitude(x)) + bent
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
         level = times(self.strength, step)

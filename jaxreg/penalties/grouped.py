@@ -7,8 +7,16 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxreg._groups import Entries, Groups, norms, quotient, scaled
-from jaxreg._numbers import Scalar, times
+from jaxreg._groups import (
+    Entries,
+    Groups,
+    metric_units,
+    norms,
+    quotient,
+    scaled,
+    units,
+)
+from jaxreg._numbers import Scalar, over, times, times_square
 from jaxreg._roots import concave_root, shrink_norms
 from jaxreg.operators import magnitude, soft_threshold
 from jaxreg.penalties._fields import ONE, StrengthField, constant, static
@@ -167,8 +175,14 @@ class SparseGroupLasso(Grouped):
                 groups.spread(c),
             )
             length = norms(groups, rest)
-            total = groups.total(jax.tree.map(jnp.multiply, rest, slopes))
-            slope = weight + total / jnp.where(length == 0, 1.0, length)
+            length_or_one = groups.spread(jnp.where(length == 0, 1.0, length))
+            rates = jax.tree.map(
+                lambda rest, slope, length: rest / length * slope,
+                rest,
+                slopes,
+                length_or_one,
+            )
+            slope = weight + groups.total(rates)
             excess = length - c * weight
             return c + excess / jnp.where(slope == 0, 1.0, slope)
 
@@ -229,12 +243,13 @@ class L1Linf(Grouped):
         self, x: Entries, groups: Groups, step: Scalar, metric: Entries | None
     ) -> Entries:
         """clip(x, ±r), where  Σ dᵢ·max(|xᵢ| − r, 0) = step·strength·scale."""
-        metric = jax.tree.map(jnp.ones_like, x) if metric is None else metric
-        sizes = jax.tree.map(jnp.abs, x)
+        ones = jax.tree.map(jnp.ones_like, x) if metric is None else metric
+        metric, weight = metric_units(groups, ones)
+        unit, scale = units(groups, x)
+        sizes = jax.tree.map(jnp.abs, unit)
         pulls = groups.total(jax.tree.map(jnp.multiply, metric, sizes))
-        threshold = jnp.broadcast_to(
-            step * self.per_group(groups, self.strength), groups.shape
-        )
+        threshold = step * self.per_group(groups, self.strength)
+        threshold = over(jnp.broadcast_to(threshold, groups.shape), scale, weight)
         free = threshold == 0
         removed = (pulls <= threshold) & ~free
         is_open = ~removed & ~free
@@ -242,7 +257,7 @@ class L1Linf(Grouped):
         spread = groups.spread
 
         def newton(r: Array) -> Array:
-            over = jax.tree.map(
+            above = jax.tree.map(
                 lambda x, d, r: jnp.where(x > r, d * (x - r), 0.0), sizes, metric, spread(r)
             )
             slope = groups.total(
@@ -250,12 +265,13 @@ class L1Linf(Grouped):
                     lambda x, d, r: jnp.where(x > r, d, 0.0), sizes, metric, spread(r)
                 )
             )
-            excess = groups.total(over) - target
-            return r + excess / jnp.where(slope == 0, 1.0, slope)
+            excess = groups.total(above) - target
+            # Nothing is above r: rounding has brought it to the largest entry.
+            return jnp.where(slope == 0, r, r + excess / jnp.where(slope == 0, 1.0, slope))
 
         high = groups.largest(sizes)
         root = concave_root(newton, jnp.zeros_like(high), high)
-        level = jnp.where(is_open, root, jnp.where(removed, 0.0, jnp.inf))
+        level = jnp.where(is_open, root * scale, jnp.where(removed, 0.0, jnp.inf))
 
         def clipped(x: Array, level: Array, removed: Array) -> Array:
             return jnp.where(removed, 0.0, jnp.clip(x, -level, level))
@@ -309,15 +325,17 @@ class ExclusiveLasso(Grouped):
 
     def groups_value(self, x: Entries, groups: Groups) -> Array:
         sizes = groups.total(jax.tree.map(magnitude, x))
-        return jnp.sum(times(self.per_group(groups, self.strength), jnp.square(sizes)))
+        return jnp.sum(times_square(self.per_group(groups, self.strength), sizes))
 
     def groups_prox(
         self, x: Entries, groups: Groups, step: Scalar, metric: Entries | None
     ) -> Entries:
         """S(xᵢ, T/dᵢ), where  T = 2·step·strength·scale · Σ max(|xᵢ| − T/dᵢ, 0)."""
-        metric = jax.tree.map(jnp.ones_like, x) if metric is None else metric
-        sizes = jax.tree.map(jnp.abs, x)
-        pull = 2 * step * self.per_group(groups, self.strength)
+        ones = jax.tree.map(jnp.ones_like, x) if metric is None else metric
+        metric, weight = metric_units(groups, ones)
+        unit, scale = units(groups, x)
+        sizes = jax.tree.map(jnp.abs, unit)
+        pull = 2 * (step * self.per_group(groups, self.strength) / weight)
         pull = jnp.broadcast_to(pull, groups.shape)
         own, shared = _shares(pull)
 
@@ -335,7 +353,11 @@ class ExclusiveLasso(Grouped):
         high = groups.largest(jax.tree.map(jnp.multiply, metric, sizes))
         root = concave_root(newton, jnp.zeros_like(high), high)
         return jax.tree.map(
-            lambda x, d, t: soft_threshold(x, t / d), x, metric, groups.spread(root)
+            lambda x, d, t, scale: soft_threshold(x, t / d * scale),
+            x,
+            metric,
+            groups.spread(root),
+            groups.spread(scale),
         )
 
     def groups_critical_scale(self, gradient: Entries, groups: Groups) -> Array:

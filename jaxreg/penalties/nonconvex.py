@@ -10,11 +10,13 @@ steps are routine under Adam, whose metric makes the step of a weight with small
 as long as it likes.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 from jax import Array
 
 from jaxreg._numbers import Scalar, times
-from jaxreg.operators import firm_threshold, hard_threshold, magnitude, soft_threshold
+from jaxreg.operators import hard_threshold, magnitude, soft_threshold
 from jaxreg.penalties._fields import ONE, StrengthField, constant
 from jaxreg.penalties.entrywise import L2, Entrywise
 
@@ -54,7 +56,7 @@ class L0(Entrywise):
         return times(self.strength, jnp.where(jnp.isnan(x), x, x != 0))
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
-        return hard_threshold(x, jnp.sqrt(2 * times(self.strength, step)))
+        return hard_threshold(x, _root_of_twice(times(self.strength, step)))
 
     def slope_at_zero(self) -> Scalar:
         return jnp.where(jnp.asarray(self.strength) > 0, jnp.inf, 0.0)
@@ -97,11 +99,16 @@ class L0L2(Entrywise):
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
         shrinkage = 1 + 2 * times(self.l2, step)
-        price = times(2 * times(self.l0, step), shrinkage)
-        return hard_threshold(x, jnp.sqrt(price)) / shrinkage
+        jump = times(_root_of_twice(times(self.l0, step)), jnp.sqrt(shrinkage))
+        return hard_threshold(x, jump) / shrinkage
 
     def slope_at_zero(self) -> Scalar:
         return L0(self.l0).slope_at_zero()
+
+
+def _root_of_twice(level: Any) -> Array:
+    """√(2·level), where 2·level may be too large for a number."""
+    return 2 * jnp.sqrt(jnp.asarray(level) / 2)
 
 
 class MCP(Entrywise):
@@ -144,13 +151,16 @@ class MCP(Entrywise):
 
     def entry_value(self, x: Array) -> Array:
         size = jnp.minimum(magnitude(x), self.gamma * self.strength)
-        return times(self.strength, size) - jnp.square(size) / (2 * self.gamma)
+        return times(self.strength - size / self.gamma / 2, size)
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
         bends = step < self.gamma
         short = jnp.where(bends, step, 0.0)
-        bent = firm_threshold(x, self.strength * short, self.strength * self.gamma)
-        jump = self.strength * jnp.sqrt(self.gamma * jnp.asarray(step))
+        # A firm threshold, as the operator of this name; no product here is too large.
+        soft = soft_threshold(x, times(self.strength, short))
+        bent = soft * (self.gamma / (self.gamma - short))
+        bent = jnp.where(jnp.abs(x) <= self.strength * self.gamma, bent, x)
+        jump = self.strength * (jnp.sqrt(self.gamma) * jnp.sqrt(step))
         return jnp.where(bends, bent, hard_threshold(x, jump))
 
     def slope_at_zero(self) -> Scalar:
@@ -192,8 +202,8 @@ class SCAD(Entrywise):
     def entry_value(self, x: Array) -> Array:
         size, knee = magnitude(x), self.strength
         bent = jnp.clip(size - knee, 0.0, (self.a - 1) * knee)
-        straight = times(knee, jnp.minimum(size, knee) + bent)
-        return straight - jnp.square(bent) / (2 * (self.a - 1))
+        straight = times(knee, jnp.minimum(size, knee))
+        return straight + times(knee - bent / (self.a - 1) / 2, bent)
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
         size, knee, a = jnp.abs(x), self.strength, self.a
@@ -202,11 +212,12 @@ class SCAD(Entrywise):
         # and the prox jumps from the first branch to the last.
         bends = step < a - 1
         short = jnp.where(bends, step, 0.0)
-        middle = ((a - 1) * x - jnp.sign(x) * short * a * knee) / (a - 1 - short)
+        pull = short * knee * (a / (a - 1))
+        middle = (x - jnp.sign(x) * pull) * ((a - 1) / (a - 1 - short))
         bent = jnp.where(size <= (1 + step) * knee, soft, middle)
         bent = jnp.where(size <= a * knee, bent, x)
-        far = jnp.sqrt(jnp.asarray(step) * (a + 1))
-        jump = knee * jnp.where(step <= a + 1, (a + 1 + step) / 2, far)
+        far = jnp.sqrt(step) * jnp.sqrt(a + 1)
+        jump = knee * jnp.where(step <= a + 1, (a + 1) / 2 + step / 2, far)
         return jnp.where(bends, bent, jnp.where(size <= jump, soft, x))
 
     def slope_at_zero(self) -> Scalar:
@@ -247,8 +258,8 @@ class CappedL1(Entrywise):
         return times(self.strength, jnp.minimum(magnitude(x), self.cap))
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
-        level = jnp.asarray(self.strength * step)
-        far = jnp.sqrt(2 * level * self.cap)
+        level = jnp.asarray(times(self.strength, step))
+        far = _root_of_twice(level) * jnp.sqrt(self.cap)
         jump = jnp.where(level <= 2 * self.cap, self.cap + level / 2, far)
         return jnp.where(jnp.abs(x) <= jump, soft_threshold(x, level), x)
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxreg._groups import quotient
-from jaxreg._numbers import Scalar, times
+from jaxreg._numbers import Scalar, times, times_square
 from jaxreg.operators import magnitude
 from jaxreg.operators.matrices import (
     dot,
@@ -200,8 +200,8 @@ class Orthogonal(_Spectral):
         x = self.matrices(x)
         short = x if x.shape[-2] <= x.shape[-1] else x.mT
         excess = dot(short, short.mT) - jnp.eye(short.shape[-2], dtype=x.dtype)
-        distances = jnp.sum(jnp.square(excess), axis=(-2, -1))
-        return jnp.sum(times(self.per_matrix(self.strength), distances))
+        strength = self.per_matrix(self.strength)[..., None, None]
+        return jnp.sum(times_square(strength, excess))
 
     def joint_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:
         raise AssertionError("check_prox refuses this")

@@ -9,7 +9,15 @@ import numpy as np
 from jax import Array, lax
 
 from jaxreg._groups import quotient
-from jaxreg._numbers import Scalar, check_number, check_numbers, is_concrete, times
+from jaxreg._numbers import (
+    Scalar,
+    check_number,
+    check_numbers,
+    is_concrete,
+    power_of_two,
+    times,
+    times_square,
+)
 from jaxreg._sharding import whole
 from jaxreg.operators import (
     magnitude,
@@ -157,10 +165,14 @@ class FusedLasso(_AlongAxis):
         if metric is None and np.size(self.l1) == 1:
             return soft_threshold(taut_string(x, radius, self.axis), threshold)
         shift = threshold if metric is None else threshold / metric
-        shift = jnp.minimum(shift, huge(x))
-        above = taut_string(x - shift, radius, self.axis, metric)
-        below = taut_string(x + shift, radius, self.axis, metric)
-        return jnp.where(above > 0, above, jnp.where(below >= 0, 0.0, below))
+        # In units in which x is about 1, so that `huge` is huge beside it.
+        sizes = jnp.max(jnp.abs(x), axis=self.axis, keepdims=True)
+        scale = power_of_two(sizes)
+        unit, shift, radius = x / scale, jnp.minimum(shift / scale, huge(x)), radius / scale
+        above = taut_string(unit - shift, radius, self.axis, metric)
+        below = taut_string(unit + shift, radius, self.axis, metric)
+        moved = jnp.where(above > 0, above, jnp.where(below >= 0, 0.0, below))
+        return moved * scale
 
     def joint_critical_scale(self, gradient: Array) -> Array:
         return _fused_scale(gradient, self.l1, self.tv, self.axis)
@@ -248,7 +260,7 @@ class Smoothness(_AlongAxis):
     axis: int = static(default=-1)
 
     def array_value(self, x: Array) -> Array:
-        return jnp.sum(times(self.strength, jnp.square(self.steps(x))))
+        return jnp.sum(times_square(self.strength, self.steps(x)))
 
     def joint_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:
         return smooth_chain(x, 2 * times(self.strength, step), self.axis, metric)
