@@ -208,7 +208,7 @@ def _size(x: Array, axes: tuple[int, ...], split: Split | None) -> int:
 
 
 def units(groups: Groups, x: Entries) -> tuple[Entries, Array]:
-    """x = scale · unit, where the largest entry of each group of `unit` is from 1 to 2.
+    """Factors of x = scale · unit, where the largest entry of a group of `unit` is 1 to 2.
 
     The scales are powers of two, so nothing is rounded, and constants to derivatives.
     """

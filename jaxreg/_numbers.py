@@ -68,7 +68,9 @@ def spacing(x: Array, dtype: np.dtype) -> Array:
 def _leading_bit(x: Array) -> Array:
     """2^⌊log₂|x|⌋ for float32 or float64; 0 at zeros and subnormals, ∞ if not finite."""
     bits, mask = (
-        (jnp.int64, 0x7FF0000000000000) if x.dtype == np.float64 else (jnp.int32, 0x7F800000)
+        (jnp.int64, 0x7FF0000000000000)
+        if x.dtype == np.float64
+        else (jnp.int32, 0x7F800000)
     )
     exponents = jax.lax.bitcast_convert_type(x, bits) & mask
     return jax.lax.bitcast_convert_type(exponents, x.dtype)
@@ -94,7 +96,7 @@ def power_of_two(x: Array) -> Array:
 
 
 def over(number: Array, a: Array, b: Array) -> Array:
-    """number / (a · b) for positive a and b, where neither step leaves the range.
+    """The quotient number / (a · b), for positive a and b, without leaving the range.
 
     Two divisors that are both large (or both small) divide one after the other; of a
     large and a small one the product is in between.
@@ -147,7 +149,7 @@ def times(a: Any, b: Any) -> Any:
 
 
 def times_square(a: Any, x: Any) -> Any:
-    """a · x², with ∞ · 0 = 0, and no overflow or underflow of the square alone."""
+    """The product a · x², with ∞ · 0 = 0, where x² alone may leave the range."""
     return times(times(a, x), x)
 
 

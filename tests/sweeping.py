@@ -1,6 +1,7 @@
 """A small training run to sweep over, and what other processes do with it.
 
-`python -m tests.sweeping mesh`, `... killed DIRECTORY`, `... process RANK PORT`.
+`python -m tests.sweeping mesh`, `... killed DIRECTORY`, `... together DIRECTORY`,
+`... process RANK PORT`.
 """
 
 import os
@@ -79,6 +80,11 @@ def killed(directory):
     swept(directory=directory, chunk=9)
 
 
+def together(directory):
+    """A sweep in twenty chunks, beside another one in the same directory."""
+    assert_same(swept(directory=directory, chunk=2), swept())
+
+
 def one_of_two(rank, port):
     """Half of the devices of a sweep, and of training with every transform."""
     # Not at the top: the other processes do without it.
@@ -101,6 +107,8 @@ def main(what, *arguments):
         on_a_mesh()
     elif what == "killed":
         killed(*arguments)
+    elif what == "together":
+        together(*arguments)
     else:
         one_of_two(*map(int, arguments))
     sys.stdout.write("done\n")

@@ -1,5 +1,7 @@
 """A sweep is the loop that it replaces: compiled once, spread, interrupted, resumed."""
 
+import errno
+import shutil
 import signal
 import socket
 import sys
@@ -239,6 +241,93 @@ def test_closed_over_data_is_part_of_the_program(tmp_path):
         run(np.ones(3, np.float32) * 2)
 
 
+def doubled(strengths, directory, chunk=2):
+    return jr.sweep(lambda x: 2 * x, strengths, directory=directory, chunk=chunk).results
+
+
+GRID = np.arange(8, dtype=np.float32)
+
+
+def test_a_directory_without_its_manifest_is_refused(tmp_path):
+    doubled(GRID, tmp_path)
+    (tmp_path / "sweep.json").unlink()
+    for strengths in (GRID, GRID[:-1]):
+        with pytest.raises(
+            ValueError, match=r"chunk-000000.npz without sweep.json.*delete"
+        ):
+            doubled(strengths, tmp_path)
+
+
+def test_a_chunk_in_the_place_of_another_is_refused(tmp_path):
+    doubled(GRID, tmp_path)
+    first, second = (tmp_path / f"chunk-00000{i}.npz" for i in (0, 1))
+    shutil.copy(first, second)
+    with pytest.raises(
+        ValueError, match=r"chunk-000001.npz must hold chunk 1.*another.*Del"
+    ):
+        doubled(GRID, tmp_path)
+    doubled(GRID + 1, tmp_path / "other")
+    shutil.copy(tmp_path / "other" / second.name, second)
+    with pytest.raises(
+        ValueError, match=r"chunk-000001.npz must hold chunk 1.*other sweep"
+    ):
+        doubled(GRID, tmp_path)
+    second.unlink()
+    np.testing.assert_array_equal(doubled(GRID, tmp_path), 2 * GRID)
+
+
+@pytest.mark.parametrize("kept", [0, 7, 300])
+def test_damaged_files_are_named(tmp_path, kept):
+    doubled(GRID, tmp_path)
+    for name, cure in {
+        "chunk-000002.npz": "Delete this file, and the same call computes the chunk again",
+        "sweep.json": "Choose another directory, or delete",
+    }.items():
+        path = tmp_path / name
+        whole = path.read_bytes()
+        path.write_bytes(whole[:kept])
+        with pytest.raises(ValueError, match=rf"{name} must.*damaged.*{cure}"):
+            doubled(GRID, tmp_path)
+        path.write_bytes(whole)
+    (tmp_path / "sweep.json").write_text('{"block": [2]}')
+    with pytest.raises(ValueError, match=r"sweep.json must.*damaged.*KeyError"):
+        doubled(GRID, tmp_path)
+
+
+@pytest.mark.parametrize("always", [True, False])
+def test_a_full_disk_loses_nothing_that_has_been_computed(tmp_path, monkeypatch, always):
+    write, calls = np.savez, []
+
+    def savez(file, *leaves, **named):
+        calls.append(file)
+        if always or len(calls) == 2:
+            file.write(b"half a file")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(file, *leaves, **named)
+
+    monkeypatch.setattr(np, "savez", savez)
+    with pytest.warns(RuntimeWarning, match=r"cannot be saved as .*npz.*No space left"):
+        found = doubled(GRID, tmp_path)
+    np.testing.assert_array_equal(found, 2 * GRID)
+    chunks = [] if always else [f"chunk-00000{i}.npz" for i in range(4)]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [*chunks, "sweep.json"]
+
+
+def test_of_two_runs_that_begin_at_once_the_first_says_what_the_directory_is_for(tmp_path):
+    first, second, other = (Saved(tmp_path, {"data": d}) for d in ("a", "a", "b"))
+    assert first.begin((2, 3)) == (2, 3)
+    assert second.begin((4, 3)) == (2, 3)
+    with pytest.raises(ValueError, match="another one: data differ"):
+        other.begin((2, 3))
+
+
+@pytest.mark.processes
+def test_two_processes_may_share_a_directory(tmp_path):
+    finished(*(script("together", str(tmp_path)) for _ in range(2)))
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [*(f"chunk-0000{i:02}.npz" for i in range(26)), "sweep.json"]
+
+
 # Mistakes.
 
 
@@ -249,6 +338,7 @@ def test_closed_over_data_is_part_of_the_program(tmp_path):
         (ValueError, lambda: jr.sweep(abs, [np.nan]), "strengths must be non-neg.*nan"),
         (TypeError, lambda: jr.sweep(abs, "strong"), "strengths must be a real number"),
         (ValueError, lambda: jr.sweep(abs, 0.1), "plain numbers only. For a single"),
+        (ValueError, lambda: jr.sweep(abs, jnp.float32(1)), "numbers only. For a single"),
         (ValueError, lambda: jr.sweep(abs, []), "with a common first axis"),
         (ValueError, lambda: jr.sweep(abs, jr.L1(0.1)), "lengths of plain numbers only"),
         (

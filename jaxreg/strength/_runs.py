@@ -7,102 +7,27 @@ device takes a part of every block and never talks to the others.
 """
 
 import functools
-import itertools
 import math
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.experimental import multihost_utils
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 
 from jaxreg._tree import walk
+from jaxreg.strength._layouts import Layout, Spread, layout_of
 from jaxreg.strength._saved import Saved, fingerprint, is_key
 
 # Of the memory that a device says is free, the share that a block may take. What the CPU
 # counts as free is needed by other processes too.
 _SHARE = {"cpu": 0.5}
 _SHARE_ELSEWHERE = 0.9
-
-
-class Layout(NamedTuple):
-    """How a product of axes is cut into blocks.
-
-    Attributes:
-        sizes: The length of each axis.
-        block: How many of each axis one block runs.
-    """
-
-    sizes: tuple[int, ...]
-    block: tuple[int, ...]
-
-    def starts(self) -> list[tuple[int, ...]]:
-        """Where each block starts."""
-        ranges = zip(self.sizes, self.block, strict=True)
-        return list(itertools.product(*(range(0, n, step) for n, step in ranges)))
-
-    def extent(self, start: tuple[int, ...]) -> tuple[int, ...]:
-        """How many runs along each axis the block at `start` has; the last has fewer."""
-        return tuple(
-            min(step, n - at)
-            for n, step, at in zip(self.sizes, self.block, start, strict=True)
-        )
-
-
-def _layout_of(sizes: tuple[int, ...], runs: int, spread: "Spread | None") -> Layout:
-    """Blocks of about `runs` runs, with as many for every device.
-
-    The last axes are the last to be cut.
-    """
-    block: list[int] = []
-    for n in reversed(sizes):
-        block.insert(0, max(1, min(n, runs)))
-        runs //= block[0]
-    if spread is not None:
-        block[spread.axis] = spread.padded(block[spread.axis])
-    return Layout(sizes, tuple(block))
-
-
-class Spread(NamedTuple):
-    """The devices that share a block, and along which of its axes they do.
-
-    Attributes:
-        mesh: All its devices take part, whatever its axes are called.
-        axis: The axis of the product that is shared out.
-    """
-
-    mesh: Mesh
-    axis: int
-
-    def padded(self, n: int) -> int:
-        """At least n, and as much for each device."""
-        return math.ceil(n / self.mesh.size) * self.mesh.size
-
-    def replicated(self, tree: Any) -> Any:
-        """A copy of every array on every device."""
-        sharding = NamedSharding(self.mesh, PartitionSpec())
-
-        def copied(x: Any) -> Any:
-            if isinstance(x, Array) and not x.is_fully_addressable:
-                return x
-            if is_key(x):
-                impl = jax.random.key_impl(x)
-                return jax.random.wrap_key_data(copied(jax.random.key_data(x)), impl=impl)
-            return jax.device_put(x, sharding)
-
-        return jax.tree.map(copied, tree)
-
-    def shared_out(self, places: np.ndarray) -> Array:
-        """A part of the array on each device."""
-        sharding = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
-        return jax.make_array_from_callback(
-            places.shape, sharding, lambda index: places[index]
-        )
 
 
 def run_all(
@@ -140,28 +65,47 @@ def run_all(
     if spread is not None:
         held = spread.replicated(held)
     layout = _layout(train, sizes, chunk, spread, held, saved)
+    if saved is not None:
+        # Another run may have begun in the meantime, in other blocks.
+        saved.block = tuple(_agreed(saved.begin(layout.block)))
+        layout = Layout(sizes, saved.block)
+    return _collected(train, layout, spread, held, saved, progress)
+
+
+def _collected(
+    train: Callable[..., Any],
+    layout: Layout,
+    spread: Spread | None,
+    held: Any,
+    saved: Saved | None,
+    progress: bool,
+) -> Any:
+    """The results of all blocks, which are loaded or run (and then saved)."""
     starts = layout.starts()
+    unsaved: list[int] = []
     done = [False] * len(starts)
     if saved is not None:
-        saved.begin(layout.block)
         done = _agreed([saved.has(number) for number in range(len(starts))])
-
     one = _shapes_of_one_run(train, layout, spread, held)
-    results = jax.tree.map(lambda leaf: np.empty((*sizes, *leaf.shape), leaf.dtype), one)
-    for number in _shown(range(len(starts)), progress):
-        extent = layout.extent(starts[number])
+    results = jax.tree.map(
+        lambda leaf: np.empty((*layout.sizes, *leaf.shape), leaf.dtype), one
+    )
+    # What is finished comes first: if it is damaged, that is known before anything runs.
+    for number in _shown(sorted(range(len(starts)), key=lambda n: not done[n]), progress):
+        window = layout.window(starts[number])
         if saved is not None and done[number]:
             leaves = saved.load(number)
         else:
             block = _fetched(train, layout, spread, held, starts[number])
-            leaves = [leaf[tuple(map(slice, extent))] for leaf in jax.tree.leaves(block)]
-            if saved is not None:
-                saved.save(number, leaves)
-        window = tuple(
-            slice(at, at + n) for at, n in zip(starts[number], extent, strict=True)
-        )
+            part = tuple(map(slice, layout.extent(starts[number])))
+            leaves = [leaf[part] for leaf in jax.tree.leaves(block)]
+            if saved is not None and not saved.save(number, leaves):
+                unsaved.append(number)
         for whole, part in zip(jax.tree.leaves(results), leaves, strict=True):
             whole[window] = part.view(whole.dtype)  # npz forgets what bfloat16 is.
+    for number in unsaved if saved is not None else ():
+        window = layout.window(starts[number])
+        saved.save(number, [leaf[window] for leaf in jax.tree.leaves(results)])
     return results
 
 
@@ -182,7 +126,7 @@ def _layout(
     saved: Saved | None,
 ) -> Layout:
     """The blocks that were asked for, or begun, or as large as memory allows."""
-    asked = None if chunk is None else _layout_of(sizes, chunk, spread)
+    asked = None if chunk is None else layout_of(sizes, chunk, spread)
     if saved is not None and saved.block is not None:
         known = Layout(sizes, saved.block)
         if asked not in (None, known):
@@ -333,7 +277,7 @@ def _fitting(
     train: Callable[..., Any], sizes: tuple[int, ...], spread: Spread | None, held: Any
 ) -> Layout:
     """Blocks as large as memory allows, by what the compiler says that they need."""
-    whole = _layout_of(sizes, math.prod(sizes), spread)
+    whole = layout_of(sizes, math.prod(sizes), spread)
     devices = jax.local_devices() if spread is None else spread.mesh.local_devices
     free = _free_bytes(devices[0])
     if free is None:
@@ -346,7 +290,7 @@ def _fitting(
     if needed <= free:
         return whole
     fitting = math.floor(math.prod(sizes) * free / needed)
-    return _layout_of(sizes, max(1, fitting), spread)
+    return layout_of(sizes, max(1, fitting), spread)
 
 
 def _free_bytes(device: Any) -> float | None:

@@ -10,6 +10,9 @@ import json
 import os
 import pathlib
 import re
+import uuid
+import warnings
+import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -58,11 +61,15 @@ def is_key(value: Any) -> bool:
     return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
 
 
+_CURE = "Delete this file, and the same call computes the chunk again."
+
+
 class Saved:
     """The directory of one sweep.
 
     Under several processes all of them read, and the first one writes: the file system
-    must be a shared one.
+    must be a shared one. Independent runs of the same sweep may share the directory: each
+    chunk appears as a whole, whoever finishes it last.
 
     Attributes:
         block: The shape of its blocks, `None` if nothing has been saved yet.
@@ -74,49 +81,135 @@ class Saved:
         self._manifest = directory / "sweep.json"
         self.block: tuple[int, ...] | None = None
         if self._manifest.exists():
-            found = json.loads(self._manifest.read_text())
-            changed = [
-                part for part in identity if found["identity"].get(part) != identity[part]
-            ]
-            if changed:
-                raise ValueError(
-                    f"{directory} must be empty or hold the beginning of this sweep, but "
-                    f"it holds another one: {', '.join(changed)} differ. Choose another "
-                    "directory or delete this one."
-                )
-            self.block = tuple(found["block"])
+            self.block = self._read_manifest()
+        elif found := sorted(directory.glob("chunk-*.npz")):
+            raise ValueError(
+                f"{directory} must be empty or hold the beginning of this sweep, but it "
+                f"holds {found[0].name} without {self._manifest.name}, which says what the "
+                "chunks belong to. Put that file back, choose another directory or delete "
+                "this one."
+            )
 
-    def begin(self, block: tuple[int, ...]) -> None:
-        """Say what the directory is for, before the first block."""
-        if self.block is None and jax.process_index() == 0:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            manifest = {"identity": self._identity, "block": block}
-            text = json.dumps(manifest, indent=1).encode()
-            _write(self._manifest, lambda file: file.write(text))
+    def _read_manifest(self) -> tuple[int, ...]:
+        """The shape of the blocks, if the manifest is that of this sweep."""
+        try:
+            found = json.loads(self._manifest.read_text())
+            identity, block = dict(found["identity"]), tuple(map(int, found["block"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{self._manifest} must say what its directory holds, but it cannot be "
+                f"read: it is damaged ({error!r}). Choose another directory, or delete "
+                f"{self._directory} to start again."
+            ) from error
+        changed = [
+            part for part in self._identity if identity.get(part) != self._identity[part]
+        ]
+        if changed:
+            raise ValueError(
+                f"{self._directory} must be empty or hold the beginning of this sweep, but "
+                f"it holds another one: {', '.join(changed)} differ. Choose another "
+                "directory or delete this one."
+            )
+        return block
+
+    def begin(self, block: tuple[int, ...]) -> tuple[int, ...]:
+        """Say what the directory is for, before the first block.
+
+        Returns:
+            The shape of the blocks: the given one, unless another run has just begun.
+        """
+        if self.block is not None or jax.process_index() != 0:
+            return block
+        self._directory.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"identity": self._identity, "block": block}, indent=1).encode()
+        _write(self._manifest, lambda file: file.write(text), replace=False)
+        return self._read_manifest()
 
     def has(self, number: int) -> bool:
         """Whether a block has been finished."""
         return self._path(number).exists()
 
     def load(self, number: int) -> list[np.ndarray]:
-        """The arrays of a finished block."""
-        with np.load(self._path(number)) as arrays:
-            return [arrays[f"arr_{i}"] for i in range(len(arrays.files))]
+        """The arrays of a finished block.
 
-    def save(self, number: int, leaves: Sequence[np.ndarray]) -> None:
-        """Keep the arrays of a block."""
-        if jax.process_index() == 0:
-            _write(self._path(number), lambda file: np.savez(file, *leaves))
+        Raises:
+            ValueError: If the file is damaged, or is not that block of this sweep.
+        """
+        path = self._path(number)
+        try:
+            with path.open("rb") as file, np.load(file) as arrays:
+                tag = str(arrays["tag"])
+                leaves = [arrays[f"arr_{i}"] for i in range(len(arrays.files) - 1)]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"{path} must hold a finished chunk, but it cannot be read: it is damaged "
+                f"({error!r}). {_CURE}"
+            ) from error
+        if tag != self._tag(number):
+            raise ValueError(
+                f"{path} must hold chunk {number} of this sweep, but it holds another "
+                f"chunk, or one of another sweep. {_CURE}"
+            )
+        return leaves
+
+    def save(self, number: int, leaves: Sequence[np.ndarray]) -> bool:
+        """Keep the arrays of a block.
+
+        Returns:
+            Whether that was possible. If not, there is a warning.
+        """
+        if jax.process_index() != 0:
+            return True
+        path, tag = self._path(number), np.asarray(self._tag(number))
+        try:
+            _write(path, lambda file: np.savez(file, *leaves, tag=tag))
+        except OSError as error:
+            warnings.warn(
+                f"A finished chunk cannot be saved as {path} ({error}). The sweep goes on, "
+                "tries again at the end, and returns all results; but if it is interrupted "
+                "before, this chunk must be computed again.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return False
+        return True
+
+    def _tag(self, number: int) -> str:
+        """What tells a chunk from all others, of this sweep and of others."""
+        return _digest(json.dumps([self._identity, self.block, number]))
 
     def _path(self, number: int) -> pathlib.Path:
         return self._directory / f"chunk-{number:06}.npz"
 
 
-def _write(path: pathlib.Path, fill: Callable[[Any], Any]) -> None:
-    """Make a file appear at once and whole, or not at all."""
-    unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("wb") as file:
-        fill(file)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+def _write(path: pathlib.Path, fill: Callable[[Any], Any], *, replace: bool = True) -> None:
+    """Make a file appear at once and whole, or not at all.
+
+    Args:
+        path: The file.
+        fill: Writes its contents to an open file.
+        replace: Whether to replace one that is there already; otherwise that one stays.
+    """
+    # A name of its own: other runs may be writing the same file.
+    unfinished = path.with_name(f"{path.stem}-{uuid.uuid4().hex}.unfinished")
+    try:
+        with unfinished.open("xb") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            unfinished.replace(path)
+        else:
+            _place(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _place(unfinished: pathlib.Path, path: pathlib.Path) -> None:
+    """Give a file its name unless another one has it already."""
+    try:
+        path.hardlink_to(unfinished)
+    except FileExistsError:
+        return
+    except OSError:  # A file system without links: the last one to come stays.
+        unfinished.replace(path)

@@ -85,7 +85,9 @@ def sweep(
 
     **Interruptions.** With a `directory`, each finished chunk is saved there, and the same
     call continues where a killed one stopped, with at most one chunk run again. A sweep
-    with another program, other strengths, keys or data is refused.
+    with another program, other strengths, keys or data is refused, and so are files that
+    are damaged or belong elsewhere. Several runs of one sweep may share the directory. If
+    the disk is full, there is a warning, and the sweep goes on in memory.
 
     A run that diverges is reported in `diverged` and disturbs no other.
 

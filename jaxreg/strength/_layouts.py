@@ -1,0 +1,92 @@
+"""How a product of axes is cut into blocks, and which devices share a block."""
+
+import itertools
+import math
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxreg.strength._saved import is_key
+
+
+class Layout(NamedTuple):
+    """How a product of axes is cut into blocks.
+
+    Attributes:
+        sizes: The length of each axis.
+        block: How many of each axis one block runs.
+    """
+
+    sizes: tuple[int, ...]
+    block: tuple[int, ...]
+
+    def starts(self) -> list[tuple[int, ...]]:
+        """Where each block starts."""
+        ranges = zip(self.sizes, self.block, strict=True)
+        return list(itertools.product(*(range(0, n, step) for n, step in ranges)))
+
+    def window(self, start: tuple[int, ...]) -> tuple[slice, ...]:
+        """Where the results of the block at `start` are among those of all runs."""
+        extent = self.extent(start)
+        return tuple(slice(at, at + n) for at, n in zip(start, extent, strict=True))
+
+    def extent(self, start: tuple[int, ...]) -> tuple[int, ...]:
+        """How many runs along each axis the block at `start` has; the last has fewer."""
+        return tuple(
+            min(step, n - at)
+            for n, step, at in zip(self.sizes, self.block, start, strict=True)
+        )
+
+
+def layout_of(sizes: tuple[int, ...], runs: int, spread: "Spread | None") -> Layout:
+    """Blocks of about `runs` runs, with as many for every device.
+
+    The last axes are the last to be cut.
+    """
+    block: list[int] = []
+    for n in reversed(sizes):
+        block.insert(0, max(1, min(n, runs)))
+        runs //= block[0]
+    if spread is not None:
+        block[spread.axis] = spread.padded(block[spread.axis])
+    return Layout(sizes, tuple(block))
+
+
+class Spread(NamedTuple):
+    """The devices that share a block, and along which of its axes they do.
+
+    Attributes:
+        mesh: All its devices take part, whatever its axes are called.
+        axis: The axis of the product that is shared out.
+    """
+
+    mesh: Mesh
+    axis: int
+
+    def padded(self, n: int) -> int:
+        """At least n, and as much for each device."""
+        return math.ceil(n / self.mesh.size) * self.mesh.size
+
+    def replicated(self, tree: Any) -> Any:
+        """A copy of every array on every device."""
+        sharding = NamedSharding(self.mesh, PartitionSpec())
+
+        def copied(x: Any) -> Any:
+            if isinstance(x, Array) and not x.is_fully_addressable:
+                return x
+            if is_key(x):
+                impl = jax.random.key_impl(x)
+                return jax.random.wrap_key_data(copied(jax.random.key_data(x)), impl=impl)
+            return jax.device_put(x, sharding)
+
+        return jax.tree.map(copied, tree)
+
+    def shared_out(self, places: np.ndarray) -> Array:
+        """A part of the array on each device."""
+        sharding = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
+        return jax.make_array_from_callback(
+            places.shape, sharding, lambda index: places[index]
+        )
