@@ -34,7 +34,6 @@ from jaxreg.penalties._blocks import (
     joined,
     moved_by,
     picked,
-    refuse_overlap,
 )
 from jaxreg.penalties._fields import (
     Record,
@@ -151,6 +150,20 @@ class Penalty(Record, CalledOnParams, abc.ABC):
             f"{type(self).__name__} has no strengths that adapt to a first fit: those of "
             "L1, NonNegativeL1, ElasticNet, GroupLasso and SparseGroupLasso do."
         )
+
+    # How the terms of a sum that meet on a leaf combine to one prox.
+
+    def as_square(self) -> tuple[Any, Any] | None:
+        """λ and r, if R(w) = λ·Σ(w − r)²; of the penalty of a leaf."""
+        return None
+
+    def as_interval(self) -> tuple[Any, Any] | None:
+        """The bounds, if R is an interval of every entry; of the penalty of a leaf."""
+        return None
+
+    def is_convex_by_entry(self) -> bool:
+        """Whether R is a sum of convex functions of single entries."""
+        return False
 
     # What its users call, on a pytree.
 
@@ -361,7 +374,11 @@ class Penalty(Record, CalledOnParams, abc.ABC):
         return self * factor
 
     def __add__(self, other: "Penalty | int") -> "Penalty":
-        """The sum. Its prox exists where the masks are disjoint."""
+        """The sum. Its prox exists where masks are disjoint, or terms combine.
+
+        On a leaf, `L2` combines with any penalty, and an interval (`NonNegative`, `Box`,
+        `LinfBall`) with convex penalties of single entries.
+        """
         if type(other) is int and other == 0:  # the start of the built-in sum()
             return self
         if is_real(other):
@@ -497,15 +514,17 @@ class Sum(Penalty):
     def array_value(self, x: Array) -> Array:
         return sum((t.array_value(x) for t in self.terms), start=jnp.zeros((), x.dtype))
 
+    def _as_one(self) -> Any:
+        return disjoint([Block((0,), term) for term in self.terms])[0].term
+
     def check_prox(self, *, in_metric: bool) -> None:
-        refuse_overlap(self.terms)
+        self._as_one().check_prox(in_metric=in_metric)
 
     def array_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:
-        raise AssertionError("check_prox refuses this")
+        return self._as_one().array_prox(x, step, metric)
 
     def array_critical_scale(self, gradient: Array) -> Array:
-        self.check_prox(in_metric=False)
-        raise AssertionError("check_prox refuses this")
+        return self._as_one().array_critical_scale(gradient)
 
 
 def _sum_of(terms: list[Penalty], leaf: Leaf) -> Penalty | None:
@@ -545,6 +564,15 @@ class Toward(Penalty):
     def check_prox(self, *, in_metric: bool) -> None:
         self.penalty.check_prox(in_metric=in_metric)
 
+    def as_square(self) -> tuple[Any, Any] | None:
+        return _moved(self.penalty.as_square(), (1,), self.reference)
+
+    def as_interval(self) -> tuple[Any, Any] | None:
+        return _moved(self.penalty.as_interval(), (0, 1), self.reference)
+
+    def is_convex_by_entry(self) -> bool:
+        return self.penalty.is_convex_by_entry()
+
     def whole_axes(self, ndim: int) -> tuple[int, ...]:
         return self.penalty.whole_axes(ndim)
 
@@ -583,6 +611,11 @@ class Toward(Penalty):
 
     def array_critical_scale(self, gradient: Array) -> Array:
         return self.penalty.array_critical_scale(gradient)
+
+
+def _moved(pair: Any, places: tuple[int, ...], by: Any) -> Any:
+    """The pair with some of its numbers moved; `None` as it is."""
+    return pair and tuple(x + by if i in places else x for i, x in enumerate(pair))
 
 
 def check_is_penalty(penalty: Any) -> None:

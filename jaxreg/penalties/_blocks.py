@@ -11,6 +11,7 @@ from jax import Array
 from jaxreg._numbers import Scalar, raise_precision
 from jaxreg._sharding import greatest, like, total, whole
 from jaxreg._tree import Leaf, Params, values_at
+from jaxreg.penalties._combined import combined
 
 if TYPE_CHECKING:
     from jaxreg.penalties._base import Penalty
@@ -20,7 +21,7 @@ class Block(NamedTuple):
     """Leaves that a formula is applied to at once, and the penalty that has it."""
 
     places: tuple[int, ...]
-    term: "Penalty"
+    term: Any
 
     def arrays(self, tree: list[Leaf]) -> Any:
         """The array, or the tuple of arrays, in at least float32."""
@@ -76,11 +77,9 @@ def moved_by(
     Returns:
         For each of `tree` the prox, or the value as it is outside of all blocks.
     """
+    blocks = disjoint(blocks)
     metrics = values_at(
-        1.0 if metric is None else metric,
-        tree,
-        picked(disjoint(blocks), tree),
-        "The metric",
+        1.0 if metric is None else metric, tree, picked(blocks, tree), "The metric"
     )
     moved = [leaf.value for leaf in tree]
     for block in blocks:
@@ -102,21 +101,35 @@ def picked(blocks: list[Block], tree: list[Leaf]) -> list[bool]:
 
 
 def disjoint(blocks: list[Block]) -> list[Block]:
-    """Blocks of which no two have a leaf in common, which a prox needs."""
-    taken: dict[int, Penalty] = {}
-    for places, term in blocks:
-        for place in places:
-            if place in taken:
-                refuse_overlap((taken[place], term))
-            taken[place] = term
-    return blocks
+    """Blocks of which no two have a leaf in common, which a prox needs.
+
+    Terms that meet on a leaf become one, where the prox of their sum is known.
+    """
+    apart: list[Block] = []
+    left = sorted(blocks, key=lambda block: -len(block.places))
+    while left:
+        first, *rest = left
+        meets = [bool(set(block.places) & set(first.places)) for block in rest]
+        meeting = [block for block, is_met in zip(rest, meets, strict=True) if is_met]
+        left = [block for block, is_met in zip(rest, meets, strict=True) if not is_met]
+        apart.append(_as_one([first, *meeting]) if meeting else first)
+    return sorted(apart, key=lambda block: block.places)
+
+
+def _as_one(blocks: list[Block]) -> Block:
+    """One block of those that meet on the leaves of the first, the largest."""
+    places = blocks[0].places
+    is_covered = all(set(block.places) <= set(places) for block in blocks)
+    term = combined(blocks) if is_covered else None
+    if term is None:
+        refuse_overlap([block.term for block in blocks])
+    return Block(places, term)
 
 
 # Sums whose prox is that of one class.
 _COMBINED = {
-    frozenset({"L1", "L2"}): "ElasticNet(l1, l2)",
-    frozenset({"L0", "L2"}): "L0L2(l0, l2)",
     frozenset({"L1", "GroupLasso"}): "SparseGroupLasso(l1, group)",
+    frozenset({"L1", "TotalVariation"}): "FusedLasso(l1, tv)",
 }
 
 
@@ -128,5 +141,6 @@ def refuse_overlap(terms: "Sequence[Penalty]") -> NoReturn:
     raise ValueError(
         f"The terms of a sum must not meet on the same leaf for a prox or a critical "
         f"strength, but {' and '.join(kinds)} do: the prox of a sum is not the sum of "
-        f"the proxes. {advice}."
+        f"the proxes. {advice}. (L2 may meet any one penalty, and an interval such as "
+        "NonNegative any one convex penalty of single entries.)"
     )

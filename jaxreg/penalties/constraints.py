@@ -61,6 +61,9 @@ class NonNegative(Constraint):
     def array_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:
         return jnp.maximum(x, 0.0)
 
+    def as_interval(self) -> tuple[Strength, Strength]:
+        return 0.0, np.inf
+
 
 class _Interval(RoundedConstraint):
     """Bounds on every weight. Clipping projects on them in every diagonal metric."""
@@ -80,6 +83,9 @@ class _Interval(RoundedConstraint):
 
     def array_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:
         return jnp.clip(x, *self.bounds())
+
+    def as_interval(self) -> tuple[Strength, Strength]:
+        return self.bounds()
 
 
 class Box(_Interval):

@@ -57,6 +57,9 @@ class Entrywise(Penalty):
     def whole_axes(self, ndim: int) -> tuple[int, ...]:
         return ()
 
+    def is_convex_by_entry(self) -> bool:
+        return self.is_convex
+
     def array_value(self, x: Array) -> Array:
         return jnp.sum(self.entry_value(x))
 
@@ -199,6 +202,9 @@ class L2(Entrywise):
 
     def slope_at_zero(self) -> Scalar:
         return 0.0
+
+    def as_square(self) -> tuple[Any, Any] | None:
+        return (self.strength, 0.0) if type(self) is L2 else None
 
 
 class ElasticNet(Entrywise):
