@@ -17,7 +17,7 @@ import numpy as np
 import optax
 from jax import Array
 
-from jaxreg._numbers import compute_dtype, is_real, raise_precision, times
+from jaxreg._numbers import compute_dtype, is_real, raise_precision, ready, times
 
 Params = Any
 """A pytree of parameters. Only its floating-point arrays are ever regularized."""
@@ -426,7 +426,7 @@ def _fitted(value: Any, leaf: Leaf, what: str, advice: str) -> Any:
     if not is_real(value):
         raise TypeError(f"{what} must be numbers, got {value!r} for {leaf.path!r}.")
     if isinstance(value, float | int):
-        return value
+        return ready(value, compute_dtype(leaf.value.dtype))
     shape, target = np.shape(value), np.shape(leaf.value)
     try:
         fits = np.broadcast_shapes(shape, target) == target

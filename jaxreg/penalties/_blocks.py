@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxreg._numbers import Scalar, raise_precision
+from jaxreg._numbers import Scalar, raise_precision, ready
 from jaxreg._sharding import greatest, like, total, whole
 from jaxreg._tree import Leaf, Params, values_at
 from jaxreg.penalties._combined import combined
@@ -40,8 +40,11 @@ class Block(NamedTuple):
     def prox(self, tree: list[Leaf], step: Scalar, metrics: list[Any]) -> list[Array]:
         """The prox of `term`, in the dtypes of the leaves; `metrics` has one for each."""
         values = [jnp.asarray(tree[place].value) for place in self.places]
-        if not isinstance(step, float | int):
-            step = jnp.asarray(step, raise_precision(values[0]).dtype)
+        dtype = raise_precision(values[0]).dtype
+        if isinstance(step, float | int):
+            step = ready(step, dtype)
+        else:
+            step = jnp.asarray(step, dtype)
         own = [
             self._whole(metrics[place], value.ndim)
             for place, value in zip(self.places, values, strict=True)

@@ -184,7 +184,9 @@ class SparseGroupLasso(Grouped):
             )
             slope = weight + groups.total(rates)
             excess = length - c * weight
-            return c + excess / jnp.where(slope == 0, 1.0, slope)
+            # Nothing is left at c: rounding has brought it to the root from L1 alone.
+            is_last = (length == 0) | (slope == 0)
+            return jnp.where(is_last, c, c + excess / jnp.where(is_last, 1.0, slope))
 
         root = concave_root(newton, jnp.zeros_like(bound), bound)
         return jnp.where(is_solved, high, jnp.minimum(root, bound))
