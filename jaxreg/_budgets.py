@@ -155,7 +155,8 @@ def keep_n_of_m(x: Array, n: int, m: int, axis: int, metric: Array | None) -> Ar
     earlier = jax.lax.broadcasted_iota(jnp.int32, (m, m), 1) < (
         jax.lax.broadcasted_iota(jnp.int32, (m, m), 0)
     )
-    earlier = earlier.reshape(m, m, *(1,) * (x.ndim - axis))
+    before, after = (1,) * axis, (1,) * (x.ndim - axis)
+    earlier = earlier.reshape(*before, m, m, *after)
     ahead = jnp.sum((other > mine) | ((other == mine) & earlier), axis=axis + 1)
     is_kept = (ahead < n).reshape(x.shape) | jnp.isnan(x)
     return jnp.where(is_kept, x, 0.0)

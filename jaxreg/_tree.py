@@ -437,6 +437,8 @@ def _fitted(value: Any, leaf: Leaf, what: str, advice: str) -> Any:
             f"{what} must broadcast against the leaf {leaf.path!r} of shape {target}, got "
             f"shape {shape}. {advice}".rstrip()
         )
+    missing = range(len(target) - len(shape)) if shape else ()
+    value = jnp.expand_dims(value, tuple(missing))  # As NumPy broadcasts, but said so.
     return jnp.asarray(value, compute_dtype(leaf.value.dtype))
 
 

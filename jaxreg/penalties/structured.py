@@ -14,6 +14,7 @@ from jaxreg._numbers import (
     check_number,
     check_numbers,
     is_concrete,
+    over,
     power_of_two,
     times,
     times_square,
@@ -201,15 +202,19 @@ def _fused_scale(gradient: Array, l1: Scalar, tv: Scalar, axis: int) -> Array:
         total = jnp.cumsum(x, axis=-1)
         return jnp.concatenate([jnp.zeros_like(total[..., :1]), total], axis=-1)
 
-    gradient = turned(gradient)
-    place = jnp.arange(length + 1)
+    gradient, l1, tv = turned(gradient), turned(l1), turned(tv)
+    # In units in which pulls and strengths are about 1, no ratio of them is too small.
+    unit = power_of_two(jnp.max(jnp.abs(gradient)))
+    price = power_of_two(jnp.maximum(jnp.max(l1), jnp.max(tv)))
+    gradient, l1, tv = gradient / unit, l1 / price, tv / price
+    place = jnp.expand_dims(jnp.arange(length + 1), tuple(range(size - 1)))
     is_last = place == length
     rounding = length * jnp.finfo(gradient.dtype).eps
     sums = running(gradient)
     noise = rounding * jnp.sum(jnp.abs(gradient), axis=-1, keepdims=True)
     sums = jnp.where(is_last & (jnp.abs(sums) <= noise), 0.0, sums)
-    reach = running(jnp.broadcast_to(turned(l1), gradient.shape))
-    slack = jnp.where((place > 0) & ~is_last, turned(tv), 0.0)
+    reach = running(jnp.broadcast_to(l1, gradient.shape))
+    slack = jnp.where((place > 0) & ~is_last, tv, 0.0)
 
     def excess(scale: Array) -> Array:
         low, high = scale[..., None] * (reach - slack), scale[..., None] * (reach + slack)
@@ -224,7 +229,8 @@ def _fused_scale(gradient: Array, l1: Scalar, tv: Scalar, axis: int) -> Array:
         over, slope = jax.jvp(excess, (known,), (jnp.ones_like(known),))
         return jnp.maximum(scale, known + quotient(over, jnp.abs(slope)))
 
-    return lax.fori_loop(0, 24, newton, jnp.zeros_like(sums[..., 0]))
+    scale = lax.fori_loop(0, 24, newton, jnp.zeros_like(sums[..., 0]))
+    return over(scale, price, 1 / unit)
 
 
 class Smoothness(_AlongAxis):
