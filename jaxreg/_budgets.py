@@ -31,7 +31,7 @@ def keep_largest(groups: Groups, x: Entries, count: Any, metric: Entries | None)
     def number(condition: Callable[..., Array], limit: Array, *entries: Entries) -> Array:
         """How many entries of each group meet a condition that has a limit per group."""
         found = jax.tree.map(condition, *entries, groups.spread(limit))
-        return groups.total(jax.tree.map(lambda hit: hit.astype(int), found))
+        return _number_of(groups, found)
 
     def is_tie_up_to(tie: Array, place: Array, last: Array) -> Array:
         return tie & (place <= last)
@@ -65,9 +65,15 @@ def keep_largest(groups: Groups, x: Entries, count: Any, metric: Entries | None)
 
 def inside_count(groups: Groups, x: Entries, count: Any) -> Array:
     """Whether at most `count` entries of each group are not zero, and none is NaN."""
-    number = groups.total(jax.tree.map(lambda x: (x != 0).astype(int), x))
-    sick = groups.total(jax.tree.map(lambda x: jnp.isnan(x).astype(int), x))
-    return (number <= count) & (sick == 0)
+    number = _number_of(groups, jax.tree.map(lambda x: x != 0, x))
+    invalid = _number_of(groups, jax.tree.map(jnp.isnan, x))
+    return (number <= count) & (invalid == 0)
+
+
+def _number_of(groups: Groups, hits: Entries) -> Array:
+    """How many entries of each group are true, to compare with a count that is real."""
+    total = groups.total(jax.tree.map(lambda hit: hit.astype(int), hits))
+    return total.astype(groups.dtype)
 
 
 def _scores(groups: Groups, x: Entries, metric: Entries | None) -> Entries:
