@@ -134,15 +134,15 @@ def is_concrete(value: Any) -> bool:
     )
 
 
-def ready(number: float, dtype: Any) -> Scalar:
-    """A Python number as it is; as an array of `dtype` if products might not fit in that.
+def ready(number: float, like: Any) -> Scalar:
+    """A Python number as it is; as an array like `like` if products might not fit in that.
 
     Products of Python numbers are of double precision: too large for float32, they would
     be a warning when they meet an array, where those of arrays are just infinite.
     """
     if _LARGE < abs(number) < np.inf:
         with np.errstate(over="ignore"):
-            return jnp.asarray(np.asarray(float(number)).astype(dtype))
+            return jnp.asarray(np.asarray(float(number)).astype(compute_dtype(like)))
     return number
 
 

@@ -426,7 +426,7 @@ def _fitted(value: Any, leaf: Leaf, what: str, advice: str) -> Any:
     if not is_real(value):
         raise TypeError(f"{what} must be numbers, got {value!r} for {leaf.path!r}.")
     if isinstance(value, float | int):
-        return ready(value, compute_dtype(leaf.value.dtype))
+        return ready(value, leaf.value)
     shape, target = np.shape(value), np.shape(leaf.value)
     try:
         fits = np.broadcast_shapes(shape, target) == target
@@ -439,7 +439,7 @@ def _fitted(value: Any, leaf: Leaf, what: str, advice: str) -> Any:
         )
     missing = range(len(target) - len(shape)) if shape else ()
     value = jnp.expand_dims(value, tuple(missing))  # As NumPy broadcasts, but said so.
-    return jnp.asarray(value, compute_dtype(leaf.value.dtype))
+    return jnp.asarray(value, compute_dtype(leaf.value))
 
 
 def product(a: Params, b: Params) -> Params:

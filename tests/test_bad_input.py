@@ -620,7 +620,7 @@ MISUSE = [
         ),
         (
             "sum without a prox",
-            lambda: proximal(L1() + L2(), 0.1).init(PARAMS),
+            lambda: proximal(L1() + L1(), 0.1).init(PARAMS),
             "must not meet on the same leaf",
         ),
         (

@@ -11,6 +11,7 @@ from hypothesis import Phase, assume, given, settings, strategies as st
 
 import jaxreg
 from jaxreg import L1, L2, Entrywise, Penalty, static
+from jaxreg._tree import walk
 from jaxreg.penalties._fields import strength_fields, traced_fields
 from tests.strategies import PENALTIES, SHAPE, arrays, cases, penalties
 
@@ -623,8 +624,87 @@ def test_sums(cls):
     assert_close(both.prox(params), there.prox(here.prox(params)))
     assert_close((here + here + here)(X), 3 * here(X))
     assert_close((2.0 * both)(params), (2.0 * here + 2.0 * there)(params))
-    with pytest.raises(ValueError, match="must not meet on the same leaf"):
-        (here + here).prox(X)
+    term = here.blocks([*walk(X)], X)[0].term
+    if term.as_square() is None and term.as_interval() is None:
+        with pytest.raises(ValueError, match="must not meet on the same leaf"):
+            (here + here).prox(X)
+
+
+@law()
+@given(data=st.data())
+def test_squares_meet_any_penalty_on_a_leaf(cls, data):
+    penalty, x, z, step, metric = data.draw(cases(cls))
+    squares = L2(data.draw(st.floats(0.0, 2.0, width=32)))
+    for both in (penalty + squares, squares.toward(jnp.asarray(z)) + penalty):
+        best = np.asarray(prox(both, x, step, metric), np.float64)
+        points = np.concatenate([[best], rivals(np.float64(x), np.float64(z), best)])
+        with jax.enable_x64(True):  # The float32 result is judged in float64.
+            weight = np.ones(x.shape) if metric is None else np.float64(metric)
+            reached = np.array(prox_objectives(points, both, np.float64(x), step, weight))
+            if constraint(cls):  # In float64 the rounded prox may lie outside.
+                assert value(penalty, np.float32(best)) == 0
+                rest = both.terms[0] if both.terms[1] == penalty else both.terms[1]
+                rest = squares if rest is penalty else rest
+                reached[0] = prox_objectives(best[None], rest, np.float64(x), step, weight)[
+                    0
+                ]
+        assert reached[0] <= np.min(reached) + 1e-6 * (1 + abs(reached[0]))
+
+
+@law(entrywise, convex)
+@given(data=st.data())
+def test_intervals_meet_convex_penalties_of_entries_on_a_leaf(cls, data):
+    penalty, x, z, step, metric = data.draw(cases(cls))
+    for interval in (jaxreg.NonNegative(), jaxreg.Box(-0.5, 1.5), jaxreg.LinfBall(0.25)):
+        low, high = interval.as_interval()
+        best = np.asarray(prox(penalty + interval, x, step, metric), np.float64)
+        assert interval(jnp.asarray(best, jnp.float32)) == 0
+        others = np.clip(rivals(np.float64(x), np.float64(z), best), low, high)
+        with jax.enable_x64(True):
+            weight = np.ones(x.shape) if metric is None else np.float64(metric)
+            points = np.concatenate([[best], others])
+            reached = np.array(
+                prox_objectives(points, penalty, np.float64(x), step, weight)
+            )
+        assert reached[0] <= np.min(reached) + 1e-6 * (1 + abs(reached[0]))
+
+
+@law(convex, finite, has_strengths)
+@given(data=st.data())
+def test_strength_max_of_a_sum_with_squares_is_that_of_the_other_term(cls, data):
+    penalty = data.draw(penalties(cls, st.floats(0.5, 4.0, width=32)))
+    slope = data.draw(arrays(SHAPE))
+    one = (penalty * 1.0 + L2(0.0)).strength_max(slope)
+    both = (penalty + L2(0.7)).strength_max(slope)
+    alone = max(
+        float(block.critical_scale([*walk(slope)]))
+        for block in penalty.blocks([*walk(slope)], slope)
+    )
+    assert both == one == pytest.approx(alone, nan_ok=True)
+
+
+def test_strength_max_of_sums_is_that_of_the_classes_that_are_these_sums():
+    slope = np.array([0.3, -0.7, 0.1], np.float32)
+    sums = {
+        jaxreg.ElasticNet(0.5, 0.1): L1(0.5) + L2(0.1),
+        jaxreg.NonNegativeL1(0.5) * 1.0: L1(0.5) + jaxreg.NonNegative(),
+    }
+    for single, both in sums.items():
+        own = float(single.strength_max(slope)) / (single.only_strength() or 1.0)
+        assert both.strength_max(slope) == pytest.approx(own)
+    only_second = L1(np.array([0.0, 0.5, 0.5])) + L2(0.1)
+    assert only_second.strength_max(slope) == np.inf
+    assert (jaxreg.Box(0.0, 1.0) + L2(0.1)).strength_max(np.abs(slope)) == 0
+    assert (jaxreg.Box(0.1, 1.0) + L1(0.1)).strength_max(slope) == np.inf
+
+
+def test_intervals_on_a_leaf_must_meet():
+    with pytest.raises(ValueError, match="points in common, got from -0.5 and 1.0 to 0.5"):
+        (jaxreg.LinfBall(0.5) + jaxreg.Box(1.0, 2.0)).prox(X)
+    both = jaxreg.LinfBall(0.5) + jaxreg.NonNegative()
+    assert_close(both.prox(np.array([-1.0, 0.2, 3.0])), [0.0, 0.2, 0.5])
+    with pytest.raises(ValueError, match="strength_max must be of terms that pull to zero"):
+        (L1(0.1).toward(X) + L2(0.1)).strength_max(X)
 
 
 @law()

@@ -389,7 +389,7 @@ def test_bad_arguments_are_refused():
     fails("The metric must be greater than 0", loss, L1(), w, metric=jnp.zeros(10))
     fails("must broadcast against the leaf", loss, L1(), w, metric=jnp.ones(3))
     fails("loss must return a scalar, got shape (10,)", lambda w: w, L1(), w)
-    fails("Use ElasticNet(l1, l2)", loss, L1() + L2(), w)
+    fails("Use SparseGroupLasso(l1, group)", loss, L1() + GroupLasso(), w)
     fails("Orthogonal has no prox", loss, Orthogonal(mask=jaxreg.everything), w[:, None])
 
 

@@ -40,11 +40,10 @@ class Block(NamedTuple):
     def prox(self, tree: list[Leaf], step: Scalar, metrics: list[Any]) -> list[Array]:
         """The prox of `term`, in the dtypes of the leaves; `metrics` has one for each."""
         values = [jnp.asarray(tree[place].value) for place in self.places]
-        dtype = raise_precision(values[0]).dtype
         if isinstance(step, float | int):
-            step = ready(step, dtype)
+            step = ready(step, values[0])
         else:
-            step = jnp.asarray(step, dtype)
+            step = jnp.asarray(step, raise_precision(values[0]).dtype)
         own = [
             self._whole(metrics[place], value.ndim)
             for place, value in zip(self.places, values, strict=True)

@@ -49,7 +49,7 @@ def minimize(
             once for each function, so define it outside of loops and pass what changes
             in `args`; or make it a pytree of arrays that can be called, as a `LinearLoss`
             and `jax.tree_util.Partial` are.
-        penalty: A penalty with a prox; a sum must not meet on one leaf.
+        penalty: A penalty with a prox; a sum that has one, too.
         params: Where to start. All floating-point arrays in it are optimised, penalised or
             not; whatever else it has stays as it is.
         *args: Further arguments of the loss: pytrees of arrays.

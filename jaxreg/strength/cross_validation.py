@@ -160,7 +160,8 @@ class CrossValidation:
     @property
     def mean(self) -> np.ndarray:
         """The mean score of each strength over the folds, each fold counting alike."""
-        return np.mean(self.scores, axis=1)
+        with np.errstate(invalid="ignore"):  # Of ∞ and −∞.
+            return np.mean(self.scores, axis=1)
 
     @property
     def standard_error(self) -> np.ndarray:
@@ -173,7 +174,8 @@ class CrossValidation:
         folds = scores.shape[1]
         if folds < 2:
             return np.full(len(scores), np.nan)
-        return np.std(scores, axis=1, ddof=1) / np.sqrt(folds)
+        with np.errstate(invalid="ignore"):  # What is infinite has no spread.
+            return np.std(scores, axis=1, ddof=1) / np.sqrt(folds)
 
     @property
     def diverged(self) -> np.ndarray:

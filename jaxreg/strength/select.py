@@ -25,6 +25,8 @@ Criterion = Literal["aic", "bic", "ebic"]
 def best_mean(found: CrossValidation) -> int:
     """The strength with the best mean score; among equals the largest.
 
+    A strength with a score that is NaN or infinite is left out, wherever it stands.
+
     Args:
         found: Scores of strengths on folds.
 
@@ -32,7 +34,7 @@ def best_mean(found: CrossValidation) -> int:
         Its index.
 
     Raises:
-        ValueError: If every strength has diverged on some fold.
+        ValueError: If every strength has a score that is not finite.
 
     Example:
         >>> scores = np.array([[9.0, 9.0], [2.0, 4.0], [3.0, 3.0]])
@@ -41,7 +43,7 @@ def best_mean(found: CrossValidation) -> int:
     """
     losses = _losses(found)
     ties = losses == np.min(losses)
-    return int(np.argmax(np.where(ties, _ranks(found.strengths), -1)))
+    return int(np.argmax(np.where(ties, _sorted(found.strengths)[0], -1)))
 
 
 def one_standard_error(found: CrossValidation) -> int:
@@ -59,8 +61,9 @@ def one_standard_error(found: CrossValidation) -> int:
         Its index.
 
     Raises:
-        ValueError: If there is one fold only, every strength has diverged on some fold, or
-            the strengths cannot be ordered (of two penalties each has a larger strength).
+        ValueError: If there is one fold only, every strength has a score that is not
+            finite, or the strengths cannot be ordered (of two penalties each has a larger
+            strength).
 
     Example:
         >>> scores = np.array([[9.0, 9.0], [3.5, 3.5], [2.0, 4.0]])
@@ -100,9 +103,11 @@ def at_sparsity(strengths: Any, zero_fractions: ArrayLike, target: float) -> int
     shares = np.asarray(zero_fractions)
     reached = shares >= target
     if not np.any(reached):
+        known = shares[~np.isnan(shares)]
+        largest = f"{np.max(known):.3g}" if known.size else "unknown (all are NaN)"
         raise ValueError(
             f"target must be reached by one of the strengths, but the largest share of "
-            f"zeros is {np.nanmax(shares):.3g}, not {target:.3g}: try larger strengths."
+            f"zeros is {largest}, not {target:.3g}: try larger strengths."
         )
     ranks = _ranks(strengths)
     return int(np.argmin(np.where(reached, ranks, len(ranks))))
@@ -113,17 +118,40 @@ def _losses(found: CrossValidation) -> np.ndarray:
     means = np.asarray(found.mean, float)
     finite = np.isfinite(means)
     if not np.any(finite):
+        undefined = np.flatnonzero(~np.any(np.isfinite(found.scores), axis=0))
+        advice = (
+            f"On the folds {undefined.tolist()} it is NaN or infinite for every strength: "
+            "leave these folds out, or choose a score that is defined on them (R² is not, "
+            "where all targets are the same)."
+            if undefined.size
+            else "Training has diverged: lower the learning rate."
+        )
         raise ValueError(
-            "At least one strength must have finite scores on all folds, but all have "
-            "diverged: lower the learning rate."
+            "At least one strength must have a finite score on every fold, but none has. "
+            + advice
         )
     return np.where(finite, -means if found.higher_is_better else means, np.inf)
 
 
 def _ranks(strengths: Any) -> np.ndarray:
-    """The place of each strength, from the smallest (0) to the largest.
+    """The rank of each strength, from the smallest (0) to the largest.
 
     Of penalties one is larger if none of its strengths is smaller.
+    """
+    ranks, is_ordered = _sorted(strengths)
+    if not is_ordered:
+        raise ValueError(
+            "The strengths must have an order, but of two penalties each has a strength "
+            "that is larger than the other's: choose among them by `best_mean`."
+        )
+    return ranks
+
+
+def _sorted(strengths: Any) -> tuple[np.ndarray, bool]:
+    """A rank for each strength, and whether it is the only one that makes sense.
+
+    Penalties that have no order are sorted by their last strengths first: any rule will
+    do to choose among equals, if it does not depend on how they were listed.
     """
     leaves = [
         np.asarray(x, float).reshape(len(x), -1)
@@ -131,14 +159,9 @@ def _ranks(strengths: Any) -> np.ndarray:
     ]
     table: Any = np.concatenate(leaves, axis=1)
     order = np.lexsort(table.T)
-    if np.any(np.diff(table[order], axis=0) < 0):
-        raise ValueError(
-            "The strengths must have an order, but of two penalties each has a strength "
-            "that is larger than the other's: choose among them by `best_mean`."
-        )
     ranks = np.empty(len(order), int)
     ranks[order] = np.arange(len(order))
-    return ranks
+    return ranks, not np.any(np.diff(table[order], axis=0) < 0)
 
 
 def information_criterion(
@@ -332,6 +355,11 @@ def stability_selection(selected: ArrayLike, threshold: float = 0.75) -> Stabili
     """
     if not 0.5 < threshold <= 1:
         raise ValueError(f"threshold must be above 0.5 and at most 1, got {threshold:g}.")
+    if np.any(np.isnan(np.asarray(selected, float))):
+        raise ValueError(
+            "selected must say of each feature whether it was selected, got NaN: leave out "
+            "runs that have diverged."
+        )
     runs = np.asarray(selected).astype(bool)
     if runs.ndim not in (2, 3):
         raise ValueError(
