@@ -1,5 +1,6 @@
 """Laws that every penalty obeys, whichever it is."""
 
+from collections import OrderedDict
 from typing import Any, ClassVar
 
 import chex
@@ -702,7 +703,7 @@ def test_intervals_on_a_leaf_must_meet():
     with pytest.raises(ValueError, match="points in common, got from -0.5 and 1.0 to 0.5"):
         (jaxreg.LinfBall(0.5) + jaxreg.Box(1.0, 2.0)).prox(X)
     both = jaxreg.LinfBall(0.5) + jaxreg.NonNegative()
-    assert_close(both.prox(np.array([-1.0, 0.2, 3.0])), [0.0, 0.2, 0.5])
+    assert_close(both.prox(np.array([-1.0, 0.2, 3.0])), jnp.array([0.0, 0.2, 0.5]))
     with pytest.raises(ValueError, match="strength_max must be of terms that pull to zero"):
         (L1(0.1).toward(X) + L2(0.1)).strength_max(X)
 
@@ -738,6 +739,12 @@ def test_penalties_with_arrays_of_strengths_are_equal():
 def test_combined_penalties_have_no_mask_of_their_own(penalty):
     with pytest.raises((TypeError, ValueError), match="mask"):
         penalty.replace(mask=jaxreg.everything)
+
+
+def test_leaves_must_have_different_paths():
+    params = OrderedDict([(1, X), ("1", Z)])
+    with pytest.raises(ValueError, match="must have different paths, but among '1', '1'"):
+        L1(OrderedDict([(1, 0.5), ("1", 0.1)])).prox(params)
 
 
 def test_infinite_strengths_by_coordinate():

@@ -1,5 +1,6 @@
 """Criteria against scikit-learn, degrees of freedom against derivatives, rules by hand."""
 
+import itertools
 from typing import Any
 
 import jax
@@ -140,8 +141,43 @@ def test_rules_leave_out_what_has_diverged():
     means[3] = np.nan
     found = validation(np.arange(5.0, 0, -1), means)
     assert (jr.best_mean(found), jr.one_standard_error(found)) == (2, 1)
-    with pytest.raises(ValueError, match="all have diverged"):
+    with pytest.raises(
+        ValueError, match=r"none has. On the folds \[0, 1.*for every strength"
+    ):
         jr.best_mean(validation(np.arange(1.0, 6), means * np.nan))
+
+
+@pytest.mark.parametrize("rule", [jr.best_mean, jr.one_standard_error])
+@pytest.mark.parametrize("higher", [False, True])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_the_order_of_strengths_never_decides(rule, higher, bad):
+    strengths, scores = np.array([4.0, 3.0, 2.0, 1.0]), np.full((4, 3), 5.0)
+    scores[:, 0] += [0.0, 1.0, 1.0, 0.0]
+    scores[[0, 2], 2] = bad  # The largest, and one of the two best.
+    chosen = set()
+    for order in itertools.permutations(range(4)):
+        found = jr.CrossValidation(
+            strengths[list(order)], scores[list(order)], higher_is_better=higher
+        )
+        assert np.isnan(found.mean).sum() == (2 if np.isnan(bad) else 0)
+        assert not np.any(found.standard_error < 0)
+        chosen.add(float(found.strengths[rule(found)]))
+    assert chosen == ({3.0} if higher else {1.0})
+
+
+def test_a_fold_without_a_score_is_named():
+    scores = np.ones((3, 4))
+    scores[:, 2] = np.nan  # R² of targets that are all the same.
+    with pytest.raises(ValueError, match=r"On the folds \[2\] it is NaN.*R² is not"):
+        jr.best_mean(jr.CrossValidation(np.arange(1.0, 4), scores, higher_is_better=True))
+    scores = np.ones((2, 2))
+    scores[[0, 1], [0, 1]] = np.inf
+    with pytest.raises(ValueError, match="none has. Training has diverged"):
+        jr.best_mean(jr.CrossValidation(np.arange(1.0, 3), scores))
+    with pytest.raises(ValueError, match="share of zeros is unknown"):
+        jr.at_sparsity(np.ones(2), np.full(2, np.nan), 0.5)
+    with pytest.raises(ValueError, match="selected must say .* got NaN"):
+        jr.stability_selection(np.array([[np.nan, 1.0]]))
 
 
 def test_among_equals_the_largest_strength():
@@ -156,6 +192,11 @@ def test_rules_for_penalties():
     crossed = jr.ElasticNet(l1=grid, l2=grid[::-1])
     with pytest.raises(ValueError, match="must have an order.*best_mean"):
         jr.one_standard_error(validation(crossed))
+    # Of equals one is chosen all the same, and not by the order in which they stand.
+    equal = np.ones(len(MEANS))
+    first = jr.best_mean(validation(crossed, equal))
+    back = jr.ElasticNet(l1=grid[::-1], l2=grid)
+    assert jr.best_mean(validation(back, equal)) == len(grid) - 1 - first
 
 
 def test_one_fold_has_no_standard_error():
