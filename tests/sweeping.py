@@ -74,7 +74,7 @@ def killed(directory):
         if number == 2:
             (self._directory / "chunk-000002.unfinished").write_bytes(b"half a file")
             os.kill(os.getpid(), signal.SIGKILL)
-        save(self, number, leaves)
+        return save(self, number, leaves)
 
     Saved.save = save_or_die
     swept(directory=directory, chunk=9)

@@ -61,7 +61,7 @@ class NonNegative(Constraint):
     def array_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:
         return jnp.maximum(x, 0.0)
 
-    def as_interval(self) -> tuple[Strength, Strength]:
+    def as_interval(self) -> tuple[Any, Any]:
         return 0.0, np.inf
 
 
@@ -84,7 +84,7 @@ class _Interval(RoundedConstraint):
     def array_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:
         return jnp.clip(x, *self.bounds())
 
-    def as_interval(self) -> tuple[Strength, Strength]:
+    def as_interval(self) -> tuple[Any, Any]:
         return self.bounds()
 
 

@@ -103,9 +103,10 @@ def _collected(
                 unsaved.append(number)
         for whole, part in zip(jax.tree.leaves(results), leaves, strict=True):
             whole[window] = part.view(whole.dtype)  # npz forgets what bfloat16 is.
-    for number in unsaved if saved is not None else ():
-        window = layout.window(starts[number])
-        saved.save(number, [leaf[window] for leaf in jax.tree.leaves(results)])
+    if saved is not None:
+        for number in unsaved:
+            window = layout.window(starts[number])
+            saved.save(number, [leaf[window] for leaf in jax.tree.leaves(results)])
     return results
 
 
