@@ -187,7 +187,7 @@ def solve_model(
         found.violation[-1],
         converged[-1],
         found.steps[-1],
-        float(problem.folds.scale[-1]),
+        float(problem.folds.null_loss[-1]),
         validation,
     )
 
