@@ -120,18 +120,16 @@ def prepare(
     start = Position(np.inf, nothing, nothing, nothing)
     found = _solve(problem, start, unpenalised, np.ones(block))
     loss, error = found.loss[:, 0], found.error[:, 0]
-    # What is left may be rounding: then there is nothing for features to explain.
-    loss_is_left, error_is_left = (
-        null > _ROUNDING * magnitude
-        for null, magnitude in zip((loss, error), magnitudes, strict=True)
-    )
+    # What is left may be rounding: then there is nothing for features to explain. Errors
+    # say so, not losses: those are squares of errors, and rounded where errors are not.
+    is_left = error > _ROUNDING * magnitudes[1]
     folds = _in_units(
         folds,
-        jnp.where(loss_is_left, loss, magnitudes[0]),
-        jnp.where(error_is_left, error, magnitudes[1]),
+        jnp.where(is_left & (loss > 0), loss, magnitudes[0]),
+        jnp.where(is_left, error, magnitudes[1]),
     )
     slope = np.asarray(found.slope)[:, 0].reshape(-1, units)
-    slope = np.where(np.asarray(error_is_left)[:, None], slope, 0.0)
+    slope = np.where(np.asarray(is_left)[:, None], slope, 0.0)
     w = _spread(problem, unpenalised, found)[:, 0]
     strength = min(np.max(_critical(problem, slope)), 1e300)
     return problem._replace(folds=folds), Position(float(strength), w, slope, nothing)
