@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxreg._numbers import Scalar, compute_dtype, power_of_two
+from jaxreg._numbers import compute_dtype, power_of_two
 from jaxreg._sharding import Split, along, largest, part_count, total, whole
 
 Axis = int | tuple[int, ...]
@@ -255,8 +255,3 @@ def scaled(groups: Groups, x: Entries, factor: Array, removed: Array) -> Entries
         groups.spread(factor),
         groups.spread(removed),
     )
-
-
-def quotient(pull: Array, slope: Scalar) -> Array:
-    """pull/slope, where 0/0 is 0: the strength that withstands a pull."""
-    return jnp.where(pull == 0, 0.0, pull / slope)

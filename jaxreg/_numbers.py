@@ -163,6 +163,13 @@ def times(a: Any, b: Any) -> Any:
     return jnp.where((b == 0) & jnp.isinf(a), 0.0, a) * finite
 
 
+def quotient(pull: Array, slope: Scalar) -> Array:
+    """pull/slope, where 0/0 is 0: the strength that withstands a pull."""
+    # Nothing is 0/0 on the way either: `jax_debug_nans` would stop there.
+    is_zero = pull == 0
+    return jnp.where(is_zero, 0.0, jnp.where(is_zero, 1.0, pull) / slope)
+
+
 def times_square(a: Any, x: Any) -> Any:
     """The product a · x², with ∞ · 0 = 0, where x² alone may leave the range."""
     return times(times(a, x), x)

@@ -102,7 +102,7 @@ FAULTS = [
          "return strength * jnp.sum(sizes)", "L1"),
         (E, "Entrywise.array_prox", "step / metric", "step", "L1"),
         (E, "Entrywise.array_prox", "step / metric", "step * metric", "L2"),
-        (E, "Entrywise.array_critical_scale", "pull / slope", "pull * slope",
+        (E, "Entrywise.array_critical_scale", "quotient(pull, slope)", "pull * slope",
          "ElasticNet"),
         (E, "L1.entry_prox", "times(self.strength, step)", "self.strength", "L1"),
         (E, "L1.entry_prox", "times(self.strength, step)", "step", "L1"),

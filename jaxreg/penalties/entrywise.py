@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxreg._numbers import Scalar, check_numbers, times, times_square
+from jaxreg._numbers import Scalar, check_numbers, quotient, times, times_square
 from jaxreg.masks import MaskLike, weights
 from jaxreg.operators import magnitude, soft_threshold
 from jaxreg.penalties._base import Penalty, Strength
@@ -71,7 +71,7 @@ class Entrywise(Penalty):
         if names := strength_fields(self):
             is_free = sum(jnp.asarray(getattr(self, name)) for name in names) == 0
             pull = jnp.where(is_free, 0.0, pull)
-        return jnp.max(jnp.where(pull == 0, 0.0, pull / slope), initial=0.0)
+        return jnp.max(quotient(pull, slope), initial=0.0)
 
 
 def _weighted_sum(strength: Any, sizes: Array) -> Array:

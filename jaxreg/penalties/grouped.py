@@ -12,11 +12,10 @@ from jaxreg._groups import (
     Groups,
     metric_units,
     norms,
-    quotient,
     scaled,
     units,
 )
-from jaxreg._numbers import Scalar, over, times, times_square
+from jaxreg._numbers import Scalar, over, quotient, times, times_square
 from jaxreg._roots import concave_root, shrink_norms
 from jaxreg.operators import magnitude, soft_threshold
 from jaxreg.penalties._fields import ONE, StrengthField, constant, static

@@ -53,7 +53,7 @@ class L0(Entrywise):
     strength: StrengthField = ONE
 
     def entry_value(self, x: Array) -> Array:
-        return times(self.strength, jnp.where(jnp.isnan(x), x, x != 0))
+        return times(self.strength, jnp.where(jnp.isnan(x), x, (x != 0).astype(x.dtype)))
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
         return hard_threshold(x, _root_of_twice(times(self.strength, step)))

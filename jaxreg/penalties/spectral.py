@@ -5,8 +5,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jax import Array
 
-from jaxreg._groups import quotient
-from jaxreg._numbers import Scalar, times, times_square
+from jaxreg._numbers import Scalar, quotient, times, times_square
 from jaxreg.operators import magnitude
 from jaxreg.operators.matrices import (
     dot,

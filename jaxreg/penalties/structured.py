@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxreg._groups import quotient
 from jaxreg._numbers import (
     Scalar,
     check_number,
@@ -16,6 +15,7 @@ from jaxreg._numbers import (
     is_concrete,
     over,
     power_of_two,
+    quotient,
     times,
     times_square,
 )

@@ -16,8 +16,7 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 from jax import Array
 
-from jaxreg._groups import quotient
-from jaxreg._numbers import Scalar
+from jaxreg._numbers import Scalar, quotient
 from jaxreg._tree import Params, walk
 from jaxreg.penalties import L2, ElasticNet, Entrywise, Penalty
 from jaxreg.solve._linear import LinearLoss, beside_samples
