@@ -207,9 +207,18 @@ PENALTIES = [
             lambda: L1().prox(PARAMS, 1.0, {"w": 1.0, "v": 1.0}),
             "nothing is found at 'v'",
         ),
-        ("prox of a sum", lambda: (L1() + L2()).prox(X), r"Use ElasticNet\(l1, l2\)"),
+        (
+            "prox of a sum",
+            lambda: (L1() + GroupLasso()).prox(X),
+            r"Use SparseGroupLasso\(l1, group\).*L2 may meet any one penalty",
+        ),
+        (
+            "prox of an interval and groups",
+            lambda: (jaxreg.NonNegative() + GroupLasso()).prox(X),
+            "NonNegative and GroupLasso do",
+        ),
         ("prox of twice", lambda: (L1() + L1()).prox(X), "Give them disjoint masks"),
-        ("strength of a sum", lambda: (L1() + L2()).strength_max(X), "critical strength"),
+        ("strength of a sum", lambda: (L1() + L1()).strength_max(X), "critical strength"),
         ("no reference", lambda: L1().toward({"v": X})(PARAMS), "The reference must cover"),
         ("other reference", lambda: L1().toward(X[:2])(X), "reference must broadcast"),
         ("reference None", lambda: L1().toward(None)(X), "reference must cover"),
@@ -372,7 +381,11 @@ TRANSFORMS = [
             lambda: proximal_l1(jnp.ones(5), 0.1).init(PARAMS),
             "L1.strength must broadcast against the leaf 'w'",
         ),
-        ("sum", lambda: updated(proximal(L1() + L2(), 0.1)), r"Use ElasticNet\(l1, l2\)"),
+        (
+            "sum",
+            lambda: updated(proximal(L1() + GroupLasso(), 0.1)),
+            r"Use SparseGroupLasso\(l1, group\)",
+        ),
         (
             "updates of other shapes",
             lambda: updated(add_l2_decay(0.1), {"w": X[:2], "bias": X}),

@@ -205,8 +205,10 @@ def _fused_scale(gradient: Array, l1: Scalar, tv: Scalar, axis: int) -> Array:
     gradient, l1, tv = turned(gradient), turned(l1), turned(tv)
     # In units in which pulls and strengths are about 1, no ratio of them is too small.
     unit = power_of_two(jnp.max(jnp.abs(gradient)))
-    price = power_of_two(jnp.maximum(jnp.max(l1), jnp.max(tv)))
-    gradient, l1, tv = gradient / unit, l1 / price, tv / price
+    strongest = jnp.where(jnp.max(l1) > 0, jnp.max(l1), jnp.max(tv))
+    level = power_of_two(strongest)
+    gradient, l1 = gradient / unit, l1 / level
+    tv = jnp.minimum(tv / level, huge(gradient))
     place = jnp.expand_dims(jnp.arange(length + 1), tuple(range(size - 1)))
     is_last = place == length
     rounding = length * jnp.finfo(gradient.dtype).eps
@@ -226,11 +228,11 @@ def _fused_scale(gradient: Array, l1: Scalar, tv: Scalar, axis: int) -> Array:
 
     def newton(_: Any, scale: Array) -> Array:
         known = jnp.where(jnp.isinf(scale), 0.0, scale)
-        over, slope = jax.jvp(excess, (known,), (jnp.ones_like(known),))
-        return jnp.maximum(scale, known + quotient(over, jnp.abs(slope)))
+        surplus, slope = jax.jvp(excess, (known,), (jnp.ones_like(known),))
+        return jnp.maximum(scale, known + quotient(surplus, jnp.abs(slope)))
 
     scale = lax.fori_loop(0, 24, newton, jnp.zeros_like(sums[..., 0]))
-    return over(scale, price, 1 / unit)
+    return over(scale, level, 1 / unit)
 
 
 class Smoothness(_AlongAxis):
