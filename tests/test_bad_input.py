@@ -209,12 +209,12 @@ PENALTIES = [
         ),
         (
             "prox of a sum",
-            lambda: (L1() + GroupLasso()).prox(X),
+            lambda: (L1() + jaxreg.GroupLasso()).prox(X),
             r"Use SparseGroupLasso\(l1, group\).*L2 may meet any one penalty",
         ),
         (
             "prox of an interval and groups",
-            lambda: (jaxreg.NonNegative() + GroupLasso()).prox(X),
+            lambda: (jaxreg.NonNegative() + jaxreg.GroupLasso()).prox(X),
             "NonNegative and GroupLasso do",
         ),
         ("prox of twice", lambda: (L1() + L1()).prox(X), "Give them disjoint masks"),
@@ -383,7 +383,7 @@ TRANSFORMS = [
         ),
         (
             "sum",
-            lambda: updated(proximal(L1() + GroupLasso(), 0.1)),
+            lambda: updated(proximal(L1() + jaxreg.GroupLasso(), 0.1)),
             r"Use SparseGroupLasso\(l1, group\)",
         ),
         (
