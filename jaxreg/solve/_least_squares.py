@@ -68,13 +68,12 @@ def penalty_factors(penalty: Penalty, features: int) -> tuple[np.ndarray, np.nda
 
 
 @contextlib.contextmanager
-def _double_precision() -> Generator[None]:
+def _double_precision(in_trace: bool) -> Generator[None]:
     """In float64, and at once: even where JAX traces something around it."""
-    with jax.enable_x64(True):
-        is_traced = isinstance(jnp.zeros(()), Tracer)
-        # Not everywhere: calls of compiled programs take longer in it.
-        with jax.ensure_compile_time_eval() if is_traced else contextlib.nullcontext():
-            yield
+    # Only there, for calls of compiled programs take longer in it.
+    at_once = jax.ensure_compile_time_eval() if in_trace else contextlib.nullcontext()
+    with jax.enable_x64(True), at_once:
+        yield
 
 
 class LeastSquares(NamedTuple):
@@ -104,7 +103,8 @@ class LeastSquares(NamedTuple):
         units = units_of(x, y, l1, standardized=self.standardize)
         x, y = units.data(x, y)
         l1, l2 = units.factors(l1, l2)
-        with _double_precision():
+        in_trace = isinstance(jnp.zeros(()), Tracer)
+        with _double_precision(in_trace):
             data = prepare(
                 x,
                 y,
@@ -114,7 +114,7 @@ class LeastSquares(NamedTuple):
                 free=free,
             )
             model = self._replace(l1=l1, l2=l2)
-            return Problem(model, units, data, free, np.flatnonzero(excluded))
+            return Problem(model, units, data, free, np.flatnonzero(excluded), in_trace)
 
 
 class Problem:
@@ -127,9 +127,10 @@ class Problem:
         data: Prepared,
         free: np.ndarray,
         excluded: np.ndarray,
+        in_trace: bool,
     ) -> None:
         self.model, self.units, self.data = model, units, data
-        self.free, self.excluded = free, excluded
+        self.free, self.excluded, self.in_trace = free, excluded, in_trace
         # What is free is zero in the data now; a price keeps it zero.
         l1, l2 = np.array(model.l1), model.l2 if np.any(model.l2 > 0) else None
         l1[free] = 1.0
@@ -166,7 +167,7 @@ class Problem:
         if not np.any(self.model.l1 > 0):
             raise ValueError("strengths must be given for a penalty without L1.")
         check_concrete("num and ratio", (num, ratio))
-        with _double_precision():
+        with _double_precision(self.in_trace):
             grid = np.asarray(strength_grid(self.largest or 1.0, num, ratio))
         return self.units.given_strengths(grid)
 
@@ -174,7 +175,7 @@ class Problem:
         """Coefficients, intercepts and gaps at strengths in any order."""
         strengths = self.units.strengths(strengths)
         falling, where = np.unique(-strengths, return_inverse=True)
-        with _double_precision():
+        with _double_precision(self.in_trace):
             w, gaps = self._at(-falling)
         if not np.all(is_certified(gaps, INEXACT)):
             warnings.warn(

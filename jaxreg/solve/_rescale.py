@@ -13,6 +13,7 @@ where c is free: it centres the factors l1' around 1. Data within the bounds sta
 are. Where features are standardized next, their factors are independent of a_j.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -99,7 +100,8 @@ def units_of(x: np.ndarray, y: np.ndarray, l1: np.ndarray, *, standardized: bool
         standardized: Whether features are standardized next.
     """
     columns = _column_exponents(x)
-    target = int(_beyond(np.max(np.abs(y))))
+    exponent = math.frexp(np.max(np.abs(y)))[1]
+    target = exponent - min(max(exponent, -SAFE), SAFE)
     penalised = l1 > 0
     level = 0
     if not penalised.any():
