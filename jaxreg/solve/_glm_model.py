@@ -12,6 +12,7 @@ from jaxreg._numbers import check_number
 from jaxreg.penalties import L1, Penalty
 from jaxreg.solve._checks import check_strengths
 from jaxreg.solve._families import Bernoulli, Family, Multinomial
+from jaxreg.solve._gaps import is_certified
 from jaxreg.solve._glm_data import Model, arrange, strengths_of
 from jaxreg.solve._newton_screening import Found, follow, prepare, strength_max
 from jaxreg.strength import CrossValidation, strength_grid
@@ -159,7 +160,7 @@ def solve_model(
     coefficients = np.moveaxis(coefficients, -2, -1)
     if len(data.y) == 1:
         coefficients, intercepts = coefficients[..., 0], intercepts[..., 0]
-    converged = np.abs(found.gap) <= tol
+    converged = is_certified(found.gap, tol)
     if not converged.all():
         warnings.warn(
             f"A duality gap is {np.max(np.abs(found.gap)):.1e} in size, not {tol:.1e}, and "
