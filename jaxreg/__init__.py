@@ -2,8 +2,10 @@
 
 from jaxreg._lazy import lazy_names as _lazy_names
 
-__getattr__, __all__ = _lazy_names(__name__)  # pyright: ignore[reportUnsupportedDunderAll]
+__getattr__, _names = _lazy_names(__name__)
+# `from jaxreg import *` must work without scikit-learn and matplotlib.
+__all__ = [name for name in _names if name not in ("linear", "plot")]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return _names

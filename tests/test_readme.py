@@ -66,6 +66,19 @@ def test_importing_jaxreg_imports_nothing_heavy():
     subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=True)
 
 
+def test_star_imports_need_no_extras():
+    code = (
+        "import sys; sys.modules['matplotlib'] = sys.modules['sklearn'] = None\n"
+        "from jaxreg import *; assert L1 and prox_adam"
+    )
+    subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=True)
+
+
+def test_public_modules_are_imported_on_demand():
+    code = "import jaxreg; assert jaxreg.conversions.from_sklearn and jaxreg.precision"
+    subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=True)
+
+
 def test_plot_is_imported_on_demand():
     code = "import jaxreg; assert jaxreg.plot.histogram"
     subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=True)
