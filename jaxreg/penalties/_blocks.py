@@ -107,14 +107,15 @@ def disjoint(blocks: list[Block]) -> list[Block]:
 
     Terms that meet on a leaf become one, where the prox of their sum is known.
     """
-    apart: list[Block] = []
-    left = sorted(blocks, key=lambda block: -len(block.places))
-    while left:
-        first, *rest = left
-        meets = [bool(set(block.places) & set(first.places)) for block in rest]
-        meeting = [block for block, is_met in zip(rest, meets, strict=True) if is_met]
-        left = [block for block, is_met in zip(rest, meets, strict=True) if not is_met]
-        apart.append(_as_one([first, *meeting]) if meeting else first)
+    meetings: list[list[Block]] = []
+    at: dict[int, list[Block]] = {}  # The meeting that each leaf belongs to.
+    for block in sorted(blocks, key=lambda block: -len(block.places)):
+        meeting = next((at[place] for place in block.places if place in at), None)
+        if meeting is None:
+            meetings.append(meeting := [])
+            at |= dict.fromkeys(block.places, meeting)
+        meeting.append(block)
+    apart = [_as_one(meeting) if meeting[1:] else meeting[0] for meeting in meetings]
     return sorted(apart, key=lambda block: block.places)
 
 
