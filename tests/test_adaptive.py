@@ -404,6 +404,21 @@ def test_a_given_metric_is_used():
     chex.assert_trees_all_close(after(tx), after(same))
 
 
+def test_a_given_transformation_may_keep_python_numbers():
+    counting = optax.GradientTransformation(
+        lambda params: 0, lambda updates, state, params=None: (updates, state + 1)
+    )
+    tx = jaxreg.prox_preconditioned(counting, 0.1, jaxreg.L1(1.0), metric=lambda _: 1.0)
+    params = {"kernel": jnp.ones(2)}
+    state: Any = tx.update(params, tx.init(params), params)[1]
+    assert state.inner == 1
+
+
+def test_numbers_of_adam_may_be_integer_arrays():
+    tx = jaxreg.prox_adam(0.1, jaxreg.L1(1.0), eps_root=jnp.asarray(0))
+    chex.assert_trees_all_close(after(tx), after(jaxreg.prox_adam(0.1, jaxreg.L1(1.0))))
+
+
 def test_zeros_survive_accumulation_and_rejected_steps():
     tx = jaxreg.prox_adam(0.1, jaxreg.L1(0.5))
     inside = optax.MultiSteps(optax.apply_if_finite(tx, 5), 2)

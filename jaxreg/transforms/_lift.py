@@ -247,5 +247,9 @@ def check_below_one(name: str, value: Scalar) -> None:
 
 def check_digits(name: str, value: Scalar) -> None:
     """Refuse a number in a dtype that could round 0.999 to 1, or 1e-8 to 0."""
-    if isinstance(value, Array) and jnp.finfo(value.dtype).bits < 32:
+    if (
+        isinstance(value, Array)
+        and jnp.issubdtype(value.dtype, jnp.floating)
+        and jnp.finfo(value.dtype).bits < 32
+    ):
         raise ValueError(f"{name} must be at least float32, got {value.dtype}. {_INJECTED}")

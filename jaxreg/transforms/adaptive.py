@@ -185,9 +185,10 @@ def _narrow_again(update: Array, given: Array) -> Array:
     return update.astype(given.dtype) if is_tiny(given) else update
 
 
-def _like(new: Array, old: Array) -> Array:
-    """A part of a state, in the dtype that it had."""
-    return new if new.dtype == old.dtype else new.astype(old.dtype)
+def _like(new: Any, old: Any) -> Any:
+    """A part of a state, in the dtype that it had if it was an array."""
+    has_other = hasattr(old, "dtype") and new.dtype != old.dtype
+    return new.astype(old.dtype) if has_other else new
 
 
 def _against(rate: Scalar, direction: Array) -> Array:
