@@ -554,6 +554,16 @@ MISTAKES = {
         ValueError,
         "of 6 features 5 are independent. Penalise them",
     ),
+    "no ratios": (
+        lambda: jl.ElasticNetCV(l1_ratio=[]).fit(X, Y),
+        ValueError,
+        "l1_ratio must be a number or a list",
+    ),
+    "errors that are no floats": (
+        lambda: jl.RidgeCV().fit(X, 1e170 * Y),
+        ValueError,
+        "divide X and y by their standard deviations",
+    ),
     "alphas for targets": (
         lambda: jl.Ridge(alpha=[1.0, 2.0, 3.0]).fit(X, np.c_[Y, Y]),
         ValueError,
@@ -607,12 +617,23 @@ MISTAKES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered in square")
 @pytest.mark.parametrize("name", MISTAKES)
 def test_mistakes_are_named_in_words_of_the_estimator(name):
     call, error, message = MISTAKES[name]
     with pytest.raises(error, match=message) as raised:
         call()
     assert "strength" not in str(raised.value)
+
+
+def test_warnings_point_to_the_call():
+    for model in (
+        jl.LogisticRegression("l1", l1_ratio=0.5),
+        jl.LogisticRegressionCV(Cs=2, penalty="l1", l1_ratios=[0.5], cv=2),
+    ):
+        with pytest.warns(UserWarning, match="has no effect beside penalty") as caught:
+            model.fit(Z, LABELS)
+        assert caught[0].filename == __file__
 
 
 def test_warnings_are_in_words_of_the_estimator():

@@ -8,6 +8,7 @@ import pytest
 from sklearn.datasets import load_diabetes
 
 import jaxreg as jr
+from jaxreg import linear
 from jaxreg.solve._gaps import is_certified
 from jaxreg.solve._least_squares import LeastSquares
 from jaxreg.solve._rescale import SAFE, units_of
@@ -186,3 +187,15 @@ def test_gaps_of_coefficients_that_cancel_come_from_the_samples():
     problem._keep_the_better(np.array([1e-12]), w, gaps)
     assert w[0].tolist() == [1, -1, 0, 0, 0]
     assert 0 < gaps[0] < 1e-9
+
+
+@pytest.mark.parametrize("scale", [1e-170, 1e150, 1e170])
+def test_gaps_of_estimators_follow_the_units(scale):
+    """At 1e170 the squares are no floats: the gap may be one, or is infinite."""
+
+    def gap(y):
+        model: Any = linear.Ridge().fit(X, y)
+        return model.dual_gap_
+
+    far = gap(scale * Y)
+    assert np.isinf(far) or abs(far / scale / scale - gap(Y)) < 1e-6

@@ -87,10 +87,16 @@ class LinearRegressor(RegressorMixin, LinearModel):
         """
         return self._scores(X)
 
-    def _mean_square(self, y: np.ndarray, weights: np.ndarray | None) -> float:
-        """The mean square of the target, from its mean if there is an intercept."""
+    def _absolute_gap(self, gap: float, y: np.ndarray, weights: np.ndarray | None) -> float:
+        """A gap that is relative to the mean square of the target, in units of that.
+
+        The target is measured from its mean if there is an intercept.
+        """
         centre = np.average(y, weights=weights) if self.fit_intercept else 0.0
-        return float(np.average((y - centre) ** 2, weights=weights))
+        largest = np.max(np.abs(y - centre)) or 1.0
+        square = np.average(((y - centre) / largest) ** 2, weights=weights)
+        with np.errstate(over="ignore"):  # Infinity bounds it, too.
+            return float(gap * square * largest * largest)
 
     def _fitted_at(
         self,
@@ -116,7 +122,7 @@ class LinearRegressor(RegressorMixin, LinearModel):
         intercepts = np.array([path.intercepts[i] for path, i in every])
         gaps = np.array(
             [
-                unit * path.gaps[i] * self._mean_square(target, weights)
+                unit * self._absolute_gap(path.gaps[i], target, weights)
                 for (path, i), target in zip(every, targets_of(y), strict=True)
             ]
         )

@@ -19,6 +19,9 @@ from jaxreg.solve._checks import check_strengths
 
 Pair = tuple[np.ndarray, np.ndarray]
 
+RESCALE = "divide X and y by their standard deviations."
+"""What to do where squared errors are too large for float64."""
+
 
 class CrossValidated:
     """What `fit` is given beside the data goes to the splitter and to the scorer.
@@ -92,7 +95,8 @@ def best_of(scores: np.ndarray, cure: str) -> int:
     Raises:
         ValueError: If every model has such a score.
     """
-    means = np.mean(scores, axis=1)
+    with np.errstate(invalid="ignore"):  # Of ∞ and −∞.
+        means = np.mean(scores, axis=1)
     if not np.any(np.isfinite(means)):
         worst = np.flatnonzero(np.any(~np.isfinite(scores), axis=0)).tolist()
         raise ValueError(

@@ -214,7 +214,7 @@ class LogisticModel(LinearClassifier):
         return models, steps
 
 
-def ratio_of(penalty: Any, l1_ratio: Any) -> float:
+def ratio_of(penalty: Any, l1_ratio: Any, stacklevel: int = 3) -> float:
     """The fraction of L1 that scikit-learn's `penalty` and `l1_ratio` mean together.
 
     Before 1.8 `penalty` chooses, and `l1_ratio` counts for "elasticnet" only; from then on
@@ -229,7 +229,7 @@ def ratio_of(penalty: Any, l1_ratio: Any) -> float:
             f"l1_ratio={ratio:g} has no effect beside penalty={penalty!r}, which says the "
             "ratio itself: leave one of them out.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
     return RATIOS.get(penalty, ratio)
 

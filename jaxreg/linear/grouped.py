@@ -6,7 +6,13 @@ import numpy as np
 
 from jaxreg._numbers import check_number
 from jaxreg.linear._base import LinearRegressor, check_alpha
-from jaxreg.linear._cross_validation import CrossValidated, alphas_of, best_of, folds_of
+from jaxreg.linear._cross_validation import (
+    RESCALE,
+    CrossValidated,
+    alphas_of,
+    best_of,
+    folds_of,
+)
 from jaxreg.solve.glm_path import GLMPath, group_lasso_path
 
 
@@ -194,7 +200,7 @@ class GroupLassoCV(CrossValidated, _Grouped):
         folds = folds_of(self.cv, x, y, self._routed(sample_weight, params)[0])
         path = self._path(x, y, weights, strengths=alphas, folds=folds, **grid)
         assert path.validation is not None
-        best = best_of(-path.validation.scores, "divide X and y by their size.")
+        best = best_of(-path.validation.scores, RESCALE)
         return self._chosen(
             path,
             best,

@@ -8,7 +8,14 @@ from sklearn.utils.validation import column_or_1d
 
 from jaxreg.conversions import from_sklearn
 from jaxreg.linear._base import LinearRegressor, Matrix, Vector, check_ratio
-from jaxreg.linear._cross_validation import CrossValidated, alphas_of, best_of, folds_of
+from jaxreg.linear._cross_validation import (
+    RESCALE,
+    CrossValidated,
+    alphas_of,
+    best_of,
+    folds_of,
+)
+from jaxreg.solve._checks import check_strengths
 from jaxreg.solve.lasso_path import elastic_net_path
 from jaxreg.solve.linear_cv import elastic_net_cv
 
@@ -120,7 +127,8 @@ class ElasticNetCV(CrossValidated, LinearRegressor):
                 "has an alpha of its own, so fit one model for each."
             )
         y = column_or_1d(y, warn=True)
-        ratios = [check_ratio(r) for r in np.atleast_1d(np.asarray(self.l1_ratio)).tolist()]
+        every_ratio = check_strengths(self.l1_ratio, name="l1_ratio").tolist()
+        ratios = [check_ratio(ratio) for ratio in every_ratio]
         alphas, grid = alphas_of(self.alphas, self.n_alphas, self.eps)
         if alphas is None and 0 in ratios:
             raise ValueError(
@@ -138,7 +146,7 @@ class ElasticNetCV(CrossValidated, LinearRegressor):
             for ratio in ratios
         ]
         errors = np.stack([found.scores for found in every])
-        best = best_of(-errors.reshape(-1, len(folds)), "divide X and y by their size.")
+        best = best_of(-errors.reshape(-1, len(folds)), RESCALE)
         which, index = np.unravel_index(best, errors.shape[:2])
         chosen, penalty = every[which], from_sklearn(1.0, ratios[which])
         path = elastic_net_path(x, y, penalty, chosen.strengths, **options)

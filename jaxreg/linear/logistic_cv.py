@@ -1,5 +1,6 @@
 """Logistic regression, its strength and fraction of L1 chosen by cross-validation."""
 
+import functools
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -224,7 +225,9 @@ class LogisticRegressionCV(CrossValidated, LogisticModel):
             ratios = [None if self.penalty == "elasticnet" else 0.0]
         else:
             ratios = check_strengths(self.l1_ratios, name="l1_ratios")
-        every = np.array([ratio_of(self.penalty, ratio) for ratio in ratios])
+        # Not a comprehension, which is one more frame before Python 3.12.
+        found = map(functools.partial(ratio_of, self.penalty, stacklevel=4), ratios)
+        every = np.array(list(found))
         return cs, every[:1] if self.penalty in RATIOS else every
 
     @property

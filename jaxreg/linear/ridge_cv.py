@@ -10,6 +10,7 @@ from sklearn.utils.validation import _check_method_params
 
 from jaxreg.linear._base import LinearRegressor, Matrix, Vector, targets_of
 from jaxreg.linear._cross_validation import (
+    RESCALE,
     CrossValidated,
     best_of,
     folds_of,
@@ -20,6 +21,11 @@ from jaxreg.linear.ridge import Ridge, ridge_of, total_of
 from jaxreg.solve._checks import check_strengths
 from jaxreg.solve._ridge import left_out
 from jaxreg.strength.cross_validation import CrossValidation
+
+CURE = (
+    "a score like R² needs two samples or more that differ. Take larger folds, or "
+    "scoring='neg_mean_squared_error'."
+)
 
 
 class RidgeCV(MultiOutputMixin, CrossValidated, LinearRegressor):
@@ -116,10 +122,7 @@ class RidgeCV(MultiOutputMixin, CrossValidated, LinearRegressor):
         split, score = self._routed(sample_weight, params)
         data = _Data(x, y, weights, alphas, score)
         scores = self._left_out(data) if self.cv is None else self._on_folds(data, split)
-        cure = (
-            "a score like R² needs two samples or more that differ. Take larger folds, or "
-            "scoring='neg_mean_squared_error'."
-        )
+        cure = CURE if self.cv is not None or self.scoring is not None else RESCALE
         best = [best_of(part, cure) for part in scores]
         paths = [
             ridge_of(x, target, alphas, self.fit_intercept, weights)
