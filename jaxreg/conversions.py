@@ -40,7 +40,7 @@ def from_sklearn(
 
     Args:
         alpha: Non-negative number.
-        l1_ratio: The share of L1, between 0 (ridge) and 1 (lasso).
+        l1_ratio: The fraction of L1, between 0 (ridge) and 1 (lasso).
         mask: Which leaves; by default `weights`, which leaves out the intercept.
 
     Returns:

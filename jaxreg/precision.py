@@ -19,8 +19,8 @@ class LeafResolution:
     Attributes:
         path: Its path, `encoder/Dense_0/kernel`.
         dtype: Its dtype.
-        decay: The largest share of a weight that one step takes away.
-        resolution: The share above which every weight of this dtype moves. Half of it
+        decay: The largest fraction of a weight that one step takes away.
+        resolution: The fraction above which every weight of this dtype moves. Half of it
             moves those just below a power of two, and less moves none.
         effect: `"none"`, `"some"` or `"all"`: which weights the decay moves.
     """
@@ -63,7 +63,7 @@ def decay_resolution(
     """Tell on which leaves a weight decay is too small for the dtype to do anything.
 
     A step of decay replaces w by w − learning_rate · weight_decay · w, rounded to the
-    dtype of w. In bf16 numbers are 1/128 to 1/256 of their size apart, so a share below
+    dtype of w. In bf16 numbers are 1/128 to 1/256 of their size apart, so a fraction below
     1/512 rounds to nothing: by itself such a decay never moves a weight, however long one
     trains. Steps of the optimizer carry it along where they are larger than the spacing,
     and less and less of it as they become smaller. Wrap the optimizer in `compensated` to

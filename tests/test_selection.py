@@ -174,7 +174,7 @@ def test_a_fold_without_a_score_is_named():
     scores[[0, 1], [0, 1]] = np.inf
     with pytest.raises(ValueError, match="none has. Training has diverged"):
         jr.best_mean(jr.CrossValidation(np.arange(1.0, 3), scores))
-    with pytest.raises(ValueError, match="share of zeros is unknown"):
+    with pytest.raises(ValueError, match="fraction of zeros is unknown"):
         jr.at_sparsity(np.ones(2), np.full(2, np.nan), 0.5)
     with pytest.raises(ValueError, match="selected must say .* got NaN"):
         jr.stability_selection(np.array([[np.nan, 1.0]]))
@@ -209,7 +209,7 @@ def test_at_sparsity_takes_the_smallest_strength_that_will_do():
     assert jr.at_sparsity(strengths, zeros, 0.5) == 2
     assert jr.at_sparsity(strengths, zeros, 0.61) == 0
     assert jr.at_sparsity(strengths, np.array([np.nan, 0.1, 0.6]), 0.5) == 2
-    with pytest.raises(ValueError, match="largest share of zeros is 0.9, not 0.95"):
+    with pytest.raises(ValueError, match="largest fraction of zeros is 0.9, not 0.95"):
         jr.at_sparsity(strengths, zeros, 0.95)
 
 

@@ -65,7 +65,7 @@ def residuals(
 def strength_ratio(
     penalty: Penalty, tree: list[Leaf], params: Params, gradients: Sequence[Any]
 ) -> Array:
-    """A penalty's strength as a share of the smallest that the gradients allow at zero."""
+    """The strength by the smallest one at which the gradients leave all weights zero."""
     known = {i: jnp.asarray(g) for i, g in enumerate(gradients) if g is not None}
     missing = {
         i: jnp.zeros_like(leaf.value)

@@ -40,9 +40,9 @@ def weight_stats(
         mean_abs        mean |w|
         max_abs         max |w|
         norm            √(Σ w²)
-        zero_fraction   share of entries that are exactly zero
-        zero_units      share of units (indices of the last axis) with zeros only
-        zero_features   share of inputs (indices of the axis before it) with zeros only
+        zero_fraction   fraction of entries that are exactly zero
+        zero_units      fraction of units (indices of the last axis) with zeros only
+        zero_features   fraction of inputs (indices of the axis before it) with zeros only
         update_ratio    √(Σ u²) / √(Σ w²), with the updates u
         gradient_norm   √(Σ g²), with the gradients g
         kkt_residual    max |w − prox(w − g)|, with the gradients and the penalty
@@ -100,7 +100,7 @@ def weight_stats(
 
 
 def sparsity(params: Params, mask: MaskLike = weights, *, specs: Any = None) -> Array:
-    """The share of weights that are exactly zero.
+    """The fraction of weights that are exactly zero.
 
     Args:
         params: A pytree of parameters.
@@ -260,7 +260,7 @@ def _beside(
 
 
 def _costs(params: Params, given: Given) -> dict[str, Array]:
-    """The loss; the penalty and each of its terms, alone and as shares of the objective."""
+    """The loss; the penalty and each term, alone and as fractions of the objective."""
     if given.penalty is None:
         if given.in_loss:
             raise ValueError("in_loss needs the penalty that is in the loss: penalty=...")

@@ -1,7 +1,7 @@
 """Penalties that stop growing: exact zeros without shrinking what is large.
 
 L1 pays for its zeros by shrinking every weight. These penalties are flat for large
-weights: what is kept is kept whole. The price is convexity; a solution found is a local
+weights: what is kept is kept whole. The cost is convexity: a solution found is a local
 one.
 
 Each prox is the *global* minimiser of its one-dimensional problem, at every step. For long
@@ -30,7 +30,7 @@ class L0(Entrywise):
     √(2·step·strength).
 
     Args:
-        strength: The price of one weight. Non-negative number, array or pytree prefix.
+        strength: The penalty of one weight. Non-negative number, array or pytree prefix.
         mask: Which leaves; by default `weights`.
 
     Raises:
@@ -63,7 +63,7 @@ class L0(Entrywise):
 
 
 class L0L2(Entrywise):
-    """A price for every weight that is not zero, and decay of those that are not.
+    """A penalty for every weight that is not zero, and decay of those that are not.
 
         l0 · #{w ≠ 0} + l2 · Σ w²        (no half)
 
@@ -71,7 +71,7 @@ class L0L2(Entrywise):
     mends that.
 
     Args:
-        l0: The price of one weight. Non-negative number, array or pytree prefix.
+        l0: The penalty of one weight. Non-negative number, array or pytree prefix.
         l2: Likewise, of the squares.
         mask: Which leaves; by default `weights`.
 

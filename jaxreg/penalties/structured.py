@@ -283,7 +283,7 @@ class SLOPE(Coupled):
         strength · Σ λᵢ·|w|₍ᵢ₎,   |w|₍₁₎ ≥ |w|₍₂₎ ≥ ...,   λ₁ ≥ λ₂ ≥ ... ≥ 0
 
     over all weights of a leaf. The rules for λ are those of Benjamini and Hochberg, which
-    controls the share of false discoveries, and OSCAR, which finds clusters of correlated
+    controls the rate of false discoveries, and OSCAR, which finds clusters of correlated
     features. With equal λ it is `L1`. A sharded leaf is gathered on every device.
 
     Args:

@@ -104,13 +104,13 @@ def trade_off(
     *,
     chosen: Chosen | None = None,
 ) -> Axes:
-    """Draw what a strength costs and what it buys: score, and share of exact zeros.
+    """Draw what a strength costs and what it buys: score, and fraction of exact zeros.
 
     Args:
         strengths: The strengths, as for `sweep`.
         scores: A score for each of them; with more axes, several runs, of which the mean
             is drawn as a line over the runs.
-        zero_fractions: Shares of exact zeros, likewise.
+        zero_fractions: Fractions of exact zeros, likewise.
         ax: Where to draw; a new figure if `None`. Zeros get an axis of their own on the
             right.
         chosen: Indices of strengths to mark, by name.
@@ -119,7 +119,7 @@ def trade_off(
         The Axes of the scores.
 
     Raises:
-        ValueError: If there is not a score and a share for each strength.
+        ValueError: If there is not a score and a fraction for each strength.
 
     Example:
         >>> ax = trade_off(np.array([1.0, 0.1]), np.array([0.8, 0.9]), np.array([0.7, 0.1]))

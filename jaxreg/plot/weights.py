@@ -24,7 +24,7 @@ def histogram(
 
     Counts are on a logarithmic axis: a few large weights stay visible beside thousands of
     small ones. Zero is an edge of the bins, so the bar at zero holds exact zeros and
-    nothing else; their share is written above.
+    nothing else; their fraction is written above.
 
     Args:
         params: A pytree of parameters.

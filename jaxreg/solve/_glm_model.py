@@ -27,12 +27,12 @@ class GLMPath:
         strengths: The strengths.
         coefficients: An array (strengths, features); of several classes (strengths,
             features, classes).
-        intercepts: One for each strength (and class); zero if none was asked for.
+        intercepts: One for each strength (and class); zero if there is no intercept.
         gaps: How far each objective is from its minimum at most, relative to the loss
             without features: the certificate.
         residuals: The largest violation of the optimality conditions, for features
             divided by their standard deviations.
-        converged: Whether the gap is as small as was asked for. (One that is as far below
+        converged: Whether the gap is at most `tol`. (One that is as far below
             zero is rounding, and certifies nothing.)
         steps: How many Newton steps it took.
         null_loss: The mean loss without features that are penalised, above the least
@@ -164,9 +164,9 @@ def solve_model(
     if not converged.all():
         warnings.warn(
             f"A duality gap is {np.max(np.abs(found.gap)):.1e} in size, not {tol:.1e}, and "
-            "Newton's method gets no further. Hard are features in very different units, "
-            "or that depend on each other, and classes that can be told apart without "
-            "error: scale the features, or penalise them more.",
+            "Newton's method gets no further. Features may be in very different units or "
+            "depend on each other, or separate the classes without error: scale the "
+            "features, or penalise them more.",
             RuntimeWarning,
             stacklevel=3,
         )

@@ -271,7 +271,7 @@ def _taken(rows: np.ndarray, which: np.ndarray) -> np.ndarray:
 
 
 def _with_stops(falling: np.ndarray, largest: float) -> tuple[np.ndarray, np.ndarray]:
-    """Strengths with others between them where they are far apart; which were asked for."""
+    """Strengths with others between them where they are far apart; which were given."""
     stops: list[float] = []
     asked: list[int] = []
     now = max(largest, float(falling[0]))

@@ -18,7 +18,7 @@ class LinearPath:
     Attributes:
         strengths: The strengths.
         coefficients: An array (strengths, features).
-        intercepts: One for each strength; zeros if none was asked for.
+        intercepts: One for each strength; zeros if there is no intercept.
         gaps: A certificate: how far each objective is from its minimum at most, relative
             to the mean square of the (centred) target.
 

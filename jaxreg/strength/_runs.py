@@ -24,10 +24,10 @@ from jaxreg._tree import walk
 from jaxreg.strength._layouts import Layout, Spread, layout_of
 from jaxreg.strength._saved import Saved, fingerprint, is_key
 
-# Of the memory that a device says is free, the share that a block may take. What the CPU
+# Of the memory that a device says is free, the fraction that a block may take. What the CPU
 # counts as free is needed by other processes too.
-_SHARE = {"cpu": 0.5}
-_SHARE_ELSEWHERE = 0.9
+_FRACTION = {"cpu": 0.5}
+_FRACTION_ELSEWHERE = 0.9
 
 
 def run_all(
@@ -126,19 +126,19 @@ def _layout(
     held: Any,
     saved: Saved | None,
 ) -> Layout:
-    """The blocks that were asked for, or begun, or as large as memory allows."""
-    asked = None if chunk is None else layout_of(sizes, chunk, spread)
+    """The blocks that are requested, or begun, or as large as memory allows."""
+    requested = None if chunk is None else layout_of(sizes, chunk, spread)
     if saved is not None and saved.block is not None:
         known = Layout(sizes, saved.block)
-        if asked not in (None, known):
+        if requested not in (None, known):
             raise ValueError(
                 f"The directory holds a sweep in blocks of {known.block} runs, which "
                 f"chunk={chunk} would not give. Leave `chunk` out to continue it, or "
                 "choose another directory."
             )
         return known
-    if asked is not None:
-        return asked
+    if requested is not None:
+        return requested
     fitting = _fitting(train, sizes, spread, held)
     return Layout(sizes, tuple(_agreed(fitting.block)))
 
@@ -147,8 +147,8 @@ def _agreed(values: Sequence[int]) -> list[int]:
     """What the first process says, on all of them: they must run the same programs."""
     if jax.process_count() == 1:
         return list(values)
-    told = multihost_utils.broadcast_one_to_all(np.asarray(values, np.int32))
-    return [int(value) for value in told]
+    agreed = multihost_utils.broadcast_one_to_all(np.asarray(values, np.int32))
+    return [int(value) for value in agreed]
 
 
 def _shapes_of_one_run(
@@ -299,12 +299,12 @@ def _free_bytes(device: Any) -> float | None:
     stats = device.memory_stats()
     if stats and "bytes_limit" in stats:
         free = stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-        return _SHARE.get(device.platform, _SHARE_ELSEWHERE) * free
+        return _FRACTION.get(device.platform, _FRACTION_ELSEWHERE) * free
     try:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError):  # not on this operating system
         return None
-    return _SHARE.get(device.platform, _SHARE_ELSEWHERE) * free
+    return _FRACTION.get(device.platform, _FRACTION_ELSEWHERE) * free
 
 
 def _shown(numbers: Sequence[int], progress: bool) -> Iterator[int]:

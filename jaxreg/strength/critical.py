@@ -154,7 +154,7 @@ def strength_grid(maximum: Scalar, num: int = 100, ratio: float = 1e-3) -> Array
     Args:
         maximum: The first strength, as `strength_max` gives it: positive and finite.
         num: How many, at least 1.
-        ratio: The last strength as a share of the first, between 0 and 1.
+        ratio: The last strength as a fraction of the first, between 0 and 1.
 
     Returns:
         An array of `num` strengths, falling.

@@ -83,12 +83,12 @@ def one_standard_error(found: CrossValidation) -> int:
 
 
 def at_sparsity(strengths: Any, zero_fractions: ArrayLike, target: float) -> int:
-    """The smallest strength that makes at least a wanted share of the weights zero.
+    """The smallest strength that makes at least a wanted fraction of the weights zero.
 
     Args:
         strengths: The strengths, as for `sweep`.
-        zero_fractions: For each of them the share of exact zeros, as `sparsity` gives it.
-        target: The wanted share, between 0 and 1.
+        zero_fractions: For each of them the fraction of exact zeros, from `sparsity`.
+        target: The wanted fraction, between 0 and 1.
 
     Returns:
         Its index.
@@ -106,7 +106,7 @@ def at_sparsity(strengths: Any, zero_fractions: ArrayLike, target: float) -> int
         known = shares[~np.isnan(shares)]
         largest = f"{np.max(known):.3g}" if known.size else "unknown (all are NaN)"
         raise ValueError(
-            f"target must be reached by one of the strengths, but the largest share of "
+            f"target must be reached by one of the strengths, but the largest fraction of "
             f"zeros is {largest}, not {target:.3g}: try larger strengths."
         )
     ranks = _ranks(strengths)
@@ -173,7 +173,7 @@ def information_criterion(
     features: int | None = None,
     gamma: float = 0.5,
 ) -> Array:
-    """How well a model fits, with a price on its degrees of freedom; the least is best.
+    """How well a model fits, with a penalty on its degrees of freedom; the least is best.
 
         AIC   deviance + 2·df                     aims at prediction
         BIC   deviance + log(samples)·df          aims at the true model
@@ -297,7 +297,7 @@ class Stability(NamedTuple):
     """What `stability_selection` found.
 
     Attributes:
-        probabilities: For each feature, the share of the runs that selected it.
+        probabilities: For each feature, the fraction of the runs that selected it.
         chosen: For each feature, whether that is at least the threshold.
         expected_false: A bound on the expected number of noise features among the chosen.
 
@@ -315,10 +315,10 @@ class Stability(NamedTuple):
 def stability_selection(selected: ArrayLike, threshold: float = 0.75) -> Stability:
     """Features that are selected again and again on halves of the data.
 
-    A feature is chosen if at least a share `threshold` of the runs selects it; with several
-    strengths, at the strength that selects it most often. If q features are selected by a
-    run on average (at any of the strengths), of p, then the expected number of noise
-    features among the chosen is at most
+    A feature is chosen if a fraction of at least `threshold` of the runs selects it; with
+    several strengths, at the strength that selects it most often. If q features are
+    selected by a run on average (at any of the strengths), of p, then the expected number
+    of noise features among the chosen is at most
 
         q² / ((2·threshold − 1) · p)
 

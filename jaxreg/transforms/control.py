@@ -37,32 +37,32 @@ def target_sparsity(
     gain: Rate = 0.1,
     optimizer: Callable[..., optax.GradientTransformation] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """An optimizer that ends at a wanted share of exact zeros.
+    """An optimizer that ends at a wanted fraction of exact zeros.
 
     The penalty decides *which* weights are zero; this controller decides how strong it is.
-    Before each step it compares the share of exact zeros among the penalised weights with
-    the target, and makes the penalty a little stronger or weaker:
+    Before each step it compares the fraction of exact zeros among the penalised weights
+    with the target, and makes the penalty a little stronger or weaker:
 
-        factor ← factor · exp(gain · (target − share of zeros))
+        factor ← factor · exp(gain · (target − fraction of zeros))
         w      ← optimizer's step with  factor · penalty
 
     Nothing is cut off: at the end the weights are those that the loss and a penalty of the
     strength `penalty * jnp.exp(state.log_factor)` keep, and training on with that penalty
     would keep them.
 
-    The strength to start from hardly matters. With minibatches the share keeps swinging
+    The strength to start from hardly matters. With minibatches the fraction keeps swinging
     about the target, by a few percent of the weights, and less as the learning rate falls;
-    `dual_averaging_adam` is steadier. A share changes only as fast as weights can walk to
-    zero, so give it a few hundred steps: the strength first overshoots, and a smaller gain
-    makes it overshoot less and arrive later. A gain that falls to 0 (a schedule) leaves
-    the strength as it is for the last steps.
+    `dual_averaging_adam` is steadier. The fraction changes only as fast as weights can move
+    to zero, so give it a few hundred steps: the strength first overshoots, and a smaller
+    gain makes it overshoot less and arrive later. A gain that falls to 0 (a schedule)
+    leaves the strength as it is for the last steps.
 
     Args:
         learning_rate: Of the optimizer: a non-negative number or an Optax schedule.
         penalty: What to regularize by, with its mask and the strength to start from, which
             must not be 0. Its prox must make exact zeros.
-        target: The wanted share of exact zeros among the penalised weights, from 0 to 1: a
-            number or an Optax schedule.
+        target: The wanted fraction of exact zeros among the penalised weights, from 0 to 1:
+            a number or an Optax schedule.
         gain: How fast the strength follows: a number or an Optax schedule.
         optimizer: Called as `optimizer(learning_rate, penalty, strength_schedule=factor)`
             with the factor of the step: `prox_sgd`, `dual_averaging_adam`, or a
@@ -136,7 +136,7 @@ def _target_at(target: Rate, count: Any) -> Any:
 
 
 def _zero_share(penalty: Penalty, params: Params) -> Array:
-    """The share of exact zeros among the penalised parameters."""
+    """The fraction of exact zeros among the penalised parameters."""
     tree = list(walk(params))
     return zero_share(
         [

@@ -6,7 +6,7 @@ The two are different quantities, and their strengths have different units:
   optimizer minimises loss + penalty, whichever it is; a strength has the units of the
   loss, and multiplying the loss by 1000 makes it 1000 times weaker. It is the negative
   logarithm of a Gaussian prior.
-* **Decoupled** (`decoupled_weight_decay`): weights shrink by a share of themselves in
+* **Decoupled** (`decoupled_weight_decay`): weights shrink by a fraction of themselves in
   every step. Under an optimizer that normalises its gradients (Adam, Lion, Muon) nothing
   changes when the loss is multiplied. What it then optimises is no `loss + penalty`: with
   full batches AdamW, where it converges, minimises the loss over the box
@@ -308,7 +308,7 @@ def with_decay(
 
 
 class _Pull(NamedTuple):
-    """What draws one leaf: the share of its way in a step, and where to."""
+    """What draws one leaf: the fraction of its way in a step, and where to."""
 
     rate: Any
     reference: Any
