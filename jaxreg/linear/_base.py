@@ -90,13 +90,14 @@ class LinearRegressor(RegressorMixin, LinearModel):
     def _absolute_gap(self, gap: float, y: np.ndarray, weights: np.ndarray | None) -> float:
         """A gap that is relative to the mean square of the target, in units of that.
 
-        The target is measured from its mean if there is an intercept.
+        The target is measured from its mean if there is an intercept. A gap below zero is
+        rounding, and its absolute value says how much.
         """
         centre = np.average(y, weights=weights) if self.fit_intercept else 0.0
         largest = np.max(np.abs(y - centre)) or 1.0
         square = np.average(((y - centre) / largest) ** 2, weights=weights)
         with np.errstate(over="ignore"):  # Infinity bounds it, too.
-            return float(gap * square * largest * largest)
+            return float(abs(gap) * square * largest * largest)
 
     def _fitted_at(
         self,

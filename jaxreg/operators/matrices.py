@@ -222,7 +222,8 @@ def has_rank(x: Array, rank: Scalar, tolerance: float) -> Array:
 
 def _first(sizes: Array, rank: Scalar, tolerance: float) -> tuple[Array, Array]:
     """Which singular values are the first `rank`, and whether the others are zero."""
-    order = jnp.arange(sizes.shape[-1], dtype=jnp.result_type(rank))
+    order = jnp.arange(sizes.shape[-1], dtype=jnp.float32)
+    rank = jnp.asarray(rank, jnp.float32)
     is_kept = jnp.broadcast_to(order < rank, sizes.shape)
     sizes = sizes / power_of_two(jnp.max(sizes, axis=-1, keepdims=True, initial=0.0))
     norm = jnp.sqrt(jnp.sum(jnp.square(sizes), axis=-1, keepdims=True))
