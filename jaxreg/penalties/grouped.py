@@ -363,7 +363,7 @@ class ExclusiveLasso(Grouped):
 
     def groups_critical_scale(self, gradient: Entries, groups: Groups) -> Array:
         pulls = groups.largest(jax.tree.map(jnp.abs, gradient))
-        return jnp.where(pulls == 0, 0.0, pulls * jnp.inf)
+        return quotient(pulls, 0.0)
 
 
 def _shares(x: Array) -> tuple[Array, Array]:
