@@ -13,6 +13,11 @@ squares. The algorithm follows from the data: `precompute`, `gcv_mode`, `dual`, 
 (but `solver="liblinear"` penalises the intercept, as scikit-learn's does). Data are always
 checked and never written to: `copy_X`, `check_input`. All folds run side by side on all
 cores: `n_jobs`. Nothing is printed: `verbose`.
+
+The first fit compiles for some seconds; later fits in the same process, with as many
+samples and features, do not. So leave `n_jobs` out of `GridSearchCV` and
+`cross_val_score`: each of their processes would compile again. JAX's compilation cache
+keeps compiled programs for later processes.
 """
 
 from jaxreg.linear.grouped import GroupLasso as GroupLasso, GroupLassoCV as GroupLassoCV

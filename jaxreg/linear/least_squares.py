@@ -124,7 +124,7 @@ class ElasticNet(MultiOutputMixin, LinearRegressor):
 
 
 class Lasso(ElasticNet):
-    """The lasso, as `sklearn.linear_model.Lasso`, but exact and faster.
+    """The lasso, as `sklearn.linear_model.Lasso`, but exact.
 
         ½ · mean (y − X·w − b)² + alpha · Σ|w|
 
