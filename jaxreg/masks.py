@@ -413,10 +413,13 @@ def chosen(mask: Mask, tree: Sequence[Leaf], params: Params) -> list[bool]:
     if present and not any(picks):
         floats = [leaf for leaf in present if leaf.is_parameter]
         if not floats:
+            first = present[0].value
+            given = f"{first.dtype}" if present[0].is_array else type(first).__name__
             raise ValueError(
                 "Parameters must hold a floating-point array, but there is none at "
-                f"{listing(present)}. (Under `optax.inject_hyperparams`, name a penalty "
-                "in `static_args`: it is callable, and would be called as a schedule.)"
+                f"{listing(present)}: got {given}. (Under `optax.inject_hyperparams`, name "
+                "a penalty in `static_args`: it is callable, and would be called as a "
+                "schedule.)"
             )
         raise NothingChosenError(
             f"The mask {mask!r} must choose at least one floating-point leaf, but it "

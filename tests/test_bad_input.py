@@ -187,7 +187,7 @@ PENALTIES = [
         ("list", lambda: L1([0.1, 0.2])(X), "no entry at or above '<the array itself>'"),
         ("number as parameters", lambda: L1()(1.0), "must hold a floating-point array"),
         ("text as parameters", lambda: L1()("w"), "must hold a floating-point array"),
-        ("integer parameters", lambda: L1()(INTEGERS), "must hold a floating-point array"),
+        ("integer parameters", lambda: L1()(INTEGERS), "at 'w': got int32"),
         ("only biases", lambda: L1()(BIASES), "The mask weights must choose"),
         ("gradients of biases", lambda: L1().strength_max(BIASES), "must choose"),
         ("negative step", lambda: L1().prox(X, -1.0), "step must be non-negative, got -1"),

@@ -534,6 +534,11 @@ MISTAKES = {
         TypeError,
         "alphas must be a real number",
     ),
+    "words for targets": (
+        lambda: jl.Lasso().fit(X, np.where(Y > 0, "yes", "no")),
+        ValueError,
+        "could not convert string to float",
+    ),
     "infinite alpha": (
         lambda: jl.Lasso(alpha=np.inf).fit(X, Y),
         ValueError,
@@ -597,7 +602,7 @@ MISTAKES = {
     "unknown penalty": (
         lambda: jl.LogisticRegression(penalty="L1").fit(Z, LABELS),
         ValueError,
-        "penalty must be one of 'l1'",
+        "penalty must be one of 'l1', 'l2', 'elasticnet', None, got 'L1'",
     ),
     "no ratio": (
         lambda: jl.LogisticRegression(penalty="elasticnet", l1_ratio=None).fit(Z, LABELS),

@@ -55,6 +55,8 @@ class LinearModel(BaseEstimator):
         """
         checks = {"dtype": np.float64, "y_numeric": True, **checks}
         x, y = map(np.asarray, validate_data(self, X, y, **checks))
+        if checks["y_numeric"] and y.dtype.kind in "US":
+            y = y.astype(np.float64)  # A ValueError for words, as scikit-learn's.
         if sample_weight is None:
             return x, y, None
         weights = np.asarray(_check_sample_weight(sample_weight, x, dtype=np.float64))
@@ -164,5 +166,6 @@ def check_ratio(l1_ratio: Any) -> float:
 def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
     """Refuse a word that scikit-learn does not know for an argument."""
     if not any(value is choice or value == choice for choice in choices):
-        words = ", ".join(map(repr, choices))
+        # "deprecated" is how scikit-learn writes that an argument was left out.
+        words = ", ".join(repr(choice) for choice in choices if choice != "deprecated")
         raise ValueError(f"{name} must be one of {words}, got {value!r}.")

@@ -129,9 +129,10 @@ class LogisticModel(LinearClassifier):
         several = len(self.classes_) > 2
         if several and (self.multi_class == "ovr" or self.solver == "liblinear"):
             raise ValueError(
-                "One classifier for each class (multi_class='ovr', solver='liblinear') is "
-                f"not what {type(self).__name__} solves, a multinomial model is: wrap it "
-                "in sklearn.multiclass.OneVsRestClassifier, or leave the argument out."
+                f"{type(self).__name__} fits one multinomial model to three classes or "
+                "more, not one classifier for each class (multi_class='ovr', "
+                "solver='liblinear'): leave the argument out, or wrap the estimator in "
+                "sklearn.multiclass.OneVsRestClassifier."
             )
         if not several and self.multi_class == "multinomial":
             raise ValueError(

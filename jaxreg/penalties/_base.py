@@ -621,7 +621,10 @@ def _moved(pair: Any, places: tuple[int, ...], by: Any) -> Any:
 def check_is_penalty(penalty: Any) -> None:
     """Refuse anything but a penalty."""
     if not isinstance(penalty, Penalty):
+        given = repr(penalty)
+        if len(given) > 80:  # The parameters, say.
+            given = f"a {type(penalty).__name__}"
         raise TypeError(
-            f"penalty must be a jaxreg penalty such as jaxreg.L1(1e-4), got {penalty!r}. "
+            f"penalty must be a jaxreg penalty such as jaxreg.L1(1e-4), got {given}. "
             "(Under `optax.inject_hyperparams`, name it in `static_args`.)"
         )

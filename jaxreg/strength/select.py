@@ -34,6 +34,7 @@ def best_mean(found: CrossValidation) -> int:
         Its index.
 
     Raises:
+        TypeError: If `found` is no `CrossValidation`.
         ValueError: If every strength has a score that is not finite.
 
     Example:
@@ -61,6 +62,7 @@ def one_standard_error(found: CrossValidation) -> int:
         Its index.
 
     Raises:
+        TypeError: If `found` is no `CrossValidation`.
         ValueError: If there is one fold only, every strength has a score that is not
             finite, or the strengths cannot be ordered (of two penalties each has a larger
             strength).
@@ -74,9 +76,9 @@ def one_standard_error(found: CrossValidation) -> int:
         Hastie, Tibshirani and Friedman, *The Elements of Statistical Learning* (2009),
         section 7.10.
     """
+    losses = _losses(found)
     if found.scores.shape[1] < 2:
         raise ValueError("A standard error needs at least two folds, got scores of one.")
-    losses = _losses(found)
     best = best_mean(found)
     within = losses <= losses[best] + found.standard_error[best]
     return int(np.argmax(np.where(within, _ranks(found.strengths), -1)))
@@ -115,6 +117,11 @@ def at_sparsity(strengths: Any, zero_fractions: ArrayLike, target: float) -> int
 
 def _losses(found: CrossValidation) -> np.ndarray:
     """Mean scores of which lower is better; infinite for what has diverged."""
+    if not isinstance(found, CrossValidation):
+        raise TypeError(
+            "found must be the result of jaxreg.cross_validate, got "
+            f"{type(found).__name__}."
+        )
     means = np.asarray(found.mean, float)
     finite = np.isfinite(means)
     if not np.any(finite):

@@ -171,9 +171,11 @@ def axis_of(name: str, tree: Any) -> Any:
     shapes = [np.shape(x) for x in jax.tree.leaves(tree)]
     lengths = {shape[0] if shape else 0 for shape in shapes}
     if len(lengths) != 1 or 0 in lengths:
+        more = f" and {len(shapes) - 8} more" if len(shapes) > 8 else ""
+        lists = ": turn lists of numbers into arrays" if () in shapes else ""
         raise ValueError(
             f"{name} must be arrays with a common first axis, of length 1 or more, got "
-            f"shapes {shapes}."
+            f"shapes {shapes[:8]}{more}{lists}."
         )
     return tree
 
