@@ -309,13 +309,16 @@ def test_a_shared_layer_counts_once():
         named("second").of(model)
 
 
+PROXIMAL = proximal(L1(), 0.1)
+
+
 @pytest.mark.parametrize(
     "make",
     [
         L1(0.1).prox,
         lambda model: jaxreg.minimize(lambda model: 0.0, L1(0.1), model),
         lambda model: add_l2_decay(0.1).update(model, optax.EmptyState(), model),
-        lambda model: proximal(L1(), 0.1).update(model, optax.EmptyState(), model),
+        lambda model: PROXIMAL.update(model, PROXIMAL.init(model), model),
         lambda model: jaxreg.compensated(optax.sgd(0.1)).init(model),
     ],
     ids=["prox", "minimize", "decay", "proximal", "compensated"],

@@ -251,7 +251,19 @@ def test_the_strength_ratio_is_that_of_the_gradient_at_zero():
     assert lasso_stats(np.zeros(6), L2(0.1))["total/strength_ratio"] == 0
 
 
-@pytest.mark.parametrize("penalty", [L1(0.1) + L2(0.1), jaxreg.Orthogonal(0.1)], ids=repr)
+def test_a_sum_with_a_prox_has_the_statistics_of_the_penalty_that_it_is():
+    kernel = {"kernel": PARAMS["dense"]["kernel"]}
+    found, expected = (
+        measure(kernel, gradients=kernel, penalty=penalty)
+        for penalty in (L1(0.1) + L2(0.2), ElasticNet(0.1, 0.2))
+    )
+    for key in ("total/penalty", "total/kkt_residual", "total/strength_ratio"):
+        np.testing.assert_allclose(found[key], expected[key], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "penalty", [L1(0.1) + jaxreg.TotalVariation(0.1), jaxreg.Orthogonal(0.1)], ids=repr
+)
 def test_without_a_prox_there_is_no_residual(penalty):
     kernel = {"kernel": PARAMS["dense"]["kernel"]}
     stats = measure(kernel, gradients=kernel, penalty=penalty)

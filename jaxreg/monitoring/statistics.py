@@ -66,8 +66,8 @@ def weight_stats(
         mask: Which leaves to look at; by default `weights`.
         updates: What the optimizer adds to the parameters, for `update_ratio`.
         gradients: Those of the loss at the parameters, for what needs them.
-        penalty: The penalty, for what needs it. Without a prox (and for a sum whose
-            terms meet on a leaf) there is no `kkt_residual` and no `strength_ratio`.
+        penalty: The penalty, for what needs it. Without a prox there is no
+            `kkt_residual` and no `strength_ratio`.
         loss: The mean loss at the parameters, for `loss` and `penalty_share`.
         in_loss: Whether `gradients` and `loss` are those of `loss + penalty`: the
             penalty's part is then taken out of them first.

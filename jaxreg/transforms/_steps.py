@@ -75,7 +75,7 @@ class Aim(NamedTuple):
 
 
 def aim(penalty: Penalty, params: Params, updates: Params | None = None) -> Aim:
-    """Where a penalty applies; refuses a sum whose terms meet on a leaf.
+    """Where a penalty applies; refuses a sum without a prox.
 
     With `updates`, leaves that have none are left out, as if they had been filtered.
     """
