@@ -23,7 +23,7 @@ from jaxreg._numbers import (
     promoted,
     raise_precision,
 )
-from jaxreg._tree import Leaf, Params, check_distinct
+from jaxreg._tree import Leaf, Params, check_distinct, walk
 from jaxreg.penalties import Penalty
 from jaxreg.transforms._states import Count, incremented
 
@@ -123,6 +123,9 @@ def where_updated(updates: Params, values: Params) -> Params:
     def is_none(node: Any) -> bool:
         return node is None
 
+    if not any(map(is_none, jax.tree.leaves(updates, is_leaf=is_none))):
+        return values
+    check_distinct(list(walk(values)))  # The new tree has copies, and so hides them.
     return jax.tree.map(
         lambda update, value: None if update is None else value,
         updates,
