@@ -101,7 +101,9 @@ def over(number: Array, a: Array, b: Array) -> Array:
     Two divisors that are both large (or both small) divide one after the other; of a
     large and a small one the product is in between.
     """
-    return jnp.where((a > 1) == (b > 1), number / a / b, number / (a * b))
+    # Without a barrier XLA makes one division by the product of the two.
+    one_by_one = jax.lax.optimization_barrier(number / a) / b
+    return jnp.where((a > 1) == (b > 1), one_by_one, number / (a * b))
 
 
 def rounded(x: Array, dtype: np.dtype) -> Array:

@@ -267,8 +267,7 @@ class L1Linf(Grouped):
                 )
             )
             excess = groups.total(above) - target
-            # Nothing is above r: rounding has brought it to the largest entry.
-            return jnp.where(slope == 0, r, r + excess / jnp.where(slope == 0, 1.0, slope))
+            return r + excess / jnp.where(slope == 0, 1.0, slope)
 
         high = groups.largest(sizes)
         root = concave_root(newton, jnp.zeros_like(high), high)
