@@ -236,8 +236,13 @@ def _norms_jvp(groups: Groups, primals: Any, tangents: Any) -> tuple[Array, Arra
     unit, scale = units(groups, x)
     length = unit_norms(groups, unit)
     spread = groups.spread(jnp.where(length == 0, 1.0, length))
-    along = jax.tree.map(lambda u, n, dx: u / n * dx, unit, spread, change)
-    return scale * length, groups.total(along)
+    directions = jax.tree.map(jnp.divide, unit, spread)
+
+    def along(x: Entries) -> Array:
+        return groups.total(jax.tree.map(jnp.multiply, directions, x))
+
+    # Of a sum over devices, which has derivatives of its own.
+    return scale * length, jax.jvp(along, (x,), (change,))[1]
 
 
 def unit_norms(groups: Groups, unit: Entries) -> Array:
