@@ -175,7 +175,7 @@ def test_a_fold_without_a_score_is_named():
     with pytest.raises(ValueError, match="none has. Training has diverged"):
         jr.best_mean(jr.CrossValidation(np.arange(1.0, 3), scores))
     with pytest.raises(TypeError, match="result of jaxreg.cross_validate, got ndarray"):
-        jr.one_standard_error(scores)
+        jr.one_standard_error(scores)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="fraction of zeros is unknown"):
         jr.at_sparsity(np.ones(2), np.full(2, np.nan), 0.5)
     with pytest.raises(ValueError, match="selected must say .* got NaN"):

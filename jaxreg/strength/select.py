@@ -115,7 +115,7 @@ def at_sparsity(strengths: Any, zero_fractions: ArrayLike, target: float) -> int
     return int(np.argmin(np.where(reached, ranks, len(ranks))))
 
 
-def _losses(found: CrossValidation) -> np.ndarray:
+def _losses(found: Any) -> np.ndarray:
     """Mean scores of which lower is better; infinite for what has diverged."""
     if not isinstance(found, CrossValidation):
         raise TypeError(
