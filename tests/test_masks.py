@@ -31,6 +31,9 @@ from jaxreg import (
 )
 from jaxreg._tree import walk
 
+# Earlier versions of Flax call it `pure`.
+as_pure: Any = nnx.as_pure if hasattr(nnx, "as_pure") else getattr(nnx, "pure")  # noqa: B009
+
 KEY = jax.random.key(0)
 ONES = jnp.ones((2, 3))
 
@@ -150,7 +153,7 @@ AFFINE = Affine(ONES, ONES)
         ),
         pytest.param(NNX, NNX_WEIGHTS, id="nnx module"),
         pytest.param(NNX_STATE, NNX_WEIGHTS, id="nnx State"),
-        pytest.param(nnx.as_pure(NNX_STATE), NNX_WEIGHTS, id="nnx as_pure"),
+        pytest.param(as_pure(NNX_STATE), NNX_WEIGHTS, id="nnx as_pure"),
         pytest.param(nnx.to_pure_dict(NNX_STATE), NNX_WEIGHTS, id="nnx dict"),
         pytest.param(EQUINOX, EQUINOX_WEIGHTS, id="equinox"),
         pytest.param(
@@ -169,7 +172,7 @@ def test_weights_in_every_framework(params, expected):
     assert chosen(params) == expected
 
 
-@pytest.mark.parametrize("make", [nnx.state, lambda m, f: nnx.as_pure(nnx.state(m, f))])
+@pytest.mark.parametrize("make", [nnx.state, lambda m, f: as_pure(nnx.state(m, f))])
 def test_nnx_selects_the_same_in_init_and_update(make):
     params = make(NNX, nnx.Param)
     optimizer = add_l2_decay(1.0)
@@ -182,11 +185,11 @@ def test_nnx_selects_the_same_in_init_and_update(make):
 
 def test_nnx_optimizer_updates_only_weights():
     model = Nnx(nnx.Rngs(0))
-    before = jax.tree.map(jnp.copy, nnx.as_pure(nnx.state(model, nnx.Param)))
+    before = jax.tree.map(jnp.copy, as_pure(nnx.state(model, nnx.Param)))
     shrink = optax.chain(optax.sgd(1.0), proximal(L1(100.0), 1.0))
     optimizer = nnx.Optimizer(model, shrink, wrt=nnx.Param)
     optimizer.update(model, nnx.grad(lambda model: 0.0 * L2()(model))(model))
-    after = nnx.as_pure(nnx.state(model, nnx.Param))
+    after = as_pure(nnx.state(model, nnx.Param))
     expected = jax.tree.map(
         lambda x, pick: 0 * x if pick else x, before, weights.of(before)
     )
