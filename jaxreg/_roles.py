@@ -41,7 +41,7 @@ def roles_of(tree: Sequence[Leaf]) -> list[Role]:
     """What each leaf of a tree is in its layer.
 
     Args:
-        tree: All leaves and holes of the tree, as `walk` gives them.
+        tree: All leaves of the tree, missing ones too, as `walk` gives them.
 
     Returns:
         For each of `tree` its role; `"weight"` for what nothing tells of.
@@ -71,7 +71,7 @@ def doubtful(tree: Sequence[Leaf], roles: Sequence[Role]) -> list[bool]:
     and `beta` of one shape.
 
     Args:
-        tree: All leaves and holes of the tree.
+        tree: All leaves of the tree, missing ones too.
         roles: Those of the leaves.
     """
     layers = _layers(tree)
