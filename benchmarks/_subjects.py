@@ -81,7 +81,7 @@ def optimizers() -> Optimizers:
         ),
         "prox_adam, GroupLasso": lambda: jr.prox_adam(LEARNING_RATE, jr.GroupLasso(1e-4)),
         "adam, decoupled decay": lambda: jr.with_decay(
-            optax.adam(LEARNING_RATE), 1e-2, LEARNING_RATE
+            optax.adam(LEARNING_RATE), 1e-2, learning_rate=LEARNING_RATE
         ),
     }
 
@@ -91,7 +91,7 @@ def decays() -> Optimizers:
 
     def with_decay(**options: Any) -> Callable[[], optax.GradientTransformation]:
         adam = optax.adam(LEARNING_RATE)
-        return lambda: jr.with_decay(adam, 1e-2, LEARNING_RATE, **options)
+        return lambda: jr.with_decay(adam, 1e-2, learning_rate=LEARNING_RATE, **options)
 
     def adam_then(*after: optax.GradientTransformation) -> Any:
         return lambda: optax.chain(optax.adam(LEARNING_RATE), *after)
@@ -105,8 +105,10 @@ def decays() -> Optimizers:
         "with_decay, implicit": with_decay(implicit=True),
         "with_decay, cautious": with_decay(cautious=True),
         "with_decay, toward start": with_decay(toward="start"),
-        "constrained_decay": adam_then(jr.constrained_decay(100)),
-        "compensated adamw": lambda: jr.compensated(adamw),
+        "constrained_parameter_regularization": adam_then(
+            jr.constrained_parameter_regularization(100)
+        ),
+        "compensated adamw": lambda: jr.with_kahan_compensation(adamw),
         "orthant_wise adam": lambda: jr.orthant_wise(optax.adam(LEARNING_RATE), 1e-4),
         "dual_averaging_adam, L1": lambda: jr.dual_averaging_adam(
             LEARNING_RATE, jr.L1(1e-4)

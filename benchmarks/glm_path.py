@@ -72,7 +72,7 @@ def solvers(
         )
         found = []
         for strength in strengths:
-            model.C = jr.alpha_from_c(strength, len(y))
+            model.C = jr.convert.alpha_from_c(strength, n_samples=len(y))
             found.append(model.fit(x, y).coef_[0].copy())
         return np.array(found)
 

@@ -52,7 +52,10 @@ def ways() -> dict[str, Way]:
         "no penalty, again": (no_penalty, adam),
         **{f"{name} in the loss": (penalty, adam) for name, penalty in in_loss.items()},
         "add_l2_decay": (no_penalty, optax.chain(jr.add_l2_decay(2e-5), adam)),
-        "decoupled decay": (no_penalty, jr.with_decay(adam, 1e-2, LEARNING_RATE)),
+        "decoupled decay": (
+            no_penalty,
+            jr.with_decay(adam, 1e-2, learning_rate=LEARNING_RATE),
+        ),
         "prox_adam, L1": (no_penalty, jr.prox_adam(LEARNING_RATE, jr.L1(1e-5))),
     }
 

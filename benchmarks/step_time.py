@@ -4,8 +4,8 @@ The optimizer alone, without a model, jitted with donated buffers, on trees of p
 of several kinds: `python benchmarks/step_time.py`. `--tables decays penalties` adds the
 other decays, and every penalty in Adam's metric. Every table also compares with the floor:
 the time that reading p, g, m and v and writing p, m and v takes at the copy bandwidth that
-is measured first. With bfloat16, optax keeps moments in bfloat16 too, and `compensated` in
-float32. PyTorch's rows are left out where it is not installed.
+is measured first. With bfloat16, optax keeps moments in bfloat16 too, and
+`with_kahan_compensation` in float32. PyTorch's rows are left out where it is not installed.
 """
 
 import argparse

@@ -18,11 +18,11 @@ import sys
 import textwrap
 import tomllib
 from collections.abc import Iterable
+from inspect import ismodule
 from types import ModuleType
 from typing import Any
 
 import jaxreg
-from jaxreg import linear, plot
 
 ROOT = pathlib.Path(__file__).parent.parent
 BUILD = ROOT / "build"
@@ -57,9 +57,13 @@ def rank(names: Iterable[str]) -> int:
 def topics() -> dict[str, dict[str, list[str]]]:
     """For each part of the package: for each of its files, the public names."""
     found: dict[str, dict[str, list[str]]] = {}
-    for package in (jaxreg, linear, plot):
+    top = public(jaxreg)
+    packages = [value for name in dir(jaxreg) if ismodule(value := getattr(jaxreg, name))]
+    for package in (jaxreg, *packages):
         prefix = package.__name__.removeprefix("jaxreg").removeprefix(".")
         for name, value in public(package).items():
+            if prefix and top.get(name) is value:
+                continue
             part = value.__module__.split(".")[1]
             names = found.setdefault(part, {}).setdefault(value.__module__, [])
             names.append(f"{prefix}.{name}" if prefix else name)

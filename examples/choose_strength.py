@@ -71,25 +71,25 @@ def descend(
     return params
 
 
-def fit(strength: Any, fold: jr.Fold, start: Any, loss_of: Any, steps: int) -> Any:
+def fit(strength: Any, fold: jr.strength.Fold, start: Any, loss_of: Any, steps: int) -> Any:
     """Parameters for standardised features; all numbers from the training samples."""
     x, y = fold.data
-    x, _, _ = jr.standardize(x, fold.train)
+    x, _, _ = jr.strength.standardize(x, fold.train)
     rows = jnp.c_[x, jnp.ones(len(x))] * jnp.sqrt(fold.train)[:, None]
     rate = jnp.sum(fold.train) / jnp.linalg.norm(rows, 2) ** 2
 
     def loss(params: Any) -> jax.Array:
-        return jr.weighted_mean(loss_of(linear(params, x), y), fold.train)
+        return jr.strength.weighted_mean(loss_of(linear(params, x), y), fold.train)
 
     return descend(loss, jr.L1(strength), start, rate, steps)
 
 
-def score(strength: Any, fold: jr.Fold, loss_of: Any, steps: int) -> jax.Array:
+def score(strength: Any, fold: jr.strength.Fold, loss_of: Any, steps: int) -> jax.Array:
     """The loss on what was left out."""
     x, y = fold.data
     params = fit(strength, fold, zeros_for(x), loss_of, steps)
-    scaled, _, _ = jr.standardize(x, fold.train)
-    return jr.weighted_mean(loss_of(linear(params, scaled), y), fold.test)
+    scaled, _, _ = jr.strength.standardize(x, fold.train)
+    return jr.strength.weighted_mean(loss_of(linear(params, scaled), y), fold.test)
 
 
 def zeros_for(x: jax.Array) -> Any:
@@ -100,10 +100,10 @@ def linear_model(
     name: str, data: Any, loss_of: Any, folds: Any, names: Sequence[str], steps: int
 ) -> tuple[dict[str, str], Figure]:
     """λ_max, a path, cross-validation and its rules: rows of the table, and pictures."""
-    whole = jr.Fold.whole(data)
-    x, _, _ = jr.standardize(data[0], whole.train)
+    whole = jr.strength.Fold.whole(data)
+    x, _, _ = jr.strength.standardize(data[0], whole.train)
     maximum = jr.strength_max(
-        lambda params: jnp.mean(loss_of(linear(params, x), data[1])), zeros_for(x), jr.L1()
+        lambda params: jnp.mean(loss_of(linear(params, x), data[1])), jr.L1(), zeros_for(x)
     )
     strengths = jr.strength_grid(maximum, STRENGTHS)
 
@@ -112,14 +112,14 @@ def linear_model(
         return params, params
 
     def along(strengths: Any) -> Any:
-        return jr.path(next_on_path, strengths, zeros_for(x))
+        return jr.strength.path(next_on_path, strengths, zeros_for(x))
 
     coefficients = np.asarray(jax.jit(along)(strengths)["kernel"])
     found = jr.cross_validate(
         functools.partial(score, loss_of=loss_of, steps=steps), data, strengths, folds
     )
     chosen = {
-        "best mean": jr.best_mean(found),
+        "best mean": jr.select_best(found),
         "one standard error": jr.one_standard_error(found),
     }
     if loss_of is half_squares:
@@ -143,9 +143,13 @@ def least_bic(strengths: Any, x: jax.Array, y: jax.Array, coefficients: Any) -> 
     noise = jnp.sum(residuals**2) / (len(y) - x.shape[1] - 1)
 
     def bic(strength: jax.Array, w: jax.Array) -> jax.Array:
-        df = jr.degrees_of_freedom(jr.L1(strength), x, w)
-        deviance = jr.gaussian_deviance(jnp.sum((y - x @ w) ** 2), len(y), noise)
-        return jr.information_criterion(deviance, df, len(y), "bic")
+        df = jr.strength.degrees_of_freedom(jr.L1(strength), x, w)
+        deviance = jr.strength.gaussian_deviance(
+            jnp.sum((y - x @ w) ** 2), n_samples=len(y), noise_variance=noise
+        )
+        return jr.strength.information_criterion(
+            deviance, df=df, n_samples=len(y), kind="bic"
+        )
 
     return int(jnp.argmin(jax.vmap(bic)(strengths, jnp.asarray(coefficients))))
 
@@ -198,7 +202,9 @@ def network(steps: int, seeds: int) -> tuple[dict[str, str], Figure]:
 
     found = jr.sweep(train, strengths, keys=keys, data=data, progress=True)
     zeros, accuracy = found.results["zeros"], found.results["accuracy"]
-    chosen = {"90 % zeros": jr.at_sparsity(strengths, zeros.mean(axis=1), 0.9)}
+    chosen = {
+        "90 % zeros": jr.select_by_sparsity(strengths, zeros.mean(axis=1), target=0.9)
+    }
 
     def control(target: Any, key: jax.Array, data: Any) -> Any:
         optimizer = jr.target_sparsity(rate, jr.L1(1e-4), target)
@@ -226,8 +232,10 @@ def network(steps: int, seeds: int) -> tuple[dict[str, str], Figure]:
 
 def by_gradient(data: Any, steps: int) -> dict[str, str]:
     """Ridge: descend on the validation loss along log strength, through the training."""
-    half = jr.Fold(data, *(jnp.arange(len(data[0])) % 2 == part for part in (0, 1)))
-    x, _, _ = jr.standardize(data[0], half.train)
+    half = jr.strength.Fold(
+        data, *(jnp.arange(len(data[0])) % 2 == part for part in (0, 1))
+    )
+    x, _, _ = jr.strength.standardize(data[0], half.train)
     y = data[1]
 
     @jax.jit
@@ -237,14 +245,14 @@ def by_gradient(data: Any, steps: int) -> dict[str, str]:
 
         def objective(params: Any) -> jax.Array:
             losses = half_squares(linear(params, x), y)
-            return jr.weighted_mean(losses, half.train) + penalty(params)
+            return jr.strength.weighted_mean(losses, half.train) + penalty(params)
 
         def step(params: Any, _: Any) -> tuple[Any, None]:
             slopes = jax.grad(objective)(params)
             return jax.tree.map(lambda w, g: w - 0.1 * g, params, slopes), None
 
         params, _ = jax.lax.scan(step, zeros_for(x), length=steps)
-        return jr.weighted_mean(half_squares(linear(params, x), y), half.test)
+        return jr.strength.weighted_mean(half_squares(linear(params, x), y), half.test)
 
     log_strength, optimizer = jnp.float32(0.0), optax.adam(0.3)
     state = optimizer.init(log_strength)

@@ -60,9 +60,11 @@ def methods(steps: int) -> dict[str, Method]:
     return {
         "no regularization": Method(adam),
         "L2 decay": Method(chain(jr.add_l2_decay(1e-3), adam)),
-        "decoupled decay": Method(chain(adam, jr.decoupled_weight_decay(0.3, rate))),
+        "decoupled decay": Method(
+            chain(adam, jr.decoupled_weight_decay(0.3, learning_rate=rate))
+        ),
         "L1 in the loss": Method(adam, in_loss=l1),
-        "L1, naive prox": Method(chain(adam, jr.proximal_l1(STRENGTH, rate))),
+        "L1, naive prox": Method(chain(adam, jr.proximal(rate, jr.L1(STRENGTH)))),
         "L1, SGD + prox": Method(jr.prox_sgd(falling(0.1, steps), l1, momentum=0.9)),
         "L1, prox_adam": Method(jr.prox_adam(rate, l1)),
         "elastic net, prox_adam": Method(jr.prox_adam(rate, elastic_net)),

@@ -24,15 +24,15 @@ from jaxreg.linear import ElasticNetCV, LassoCV, LogisticRegressionCV, RidgeCV
 OUTPUT = pathlib.Path(__file__).parent / "output"
 
 
-def rules(found: jr.CrossValidation) -> dict[str, int]:
+def rules(found: jr.strength.CrossValidation) -> dict[str, int]:
     """Where the best mean score is, and the sparsest model that is about as good."""
     return {
-        "best mean": jr.best_mean(found),
+        "best mean": jr.select_best(found),
         "one standard error": jr.one_standard_error(found),
     }
 
 
-def selected(path: Any, found: jr.CrossValidation, names: list[str]) -> list[str]:
+def selected(path: Any, found: jr.strength.CrossValidation, names: list[str]) -> list[str]:
     """Lines of the table: for each rule the strength, its score, the features in use."""
     lines = list[str]()
     for rule, index in rules(found).items():
@@ -44,7 +44,9 @@ def selected(path: Any, found: jr.CrossValidation, names: list[str]) -> list[str
     return lines
 
 
-def pictures(path: Any, found: jr.CrossValidation, names: list[str], title: str) -> Figure:
+def pictures(
+    path: Any, found: jr.strength.CrossValidation, names: list[str], title: str
+) -> Figure:
     """The path, and its cross-validation beside it."""
     figure = Figure((11, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -60,7 +62,7 @@ def diabetes() -> tuple[list[str], Figure]:
     x, y, names = data.data, data.target, list(data.feature_names)
     path = jr.lasso_path(x, y)
     found = jr.lasso_cv(x, y, path.strengths, folds=10)
-    knots = jr.lasso_knots(x, y)
+    knots = jr.solve.lasso_knots(x, y)
     lines = [f"{path}", f"knots: {np.round(knots.strengths, 3)}"]
     lines += selected(path, found, names)
     models = {
@@ -78,7 +80,7 @@ def strength_of_each_feature() -> list[str]:
     """Strengths by gradient descent on the error of samples that are held out."""
     data: Any = load_diabetes()
     x, y = map(jnp.asarray, (data.data * len(data.data) ** 0.5, data.target))
-    train, valid = jr.SquaredLoss(x[:300], y[:300]), jr.SquaredLoss(x[300:], y[300:])
+    train, valid = jr.losses.Squared(x[:300], y[:300]), jr.losses.Squared(x[300:], y[300:])
     start = {"kernel": jnp.zeros(x.shape[1]), "bias": jnp.mean(y[:300])}
 
     @jax.jit

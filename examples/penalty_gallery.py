@@ -52,9 +52,9 @@ AREAS: list[jr.Penalty] = [
     jr.TotalVariation(2.0),
     jr.FusedLasso(0.5, 1.0),
     jr.Smoothness(1.0),
-    jr.Nuclear(0.5),
+    jr.NuclearNorm(0.5),
     jr.SpectralNorm(1.0),
-    jr.Orthogonal(0.5),
+    jr.Orthogonality(0.5),
 ]
 POINTS: list[jr.Penalty] = [
     jr.NonNegative(),

@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, tuple[float, float]]:
     steps = parser.parse_args(argv).steps
 
     x, y = map(jnp.asarray, load_breast_cancer(return_X_y=True))
-    x, _, _ = jr.standardize(x, jnp.ones(len(x)))
+    x, _, _ = jr.strength.standardize(x, jnp.ones(len(x)))
     x, test_x, y, test_y = map(jnp.asarray, train_test_split(x, y, random_state=0))
     start = eqx.nn.MLP(30, "scalar", 32, depth=1, key=jax.random.key(0))
     print(jr.describe(PENALTIES["L1"], eqx.filter(start, eqx.is_inexact_array)), end="\n\n")

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> Any:
     steps = parser.parse_args(argv).steps
 
     x, y = map(jnp.asarray, load_diabetes(return_X_y=True))
-    x, y = (jr.standardize(values, jnp.ones(len(x)))[0] for values in (x, y))
+    x, y = (jr.strength.standardize(values, jnp.ones(len(x)))[0] for values in (x, y))
     network = hk.without_apply_rng(hk.transform(forward))
     penalty = jr.L1(1e-3)
     optimizer = jr.target_sparsity(3e-3, penalty, TARGET)

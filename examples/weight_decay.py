@@ -9,7 +9,7 @@ and a cosine, with AdamW's decay and its relatives. What to see:
   falls that size falls too, though their size does not matter to the network; under
   corrected decay it does not.
 * In bf16 the same decay is lost as soon as the steps of the optimizer are too small to
-  carry it along, since by itself it moves no weight. `compensated` gets it back.
+  carry it along, since by itself it moves no weight. `with_kahan_compensation` keeps it.
 
 Prints two tables and saves a figure into examples/output.
 """
@@ -38,7 +38,7 @@ OUTPUT = pathlib.Path(__file__).parent / "output"
 BATCH, COPIES, NOISE = 128, 16, 0.2
 PEAK, HIGH = 1e-3, 4e-3  # of the learning rate
 TIMESCALE = 600  # steps that the weights remember, at the peak
-DECAY = float(jr.weight_decay_of_timescale(TIMESCALE, PEAK))
+DECAY = float(jr.convert.weight_decay_of_timescale(TIMESCALE, PEAK))
 
 COLUMNS = "test acc", "loss", "|w| at half", "|w| at end", "decay"
 NETWORK = nn.Sequential(
@@ -77,15 +77,19 @@ def methods(steps: int) -> dict[str, Method]:
     """All that are compared, by name."""
     low, high = warmup_cosine(PEAK, steps), warmup_cosine(HIGH, steps)
     adam, fast = optax.adam(low), optax.adam(high)
-    independent = jr.independent_weight_decay(DECAY, PEAK)
-    adamw = jr.with_decay(adam, DECAY, low)
+    independent = jr.convert.independent_weight_decay(DECAY, peak=PEAK)
+    adamw = jr.with_decay(adam, DECAY, learning_rate=low)
     corrected = optax.chain(
-        jr.with_decay(adam, DECAY, low, NORMALISED, coupling="corrected", peak=PEAK),
-        jr.decoupled_weight_decay(DECAY, low, LAST),
+        jr.with_decay(
+            adam, DECAY, learning_rate=low, mask=NORMALISED, coupling="corrected", peak=PEAK
+        ),
+        jr.decoupled_weight_decay(DECAY, learning_rate=low, mask=LAST),
     )
-    cautious = jr.with_decay(adam, DECAY, low, cautious=True)
-    constrained = optax.chain(adam, jr.constrained_decay(steps // 10))
-    steady = jr.with_decay(fast, independent, high, coupling="independent", peak=HIGH)
+    cautious = jr.with_decay(adam, DECAY, learning_rate=low, cautious=True)
+    constrained = optax.chain(adam, jr.constrained_parameter_regularization(steps // 10))
+    steady = jr.with_decay(
+        fast, independent, learning_rate=high, coupling="independent", peak=HIGH
+    )
     bf16 = jnp.bfloat16
 
     def none(count: Any) -> Any:
@@ -98,7 +102,7 @@ def methods(steps: int) -> dict[str, Method]:
         "no decay": Method(adam, none, ("#999999", "-")),
         "AdamW": Method(adamw, coupled, ("#D55E00", "-")),
         "AdamW, 4 × peak": Method(
-            jr.with_decay(fast, DECAY, high),
+            jr.with_decay(fast, DECAY, learning_rate=high),
             lambda count: high(count) * DECAY,
             ("#D55E00", "--"),
         ),
@@ -112,7 +116,7 @@ def methods(steps: int) -> dict[str, Method]:
         "constrained": Method(constrained, none, ("#CC79A7", "-")),
         "AdamW in bf16": Method(adamw, coupled, ("#D55E00", ":"), bf16),
         "the same, compensated": Method(
-            jr.compensated(adamw), coupled, ("#56B4E9", "--"), bf16
+            jr.with_kahan_compensation(adamw), coupled, ("#56B4E9", "--"), bf16
         ),
     }
 
@@ -228,7 +232,7 @@ def main(argv: Sequence[str] | None = None) -> Rows:
     print_table(rows)
     print("|w|: norm of the second kernel. decay: the largest fraction removed per step.\n")
     in_bf16 = jax.tree.map(lambda w: w[0].astype(jnp.bfloat16), params)
-    print(jr.decay_resolution(in_bf16, PEAK, DECAY))
+    print(jr.monitoring.decay_resolution(in_bf16, learning_rate=PEAK, weight_decay=DECAY))
 
     decays.set(title="fraction removed per step", xlabel="step")
     norms.set(title="norm of a normalised layer", xlabel="step", ylim=(0, None))

@@ -49,8 +49,8 @@ def methods(penalty: jr.L1, steps: int) -> dict[str, Method]:
     """All that are compared, by name."""
     adam, sgd = optax.adam(RATE), optax.sgd(SGD_RATE, momentum=MOMENTUM)
     falling = optax.adam(optax.cosine_decay_schedule(RATE, steps))
-    after_adam = jr.proximal_l1(penalty.strength, RATE)
-    after_sgd = jr.proximal_l1(penalty.strength, SGD_RATE)
+    after_adam = jr.proximal(RATE, jr.L1(penalty.strength))
+    after_sgd = jr.proximal(SGD_RATE, jr.L1(penalty.strength))
     right_adam = jr.prox_adam(RATE, penalty)
     right_sgd = jr.prox_sgd(SGD_RATE, penalty, momentum=MOMENTUM)
     return {

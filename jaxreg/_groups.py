@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxreg._numbers import compute_dtype, power_of_two
+from jaxreg._arithmetic import power_of_two
+from jaxreg._dtypes import compute_dtype
 from jaxreg._sharding import Split, along, largest, part_count, total, whole
 
 Axis = int | tuple[int, ...]

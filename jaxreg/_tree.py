@@ -17,7 +17,9 @@ import numpy as np
 import optax
 from jax import Array
 
-from jaxreg._numbers import compute_dtype, is_real, raise_precision, ready, times
+from jaxreg._arithmetic import ready, times
+from jaxreg._checks import is_real
+from jaxreg._dtypes import compute_dtype, raise_precision
 
 Params = Any
 """A pytree of parameters. Only its floating-point arrays are ever regularized."""

@@ -46,7 +46,7 @@ VALUES: dict[str, Any] = {
     "L1Linf": lambda cp, p, z: p.strength * cp.norm(z, "inf"),
     "L2": lambda cp, p, z: p.strength * cp.sum_squares(z),
     "NonNegativeL1": lambda cp, p, z: p.strength * cp.sum(z),
-    "Nuclear": lambda cp, p, z: p.strength * cp.normNuc(z),
+    "NuclearNorm": lambda cp, p, z: p.strength * cp.normNuc(z),
     "SLOPE": _slope,
     "Smoothness": lambda cp, p, z: p.strength * cp.sum_squares(cp.diff(z)),
     "SparseGroupLasso": lambda cp, p, z: (
@@ -70,7 +70,7 @@ CONDITIONS: dict[str, Any] = {
 # Which vectors in a matrix a penalty is a sum over, by its default axis.
 _COLUMNS = {"ExclusiveLasso", "GroupLasso", "L1Linf", "MaxNorm", "SparseGroupLasso"}
 _ROWS = {"FusedLasso", "Smoothness", "TotalVariation"}
-_MATRICES = {"Nuclear", "SpectralNorm"}
+_MATRICES = {"NuclearNorm", "SpectralNorm"}
 
 
 def value(cp: Any, penalty: Any, z: Any) -> Any:
@@ -99,11 +99,11 @@ def of_matrix(cp: Any, penalty: Any, w: Any) -> tuple[Any, list[Any]]:
 
 
 LOSSES: dict[str, Any] = {
-    "HuberLoss": lambda cp, eta, y: cp.sum(cp.huber(eta - y, 1.0)) / 2,
-    "LogisticLoss": lambda cp, eta, y: cp.sum(cp.logistic(eta) - cp.multiply(y, eta)),
-    "MultinomialLoss": lambda cp, eta, y: (
+    "Huber": lambda cp, eta, y: cp.sum(cp.huber(eta - y, 1.0)) / 2,
+    "Logistic": lambda cp, eta, y: cp.sum(cp.logistic(eta) - cp.multiply(y, eta)),
+    "Multinomial": lambda cp, eta, y: (
         cp.sum(cp.log_sum_exp(eta, axis=1)) - cp.sum(cp.multiply(y, eta))
     ),
-    "PoissonLoss": lambda cp, eta, y: cp.sum(cp.exp(eta) - cp.multiply(y, eta)),
-    "SquaredLoss": lambda cp, eta, y: cp.sum_squares(eta - y) / 2,
+    "Poisson": lambda cp, eta, y: cp.sum(cp.exp(eta) - cp.multiply(y, eta)),
+    "Squared": lambda cp, eta, y: cp.sum_squares(eta - y) / 2,
 }

@@ -18,8 +18,8 @@ import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 import jaxreg as jr
-from jaxreg import _order, operators
-from jaxreg.penalties._fields import strength_fields
+from jaxreg import _scheduling, operators
+from jaxreg.penalties.fields import strength_fields
 from tests.strategies import PENALTIES
 from tests.transforms import CONSTANT, SCHEDULED
 
@@ -262,7 +262,7 @@ def solved(**shardings):
     """What `minimize` finds for data that devices share."""
     x, y = np.sin(np.arange(128.0)).reshape(16, 8), np.cos(np.arange(32.0)).reshape(16, 2)
     data = jax.device_put({"x": np.float32(x), "y": np.float32(y)}, shardings or None)
-    loss, start = jr.SquaredLoss(**data), jnp.zeros((8, 2))
+    loss, start = jr.losses.Squared(**data), jnp.zeros((8, 2))
     penalties = {"L1": jr.L1(0.02), "GroupLasso": jr.GroupLasso(0.02, axis=0)}
     found = {name: jr.minimize(loss, p, start) for name, p in penalties.items()}
     assert all(bool(solution.converged) for solution in found.values())
@@ -271,7 +271,10 @@ def solved(**shardings):
 
 def along_whole_axes(kernel):
     """What acts along axes that are whole, on what is split along another one."""
-    chains = {"TotalVariation": jr.TotalVariation(0.2, axis=-1), "Nuclear": jr.Nuclear(0.2)}
+    chains = {
+        "TotalVariation": jr.TotalVariation(0.2, axis=-1),
+        "NuclearNorm": jr.NuclearNorm(0.2),
+    }
     turned = jnp.moveaxis(kernel, 2, 0)
     return {
         name: (penalty(turned), penalty.prox(turned)) for name, penalty in chains.items()
@@ -416,7 +419,7 @@ def run_the_page():
 def main():
     assert jax.device_count() == 8
     cheaply()
-    _order.SMALL = 0  # All leaves wait for each other, as large ones do.
+    _scheduling.SMALL = 0  # All leaves wait for each other, as large ones do.
     report = Report()
     expected = on_one_device()
     for kind in ("Auto", "Explicit"):

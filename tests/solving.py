@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxreg
-from jaxreg.penalties._fields import part, strength_fields
+from jaxreg.penalties.fields import part, strength_fields
 from tests.strategies import PENALTIES, public
 
 SAMPLES, FEATURES, OUTPUTS = 30, 6, 3
@@ -31,7 +31,7 @@ def instance(cls: Any, strength: Any = STRENGTH) -> Any:
 
 
 CONVEX = [cls for cls in PENALTIES if cls.is_convex and cls.has_prox]
-LOSSES: list[Any] = public(jaxreg.LinearLoss)
+LOSSES: list[Any] = public(jaxreg.losses.LinearLoss)
 
 
 class Chosen(jaxreg.Penalty):
@@ -81,11 +81,11 @@ def data() -> tuple[Any, dict[str, Any]]:
     eta = x @ rng.normal(size=(FEATURES, OUTPUTS)) + 0.3
     heavy = eta + 2 * rng.standard_t(2, shape)
     return x, {
-        "HuberLoss": heavy,
-        "LogisticLoss": 1.0 * (eta + 2 * rng.logistic(size=shape) > 0),
-        "MultinomialLoss": np.eye(OUTPUTS)[np.argmax(eta + 2 * rng.gumbel(size=shape), 1)],
-        "PoissonLoss": 1.0 * rng.poisson(np.exp(eta / 2)),
-        "SquaredLoss": eta + rng.normal(size=shape),
+        "Huber": heavy,
+        "Logistic": 1.0 * (eta + 2 * rng.logistic(size=shape) > 0),
+        "Multinomial": np.eye(OUTPUTS)[np.argmax(eta + 2 * rng.gumbel(size=shape), 1)],
+        "Poisson": 1.0 * rng.poisson(np.exp(eta / 2)),
+        "Squared": eta + rng.normal(size=shape),
     }
 
 

@@ -5,7 +5,6 @@ of `test_laws.py` without being listed anywhere. What a law may expect of a clas
 class itself says (`is_convex`, `takes_metric`, ...).
 """
 
-import functools
 import inspect
 import math
 from typing import Any, NamedTuple
@@ -15,14 +14,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import jaxreg
-from jaxreg.penalties._fields import strength_fields
+from jaxreg.penalties.fields import strength_fields
+from tests.public import PUBLIC
 
 
 def public(base):
     """The public classes of a kind that can be instantiated, by name."""
     found = {
         value
-        for value in map(functools.partial(getattr, jaxreg), dir(jaxreg))
+        for value in PUBLIC.values()
         if isinstance(value, type)
         and issubclass(value, base)
         and not inspect.isabstract(value)

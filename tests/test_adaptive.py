@@ -90,7 +90,7 @@ ORTHANT: dict[str, Way] = {
 
 def naive(optimizer: optax.GradientTransformation, rate: float) -> Way:
     return lambda l1, l2: optax.chain(
-        jaxreg.add_l2_decay(2 * l2), optimizer, jaxreg.proximal_l1(l1, rate)
+        jaxreg.add_l2_decay(2 * l2), optimizer, jaxreg.proximal(rate, jaxreg.L1(l1))
     )
 
 
@@ -378,7 +378,7 @@ def test_a_schedule_multiplies_the_strength(make):
 def test_weights_decay_beside_the_step(make):
     tx = make(0.1, jaxreg.L1(0.0), weight_decay=0.2)
     plain = make(0.1, jaxreg.L1(0.0))
-    chain = optax.chain(plain, jaxreg.decoupled_weight_decay(0.2, 0.1))
+    chain = optax.chain(plain, jaxreg.decoupled_weight_decay(0.2, learning_rate=0.1))
     chex.assert_trees_all_close(after(tx, 1), after(chain, 1), atol=1e-6)
     masked = make(
         0.1, jaxreg.L1(0.0), weight_decay=0.2, weight_decay_mask=jaxreg.named("b")

@@ -24,24 +24,22 @@ from jaxreg import (
     L2,
     ElasticNet,
     add_l2_decay,
-    as_mask,
-    compensated,
-    constrained_decay,
-    decay_resolution,
+    constrained_parameter_regularization,
     decoupled_weight_decay,
     describe,
     everything,
-    latest_stats,
     matrices,
     named,
     plot,
     proximal,
-    proximal_l1,
     sparsity,
     weight_stats,
     weights,
     with_decay,
+    with_kahan_compensation,
 )
+from jaxreg.masks import as_mask
+from jaxreg.monitoring import decay_resolution, latest_stats
 
 SGD = optax.sgd(0.1)
 X = jnp.array([-2.0, 0.3, 1.0])
@@ -90,7 +88,7 @@ MASKS = [
         (
             "traced",
             lambda: jax.jit(lambda on: L1(mask={"w": on})(PARAMS))(True),
-            "must be known before tracing.*entry at 'w'.*jaxreg.as_mask",
+            "must be known before tracing.*entry at 'w'.*jaxreg.masks.as_mask",
         ),
         (
             "function of strings",
@@ -111,7 +109,7 @@ MASKS = [
         ("and a string", lambda: weights & "w", "use jaxreg.named"),
         ("or None", lambda: weights | None, "got None"),
         ("call", lambda: weights(PARAMS), "not callable"),
-        ("abstract", jaxreg.Mask, "abstract"),
+        ("abstract", jaxreg.masks.Mask, "abstract"),
         ("pattern is a number", lambda: named(1), "must be a string, got 1"),
         ("patterns in a list", lambda: named(["w"]), r"must be a string, got \['w'\]"),
         ("compiled", lambda: named(re.compile("w")), "must be a string, got re.compile"),
@@ -265,7 +263,11 @@ PENALTIES = [
         ),
         ("complex parameters", lambda: L1()(COMPLEX), "must be real, but 'w'"),
         ("abstract", jaxreg.Penalty, "abstract.* array_critical_scale, array_prox"),
-        ("abstract entrywise", jaxreg.Entrywise, "abstract.* entry_prox, entry_value"),
+        (
+            "abstract entrywise",
+            jaxreg.penalties.Entrywise,
+            "abstract.* entry_prox, entry_value",
+        ),
     ),
 ]
 
@@ -284,39 +286,43 @@ TRANSFORMS = [
         ),
         (
             "rate",
-            lambda: decoupled_weight_decay(0.1, -1.0),
+            lambda: decoupled_weight_decay(0.1, learning_rate=-1.0),
             "learning_rate must be non-neg",
         ),
         (
             "coupling",
-            lambda: decoupled_weight_decay(0.1, 0.1, coupling="paper"),
+            lambda: decoupled_weight_decay(0.1, learning_rate=0.1, coupling="paper"),
             "must be one of 'learning_rate', 'independent', 'corrected', got 'paper'",
         ),
         (
             "peak of no use",
-            lambda: decoupled_weight_decay(0.1, 0.1, peak=0.1),
+            lambda: decoupled_weight_decay(0.1, learning_rate=0.1, peak=0.1),
             "peak must be left out with coupling='learning_rate'.*independent",
         ),
         (
             "peak of a schedule",
             lambda: decoupled_weight_decay(
-                0.1, optax.schedules.constant_schedule(0.1), coupling="corrected"
+                0.1,
+                learning_rate=optax.schedules.constant_schedule(0.1),
+                coupling="corrected",
             ),
             "cannot be read off a schedule or an array: give it as peak=",
         ),
         (
             "peak of an array",
-            lambda: with_decay(SGD, 0.1, jnp.array(0.1), coupling="independent"),
+            lambda: with_decay(
+                SGD, 0.1, learning_rate=jnp.array(0.1), coupling="independent"
+            ),
             "cannot be read off a schedule or an array: give it as peak=",
         ),
         (
             "peak zero",
-            lambda: decoupled_weight_decay(0.1, 0.0, coupling="independent"),
+            lambda: decoupled_weight_decay(0.1, learning_rate=0.0, coupling="independent"),
             "peak must be greater than 0, got 0",
         ),
         (
             "toward text",
-            lambda: decoupled_weight_decay(0.1, 0.1, toward="init"),
+            lambda: decoupled_weight_decay(0.1, learning_rate=0.1, toward="init"),
             "toward must be .* 'start' for the parameters that init is given, got 'init'",
         ),
         (
@@ -329,16 +335,24 @@ TRANSFORMS = [
             lambda: add_l2_decay(0.1, toward={"w": X[:2]}).init(PARAMS),
             "toward must broadcast against the leaf 'w'",
         ),
-        ("negative warm-up", lambda: constrained_decay(-1), "warmup_steps must be non-neg"),
+        (
+            "negative warm-up",
+            lambda: constrained_parameter_regularization(-1),
+            "warmup_steps must be non-neg",
+        ),
         (
             "negative bound",
-            lambda: constrained_decay(0, bound=-1.0),
+            lambda: constrained_parameter_regularization(0, bound=-1.0),
             "bound must be non-neg",
         ),
-        ("negative L1", lambda: proximal_l1(-1.0, 0.1), "L1.strength must be non-negative"),
-        ("negative rate", lambda: proximal(L1(), -0.1), "learning_rate must be non-neg"),
-        ("momentum 1", lambda: proximal(L1(), 0.1, 1.0), "must be less than 1, got 1"),
-        ("momentum", lambda: proximal(L1(), 0.1, -0.1), "momentum must be non-neg"),
+        (
+            "negative L1",
+            lambda: proximal(0.1, L1(-1.0)),
+            "L1.strength must be non-negative",
+        ),
+        ("negative rate", lambda: proximal(-0.1, L1()), "learning_rate must be non-neg"),
+        ("momentum 1", lambda: proximal(0.1, L1(), 1.0), "must be less than 1, got 1"),
+        ("momentum", lambda: proximal(0.1, L1(), -0.1), "momentum must be non-neg"),
         (
             "no params: decay",
             lambda: add_l2_decay(0.1).update(PARAMS, optax.EmptyState()),
@@ -346,7 +360,7 @@ TRANSFORMS = [
         ),
         (
             "no params: proximal",
-            lambda: proximal(L1(), 0.1).update(PARAMS, optax.EmptyState()),
+            lambda: proximal(0.1, L1()).update(PARAMS, optax.EmptyState()),
             r"not passing `params`.*`update\(updates, state, params\)`",
         ),
         (
@@ -362,7 +376,7 @@ TRANSFORMS = [
         ("only biases", lambda: add_l2_decay(0.1).init(BIASES), "weights must choose"),
         (
             "only biases, L1",
-            lambda: proximal_l1(0.1, 0.1).init(BIASES),
+            lambda: proximal(0.1, L1(0.1)).init(BIASES),
             "weights must choose",
         ),
         ("integers", lambda: add_l2_decay(0.1).init(INTEGERS), "floating-point array"),
@@ -378,12 +392,12 @@ TRANSFORMS = [
         ),
         (
             "strength of other shape",
-            lambda: proximal_l1(jnp.ones(5), 0.1).init(PARAMS),
+            lambda: proximal(0.1, L1(jnp.ones(5))).init(PARAMS),
             "L1.strength must broadcast against the leaf 'w'",
         ),
         (
             "sum",
-            lambda: updated(proximal(L1() + jaxreg.GroupLasso(), 0.1)),
+            lambda: updated(proximal(0.1, L1() + jaxreg.GroupLasso())),
             r"Use SparseGroupLasso\(l1, group\)",
         ),
         (
@@ -394,7 +408,7 @@ TRANSFORMS = [
         ("updates missing", lambda: updated(add_l2_decay(0.1), {"w": X}), "key mismatch"),
         (
             "negative schedule",
-            lambda: updated(proximal(L1(), lambda _: -1.0)),
+            lambda: updated(proximal(lambda _: -1.0, L1())),
             "non-negative",
         ),
         (
@@ -426,7 +440,7 @@ TRANSFORMS = [
         ("no rate", lambda: decoupled_weight_decay(0.1), "argument: 'learning_rate'"),
         (
             "rate None",
-            lambda: decoupled_weight_decay(0.1, None),
+            lambda: decoupled_weight_decay(0.1, learning_rate=None),
             "rate must be a real number",
         ),
         (
@@ -436,17 +450,17 @@ TRANSFORMS = [
         ),
         (
             "unfinished",
-            lambda: with_decay(optax.sgd, 0.1, 0.1),
+            lambda: with_decay(optax.sgd, 0.1, learning_rate=0.1),
             "a finished Optax optimizer",
         ),
         (
             "unfinished in bf16",
-            lambda: compensated(optax.sgd),
+            lambda: with_kahan_compensation(optax.sgd),
             "a finished Optax optimizer",
         ),
         (
             "resolution",
-            lambda: decay_resolution(PARAMS, "fast", 0.1),
+            lambda: decay_resolution(PARAMS, learning_rate="fast", weight_decay=0.1),
             "rate must be a real",
         ),
         (
@@ -455,19 +469,23 @@ TRANSFORMS = [
             "name a penalty in `static_args`",
         ),
         ("number", lambda: proximal(0.1, 0.1), "must be a jaxreg penalty.*got 0.1"),
-        ("class", lambda: proximal(L1, 0.1), "must be a jaxreg penalty.*got <class"),
-        ("swapped", lambda: proximal(0.1, L1()), "must be a jaxreg penalty.*got 0.1"),
+        ("class", lambda: proximal(0.1, L1), "must be a jaxreg penalty.*got <class"),
+        ("swapped", lambda: proximal(L1(), 0.1), "must be a jaxreg penalty.*got 0.1"),
         (
             "momentum",
-            lambda: proximal(L1(), 0.1, schedule),
+            lambda: proximal(0.1, L1(), schedule),
             "momentum must be a real number",
         ),
         (
             "L1 schedule",
-            lambda: proximal_l1(schedule, 0.1),
+            lambda: proximal(0.1, L1(schedule)),
             "L1.strength must be a real number",
         ),
-        ("momentum as mask", lambda: proximal_l1(0.1, 0.1, 0.9), "True or False, got 0.9"),
+        (
+            "momentum as mask",
+            lambda: proximal(0.1, L1(0.1, mask=0.9)),
+            "True or False, got 0.9",
+        ),
         (
             "complex",
             lambda: add_l2_decay(0.1).init(COMPLEX),
@@ -547,11 +565,13 @@ USES: dict[str, Callable[[Any], Any]] = {
     "weight_stats": weight_stats,
     "describe": partial(describe, L1()),
     "describe a mask": partial(describe, weights),
-    "decay_resolution": lambda params: decay_resolution(params, 0.1, 0.1),
+    "decay_resolution": lambda params: decay_resolution(
+        params, learning_rate=0.1, weight_decay=0.1
+    ),
     "adaptive": partial(jaxreg.adaptive, L1()),
     "minimize": lambda params: jaxreg.minimize(lambda p: 0.0, L1(), params),
     "strength_max of a loss": lambda params: jaxreg.strength_max(
-        lambda p: 0.0, params, L1()
+        lambda p: 0.0, L1(), params
     ),
     "latest_stats": partial(latest_stats, jaxreg.monitor(SGD).init(PARAMS)),
     "histogram": plot.histogram,
@@ -604,7 +624,11 @@ def test_a_penalty_is_no_optimizer(make, penalty):
 
 
 def test_wrappers_refuse_a_penalty():
-    for wrap in (lambda x: with_decay(x, 0.1, 0.1), compensated, jaxreg.monitor):
+    for wrap in (
+        lambda x: with_decay(x, 0.1, learning_rate=0.1),
+        with_kahan_compensation,
+        jaxreg.monitor,
+    ):
         with pytest.raises(TypeError, match="must be a finished Optax optimizer.*got L1"):
             wrap(L1())
 
@@ -623,17 +647,17 @@ MISUSE = [
         ),
         (
             "rate that broadcasts",
-            lambda: updated(decoupled_weight_decay(0.1, jnp.ones((5, 1)))),
+            lambda: updated(decoupled_weight_decay(0.1, learning_rate=jnp.ones((5, 1)))),
             "learning_rate must be a scalar",
         ),
         (
             "proximal rate that broadcasts",
-            lambda: updated(proximal(L1(), jnp.ones((5, 1)))),
+            lambda: updated(proximal(jnp.ones((5, 1)), L1())),
             "learning_rate must be a scalar",
         ),
         (
             "sum without a prox",
-            lambda: proximal(L1() + L1(), 0.1).init(PARAMS),
+            lambda: proximal(0.1, L1() + L1()).init(PARAMS),
             "must not meet on the same leaf",
         ),
         (
@@ -682,12 +706,12 @@ MISUSE = [
         ("text as decay", lambda: L2.from_weight_decay("0.1"), "weight_decay must be"),
         (
             "tree as rate",
-            lambda: decoupled_weight_decay(0.1, {"w": 1.0}),
+            lambda: decoupled_weight_decay(0.1, learning_rate={"w": 1.0}),
             "learning_rate must be a real number",
         ),
         (
             "schedule of text",
-            lambda: updated(proximal(L1(), lambda _: "a")),
+            lambda: updated(proximal(lambda _: "a", L1())),
             "learning_rate must be a real number",
         ),
         (

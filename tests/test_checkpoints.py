@@ -25,7 +25,7 @@ def optimizers():
     groups = {"groups": jr.prox_adam(0.05, jr.GroupLasso(0.3, axis=0), window=5)}
     found = {name: recipe.finish(recipe()) for name, recipe in RECIPES.items()}
     around = {
-        "compensated": jr.compensated(found["prox_adam"]),
+        "compensated": jr.with_kahan_compensation(found["prox_adam"]),
         "monitored vectors": jr.monitor(found["prox_adam"], every=2),
     }
     return found | groups | around

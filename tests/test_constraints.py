@@ -23,12 +23,14 @@ from jaxreg import (
     NonNegative,
     Rank,
     Simplex,
+    proximal,
+)
+from jaxreg.operators import (
     project_cardinality,
     project_l1_ball,
     project_l2_ball,
     project_n_of_m,
     project_simplex,
-    proximal,
 )
 from tests import atoms
 from tests.strategies import arrays, metrics
@@ -126,7 +128,7 @@ def test_optimizers_reach_the_constrained_minimum(kind, optimizer):
 @pytest.mark.parametrize("optimizer", [optax.adamw, optax.lion, optax.sgd])
 def test_max_norm_holds_after_any_optimizer(optimizer, rate):
     params: Any = {"kernel": jnp.array([[3.0, 0.3], [4.0, 0.4]]), "bias": 9 * jnp.ones(2)}
-    tx = optax.chain(optimizer(rate), proximal(MaxNorm(1.0), rate))
+    tx = optax.chain(optimizer(rate), proximal(rate, MaxNorm(1.0)))
     state = tx.init(params)
     for _ in range(3):
         gradients = jax.tree.map(jnp.negative, params)

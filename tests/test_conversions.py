@@ -23,41 +23,52 @@ close = pytest.approx
 
 @given(alpha=positive, l1_ratio=shares)
 def test_to_sklearn_undoes_from_sklearn(alpha, l1_ratio):
-    back = jaxreg.to_sklearn(jaxreg.from_sklearn(alpha, l1_ratio))
+    back = jaxreg.convert.to_sklearn(jaxreg.convert.from_sklearn(alpha, l1_ratio))
     assert back == (close(alpha), close(l1_ratio, abs=1e-12))
 
 
 @given(alpha=positive)
 def test_l1_and_l2_are_the_ends_of_elastic_net(alpha):
-    assert jaxreg.to_sklearn(jaxreg.L1(alpha)) == (alpha, 1.0)
-    assert jaxreg.to_sklearn(jaxreg.L2.from_weight_decay(alpha)) == (close(alpha), 0.0)
-    assert jaxreg.to_sklearn(jaxreg.L2(0.0)) == (0.0, 0.0)
+    assert jaxreg.convert.to_sklearn(jaxreg.L1(alpha)) == (alpha, 1.0)
+    assert jaxreg.convert.to_sklearn(jaxreg.L2.from_weight_decay(alpha)) == (
+        close(alpha),
+        0.0,
+    )
+    assert jaxreg.convert.to_sklearn(jaxreg.L2(0.0)) == (0.0, 0.0)
 
 
 @given(c=positive, n=st.integers(1, 10**9))
 def test_alpha_from_c_is_its_own_inverse(c, n):
-    assert jaxreg.alpha_from_c(jaxreg.alpha_from_c(c, n), n) == close(c)
+    assert jaxreg.convert.alpha_from_c(
+        jaxreg.convert.alpha_from_c(c, n_samples=n), n_samples=n
+    ) == close(c)
 
 
 @given(decay=positive, peak=positive)
 def test_coupled_and_independent_decay_are_inverse(decay, peak):
-    coupled = jaxreg.coupled_weight_decay(decay, peak)
-    assert jaxreg.independent_weight_decay(coupled, peak) == close(decay)
+    coupled = jaxreg.convert.coupled_weight_decay(decay, peak=peak)
+    assert jaxreg.convert.independent_weight_decay(coupled, peak=peak) == close(decay)
 
 
 @given(rate=positive, decay=positive, steps=st.integers(1, 10**6))
 def test_weight_decay_of_timescale_undoes_decay_timescale(rate, decay, steps):
-    timescale = jaxreg.decay_timescale(rate, decay, steps)
-    assert jaxreg.weight_decay_of_timescale(timescale, rate, steps) == close(decay)
+    timescale = jaxreg.convert.decay_timescale(rate, decay, steps)
+    assert jaxreg.convert.weight_decay_of_timescale(timescale, rate, steps) == close(decay)
 
 
 @given(rate=positive, decay=positive, widths=st.tuples(*[st.integers(1, 10**5)] * 2))
 def test_another_width_keeps_the_timescale_and_goes_back(rate, decay, widths):
     width, base = widths
-    scaled = jaxreg.scaled_to_width(rate, decay, width, base)
-    assert jaxreg.decay_timescale(*scaled) == close(jaxreg.decay_timescale(rate, decay))
+    scaled = jaxreg.convert.mup_scaling(
+        learning_rate=rate, weight_decay=decay, width=width, base_width=base
+    )
+    assert jaxreg.convert.decay_timescale(*scaled) == close(
+        jaxreg.convert.decay_timescale(rate, decay)
+    )
     assert scaled[0] * width == close(rate * base)
-    assert jaxreg.scaled_to_width(*scaled, base, width) == (close(rate), close(decay))
+    assert jaxreg.convert.mup_scaling(
+        learning_rate=scaled[0], weight_decay=scaled[1], width=base, base_width=width
+    ) == (close(rate), close(decay))
 
 
 # Meanings.
@@ -77,25 +88,33 @@ def test_a_coupled_decay_makes_the_steps_of_the_independent_one():
 
         return jax.lax.scan(step, (w, tx.init(w)), length=10)[1]
 
-    ours = jaxreg.decoupled_weight_decay(decay, schedule, coupling="independent", peak=peak)
-    coupled = jaxreg.coupled_weight_decay(decay, peak)
+    ours = jaxreg.decoupled_weight_decay(
+        decay, learning_rate=schedule, coupling="independent", peak=peak
+    )
+    coupled = jaxreg.convert.coupled_weight_decay(decay, peak=peak)
     theirs = optax.adamw(schedule, weight_decay=coupled)
     np.testing.assert_allclose(path(ours), path(theirs), rtol=1e-6)
 
 
 def test_normalized_decay_shrinks_alike_whatever_the_batch_and_the_length():
-    decay = jaxreg.normalized_weight_decay(0.025, 128, 50_000, 100)
+    decay = jaxreg.convert.normalized_weight_decay(
+        0.025, batch_size=128, n_samples=50_000, epochs=100
+    )
     assert decay == close(0.025 * (128 / (50_000 * 100)) ** 0.5)
-    assert jaxreg.normalized_weight_decay(0.025, 512, 50_000, 400) == close(decay)
-    assert jaxreg.normalized_weight_decay(0.025, 128, 50_000, 400) == close(decay / 2)
+    assert jaxreg.convert.normalized_weight_decay(
+        0.025, batch_size=512, n_samples=50_000, epochs=400
+    ) == close(decay)
+    assert jaxreg.convert.normalized_weight_decay(
+        0.025, batch_size=128, n_samples=50_000, epochs=400
+    ) == close(decay / 2)
 
 
 def test_the_timescale_is_the_memory_of_an_average():
     rate, decay = 1e-2, 0.5
-    tx = jaxreg.decoupled_weight_decay(decay, rate)
+    tx = jaxreg.decoupled_weight_decay(decay, learning_rate=rate)
     w: Any = jnp.ones(1)
     state = tx.init(w)
-    steps = round(jaxreg.decay_timescale(rate, decay))
+    steps = round(jaxreg.convert.decay_timescale(rate, decay))
     for _ in range(steps):
         w = optax.apply_updates(w, tx.update(jnp.zeros(1), state, w)[0])
     assert float(w[0]) == close(np.exp(-1), rel=0.01)
@@ -123,27 +142,29 @@ def fit(estimator, y=Y):
 SKLEARN = {
     "Ridge": lambda: (
         half_squared_error,
-        jaxreg.from_sklearn(7.0 / N),
+        jaxreg.convert.from_sklearn(7.0 / N),
         fit(linear_model.Ridge(7.0, tol=1e-12)),
     ),
     "Lasso": lambda: (
         half_squared_error,
-        jaxreg.from_sklearn(0.1, l1_ratio=1.0),
+        jaxreg.convert.from_sklearn(0.1, l1_ratio=1.0),
         fit(linear_model.Lasso(0.1, tol=1e-12)),
     ),
     "ElasticNet": lambda: (
         half_squared_error,
-        jaxreg.from_sklearn(0.3, l1_ratio=0.4),
+        jaxreg.convert.from_sklearn(0.3, l1_ratio=0.4),
         fit(linear_model.ElasticNet(0.3, l1_ratio=0.4, tol=1e-12)),
     ),
     "LogisticRegression": lambda: (
         log_loss,
-        jaxreg.from_sklearn(jaxreg.alpha_from_c(0.2, N)),
+        jaxreg.convert.from_sklearn(jaxreg.convert.alpha_from_c(0.2, n_samples=N)),
         fit(linear_model.LogisticRegression(C=0.2, tol=1e-10), LABELS),
     ),
     "LogisticRegression, elastic net": lambda: (
         log_loss,
-        jaxreg.from_sklearn(jaxreg.alpha_from_c(0.2, N), l1_ratio=0.5),
+        jaxreg.convert.from_sklearn(
+            jaxreg.convert.alpha_from_c(0.2, n_samples=N), l1_ratio=0.5
+        ),
         fit(
             linear_model.LogisticRegression(
                 C=0.2, l1_ratio=0.5, solver="saga", tol=1e-10, max_iter=10**5
@@ -168,12 +189,27 @@ def test_the_minimiser_is_that_of_sklearn(name):
 # Bad input.
 
 REFUSED = {
-    "negative alpha": (lambda: jaxreg.from_sklearn(-1.0), "alpha must be non-negative"),
-    "ratio": (lambda: jaxreg.from_sklearn(1.0, 1.5), "l1_ratio must be at most 1"),
-    "C of zero": (lambda: jaxreg.alpha_from_c(0.0, 10), "c must be greater than 0"),
-    "peak": (lambda: jaxreg.coupled_weight_decay(0.1, 0.0), "peak must be greater than 0"),
-    "no decay": (lambda: jaxreg.decay_timescale(0.1, 0.0), "weight_decay must be greater"),
-    "other penalty": (lambda: jaxreg.to_sklearn(jaxreg.MCP()), "must be an L1, L2 or"),
+    "negative alpha": (
+        lambda: jaxreg.convert.from_sklearn(-1.0),
+        "alpha must be non-negative",
+    ),
+    "ratio": (lambda: jaxreg.convert.from_sklearn(1.0, 1.5), "l1_ratio must be at most 1"),
+    "C of zero": (
+        lambda: jaxreg.convert.alpha_from_c(0.0, n_samples=10),
+        "c must be greater than 0",
+    ),
+    "peak": (
+        lambda: jaxreg.convert.coupled_weight_decay(0.1, peak=0.0),
+        "peak must be greater than 0",
+    ),
+    "no decay": (
+        lambda: jaxreg.convert.decay_timescale(0.1, 0.0),
+        "weight_decay must be greater",
+    ),
+    "other penalty": (
+        lambda: jaxreg.convert.to_sklearn(jaxreg.MCP()),
+        "must be an L1, L2 or",
+    ),
 }
 
 

@@ -21,8 +21,8 @@ X, Y = map(np.asarray, load_diabetes(return_X_y=True))
 def lasso(strength, fold, steps=3000):
     """The score and the coefficients of the lasso, with features centred in the fold."""
     x, y = fold.data
-    x = x - jr.weighted_mean(x, fold.train)
-    mean = jr.weighted_mean(y, fold.train)
+    x = x - jr.strength.weighted_mean(x, fold.train)
+    mean = jr.strength.weighted_mean(y, fold.train)
     rows = x * fold.train[:, None]
     samples = jnp.sum(fold.train)
     gram, pull = rows.T @ x / samples, rows.T @ (y - mean) / samples
@@ -38,7 +38,7 @@ def lasso(strength, fold, steps=3000):
 
     w = jnp.zeros(x.shape[1], x.dtype)
     w, _, _ = jax.lax.fori_loop(0, steps, advance, (w, w, jnp.ones((), x.dtype)))
-    return jr.weighted_mean((x @ w + mean - y) ** 2, fold.test), w
+    return jr.strength.weighted_mean((x @ w + mean - y) ** 2, fold.test), w
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +58,12 @@ def ours(theirs):
 def test_the_lasso_of_scikit_learn(theirs, ours):
     np.testing.assert_allclose(ours.scores, theirs.mse_path_, rtol=1e-6)
     np.testing.assert_allclose(ours.mean, theirs.mse_path_.mean(axis=1), rtol=1e-6)
-    chosen = jr.best_mean(ours)
+    chosen = jr.select_best(ours)
     assert ours.strengths[chosen] == theirs.alpha_
     with jax.enable_x64(True):
-        w = np.asarray(jax.jit(lasso)(ours.strengths[chosen], jr.Fold.whole((X, Y)))[1])
+        w = np.asarray(
+            jax.jit(lasso)(ours.strengths[chosen], jr.strength.Fold.whole((X, Y)))[1]
+        )
     np.testing.assert_allclose(w, theirs.coef_, rtol=1e-5, atol=1e-8)
     np.testing.assert_array_equal(w == 0, theirs.coef_ == 0)
 
@@ -72,15 +74,15 @@ def test_one_standard_error_is_sparser(theirs, ours):
     limit = mse.mean(axis=1)[best] + mse[best].std(ddof=1) / np.sqrt(5)
     expected = max(theirs.alphas_[mse.mean(axis=1) <= limit])
     chosen = jr.one_standard_error(ours)
-    assert ours.strengths[chosen] == expected > ours.strengths[jr.best_mean(ours)]
+    assert ours.strengths[chosen] == expected > ours.strengths[jr.select_best(ours)]
 
     def nonzeros(strength):
         return np.sum(Lasso(strength).fit(X, Y).coef_ != 0)
 
     assert nonzeros(expected) < nonzeros(theirs.alpha_)
-    backwards = jr.CrossValidation(ours.strengths[::-1], ours.scores[::-1])
-    gains = jr.CrossValidation(ours.strengths, -ours.scores, higher_is_better=True)
-    for rule in (jr.best_mean, jr.one_standard_error):
+    backwards = jr.strength.CrossValidation(ours.strengths[::-1], ours.scores[::-1])
+    gains = jr.strength.CrossValidation(ours.strengths, -ours.scores, higher_is_better=True)
+    for rule in (jr.select_best, jr.one_standard_error):
         assert rule(backwards) == 99 - rule(ours)
         assert rule(gains) == rule(ours)
 
@@ -89,7 +91,7 @@ def test_standardising_in_the_fold_is_that_of_scikit_learn():
     rows = np.random.default_rng(0).permutation(len(X))[:300]
     weights = np.isin(np.arange(len(X)), rows).astype(np.float32)
     x = np.c_[100 + 50 * X, np.full(len(X), 7.1)].astype(np.float32)
-    scaled, mean, scale = jr.standardize(x, weights)
+    scaled, mean, scale = jr.strength.standardize(x, weights)
     scaler: Any = StandardScaler().fit(x[rows])
     np.testing.assert_allclose(scaled, scaler.transform(x), rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(mean, scaler.mean_, rtol=1e-6)
@@ -171,7 +173,7 @@ def test_the_same_in_chunks_and_after_a_break(tmp_path):
 
 def test_means_errors_and_the_table():
     scores = np.array([[1.0, 2.0, 6.0], [2.0, 2.0, np.nan]])
-    found = jr.CrossValidation(jr.ElasticNet(np.array([1.0, 2.0]), 0.5), scores)
+    found = jr.strength.CrossValidation(jr.ElasticNet(np.array([1.0, 2.0]), 0.5), scores)
     np.testing.assert_allclose(found.mean, [3.0, np.nan])
     np.testing.assert_allclose(found.standard_error, [np.sqrt(7 / 3), np.nan])
     table = found.table()
@@ -186,7 +188,9 @@ def test_means_errors_and_the_table():
     assert table["fold 2"][0] == 6
     assert table["diverged"].tolist() == [False, True]
     assert "ElasticNet(l1=1, l2=0.5)" in repr(found)
-    assert repr(jr.CrossValidation([1.0], np.array([[np.nan]]))).endswith("all diverged")
+    assert repr(jr.strength.CrossValidation([1.0], np.array([[np.nan]]))).endswith(
+        "all diverged"
+    )
 
 
 MISTAKES = [
@@ -218,7 +222,7 @@ def test_mistakes_are_named(kind, changes, message):
 
 def test_scores_of_another_shape_are_refused():
     with pytest.raises(ValueError, match=r"got shape \(3, 2\) for 2 strengths"):
-        jr.CrossValidation([1.0, 2.0], np.ones((3, 2)))
+        jr.strength.CrossValidation([1.0, 2.0], np.ones((3, 2)))
 
 
 # Paths.
@@ -233,7 +237,7 @@ def warm(strength, w):
 
 def test_a_path_is_a_loop_with_warm_starts():
     for strengths in (np.geomspace(900, 1, 8), np.geomspace(1, 900, 8)):
-        found = jax.jit(lambda s: jr.path(warm, s, jnp.zeros(10)))(strengths)
+        found = jax.jit(lambda s: jr.strength.path(warm, s, jnp.zeros(10)))(strengths)
         w = jnp.zeros(10)
         for i, strength in enumerate(strengths):
             w, _ = warm(jnp.float32(strength), w)
@@ -245,7 +249,9 @@ def test_paths_of_penalties_in_vmap():
     path = jr.L1(jnp.array([9.0, 3.0, 1.0]))
 
     def run(start):
-        return jr.path(lambda p, w: (p.prox(w), {"w": p.prox(w)}), path, start)["w"]
+        return jr.strength.path(lambda p, w: (p.prox(w), {"w": p.prox(w)}), path, start)[
+            "w"
+        ]
 
     starts = jnp.array([[20.0], [3.0]])
     np.testing.assert_allclose(
@@ -258,7 +264,7 @@ def test_a_path_goes_on_after_it_has_diverged():
         w = jnp.where(strength == 2, jnp.nan, w + strength)
         return w, w
 
-    found = jr.path(run, [1.0, 2.0, 3.0], jnp.float32(0))
+    found = jr.strength.path(run, [1.0, 2.0, 3.0], jnp.float32(0))
     np.testing.assert_array_equal(found, [1, np.nan, 4])
 
 
@@ -274,4 +280,4 @@ def test_a_path_goes_on_after_it_has_diverged():
 )
 def test_mistakes_on_a_path_are_named(kind, train, strengths, message):
     with pytest.raises(kind, match=message):
-        jr.path(train, strengths, jnp.zeros(10))
+        jr.strength.path(train, strengths, jnp.zeros(10))

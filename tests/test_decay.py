@@ -48,7 +48,7 @@ OPTIMIZERS = {
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_decoupled_decay_adds_its_formula_to_any_optimizer(params, optimizer):
     gradients = jax.grad(loss)(params)
-    tx = optax.chain(optimizer, jaxreg.decoupled_weight_decay(DECAY, RATE))
+    tx = optax.chain(optimizer, jaxreg.decoupled_weight_decay(DECAY, learning_rate=RATE))
     bare, _ = optimizer.update(gradients, optimizer.init(params), params)
     decayed, _ = tx.update(gradients, tx.init(params), params)
     decay = jax.tree.map(lambda new, old: new - old, decayed, bare)
@@ -78,7 +78,9 @@ MODES: dict[str, tuple[dict[str, Any], Callable[..., Any]]] = {
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_without_gradients_weights_decay_geometrically(params, optimizer):
-    trained = train(jaxreg.with_decay(optimizer, DECAY, RATE), params, nothing)
+    trained = train(
+        jaxreg.with_decay(optimizer, DECAY, learning_rate=RATE), params, nothing
+    )
     assert_decayed(trained, params, (1 - RATE * DECAY) ** STEPS)
 
 
@@ -87,7 +89,7 @@ def test_without_gradients_weights_decay_geometrically(params, optimizer):
 @pytest.mark.parametrize("decay", [DECAY, DECAY_SCHEDULE], ids=["constant", "scheduled"])
 def test_without_gradients_every_mode_has_its_own_law(params, rate, decay, mode):
     options, law = MODES[mode]
-    tx = jaxreg.with_decay(optax.sgd(rate), decay, rate, **options)
+    tx = jaxreg.with_decay(optax.sgd(rate), decay, learning_rate=rate, **options)
     rates, decays = (
         np.array([x(i) if callable(x) else x for i in range(STEPS)]) for x in (rate, decay)
     )
@@ -105,13 +107,15 @@ def assert_decayed(trained, params, factor):
 def test_independent_decay_does_not_feel_the_peak(params):
     def trained(peak):
         rate = optax.warmup_cosine_decay_schedule(0.0, peak, 5, STEPS)
-        tx = jaxreg.decoupled_weight_decay(0.1, rate, coupling="independent", peak=peak)
+        tx = jaxreg.decoupled_weight_decay(
+            0.1, learning_rate=rate, coupling="independent", peak=peak
+        )
         return train(tx, params, nothing)
 
     close(trained(1e-3), trained(1e-1))
     assert_decayed(
         train(
-            jaxreg.decoupled_weight_decay(0.1, 3e-3, coupling="independent"),
+            jaxreg.decoupled_weight_decay(0.1, learning_rate=3e-3, coupling="independent"),
             params,
             nothing,
         ),
@@ -121,9 +125,9 @@ def test_independent_decay_does_not_feel_the_peak(params):
 
 
 def test_implicit_decay_is_the_proximal_step_of_l2(params):
-    ours = jaxreg.with_decay(optax.adam(RATE), DECAY, RATE, implicit=True)
+    ours = jaxreg.with_decay(optax.adam(RATE), DECAY, learning_rate=RATE, implicit=True)
     penalty = jaxreg.L2.from_weight_decay(DECAY)
-    theirs = optax.chain(optax.adam(RATE), jaxreg.proximal(penalty, RATE))
+    theirs = optax.chain(optax.adam(RATE), jaxreg.proximal(RATE, penalty))
     close(train(ours, params), train(theirs, params))
 
 
@@ -131,7 +135,9 @@ def test_implicit_decay_is_the_proximal_step_of_l2(params):
 def test_cautious_decay_spares_what_the_optimizer_moves_away_from_zero(implicit):
     w = jnp.array([1.0, 1.0, 1.0, -1.0, -1.0, -1.0, 0.0])
     u = jnp.array([0.1, -0.1, 0.0, 0.1, -0.1, 0.0, 0.1])
-    tx = jaxreg.decoupled_weight_decay(0.5, 0.2, cautious=True, implicit=implicit)
+    tx = jaxreg.decoupled_weight_decay(
+        0.5, learning_rate=0.2, cautious=True, implicit=implicit
+    )
     moved = optax.apply_updates(w, tx.update(u, tx.init(w), w)[0])
     plain = (w + u) / 1.1 if implicit else w + u - 0.1 * w
     decays = jnp.array([False, True, True, True, False, True, True])
@@ -148,7 +154,9 @@ def test_decay_toward_pretrained_weights(params, coupled):
         decay = jaxreg.add_l2_decay(DECAY, toward=pretrained)
         tx = optax.chain(decay, optax.sgd(RATE))
     else:
-        tx = jaxreg.with_decay(optax.sgd(RATE), DECAY, RATE, toward=pretrained)
+        tx = jaxreg.with_decay(
+            optax.sgd(RATE), DECAY, learning_rate=RATE, toward=pretrained
+        )
     apart = jax.tree.map(jnp.subtract, train(tx, params, nothing), pretrained)
     start = jax.tree.map(jnp.subtract, params, pretrained)
     for name, layer in start.items():
@@ -158,11 +166,11 @@ def test_decay_toward_pretrained_weights(params, coupled):
 
 
 def test_decay_toward_the_start(params):
-    tx = jaxreg.decoupled_weight_decay(DECAY, RATE_SCHEDULE, toward="start")
+    tx = jaxreg.decoupled_weight_decay(DECAY, learning_rate=RATE_SCHEDULE, toward="start")
     same(train(tx, params, nothing), params)
     free, held = (
         optax.sgd(RATE),
-        jaxreg.with_decay(optax.sgd(RATE), 5.0, RATE, toward="start"),
+        jaxreg.with_decay(optax.sgd(RATE), 5.0, learning_rate=RATE, toward="start"),
     )
 
     def distance(tx):
@@ -175,7 +183,7 @@ def test_decay_toward_the_start(params):
 def test_cautious_decay_toward_the_start_looks_from_there():
     w, u = jnp.array([1.0, 1.0]), jnp.array([0.1, -0.1])
     tx = jaxreg.decoupled_weight_decay(
-        0.5, 0.2, cautious=True, toward=jnp.array([2.0, 2.0])
+        0.5, learning_rate=0.2, cautious=True, toward=jnp.array([2.0, 2.0])
     )
     close(tx.update(u, tx.init(w), w)[0], jnp.array([0.2, -0.1]))
 
@@ -186,7 +194,7 @@ def test_the_reference_survives_donation_and_keeps_its_sharding(params, given):
     spec = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
     placed = jax.device_put(jax.tree.map(jnp.copy, params), spec)
     tx = jaxreg.decoupled_weight_decay(
-        DECAY, RATE, toward=placed if given else "start", cautious=True
+        DECAY, learning_rate=RATE, toward=placed if given else "start", cautious=True
     )
     state: Any = tx.init(placed)
     assert state.reference["first"]["bias"].nbytes == placed["first"]["bias"].size
@@ -222,7 +230,7 @@ def test_decay_toward_the_start_in_nnx_and_with_injected_rates():
 
 
 def test_optax_finds_the_reference_like_the_parameters(params):
-    tx = jaxreg.decoupled_weight_decay(DECAY, RATE_SCHEDULE, toward=params)
+    tx = jaxreg.decoupled_weight_decay(DECAY, learning_rate=RATE_SCHEDULE, toward=params)
     state: Any = tx.init(params)
     doubled: Any = optax.tree.map_params(tx, lambda x: 2 * x, state)
     close(doubled.reference["first"]["kernel"], 2 * params["first"]["kernel"])
@@ -235,7 +243,7 @@ def test_optax_finds_the_reference_like_the_parameters(params):
 @pytest.mark.parametrize("axis", [None, "coordinate"])
 def test_weight_decay_per_layer(params, axis):
     second = jnp.array([0.0, 0.4]) if axis else 0.4
-    tx = jaxreg.decoupled_weight_decay({"first": 0.1, "second": second}, RATE)
+    tx = jaxreg.decoupled_weight_decay({"first": 0.1, "second": second}, learning_rate=RATE)
     trained = train(tx, params, nothing)
     for name, decay in {"first": 0.1, "second": second}.items():
         factor = (1 - RATE * decay) ** STEPS

@@ -81,7 +81,7 @@ PAIRS = {
 @pytest.mark.parametrize("name", PAIRS)
 def test_with_decay_is_theirs_to_a_rounding(params, rate, decay, mask, name):
     plain, decayed = PAIRS[name]
-    ours = jaxreg.with_decay(plain(rate), decay, rate, mask)
+    ours = jaxreg.with_decay(plain(rate), decay, learning_rate=rate, mask=mask)
     theirs = decayed(rate, weight_decay=decay, mask=mask.of)
     jax.tree.map(
         functools.partial(np.testing.assert_array_max_ulp, maxulp=1),
@@ -133,7 +133,7 @@ TORCH = {
     ),
     "AdamW": (
         lambda optim, w: optim.AdamW(w, RATE, weight_decay=DECAY),
-        lambda: jaxreg.with_decay(optax.adam(RATE), DECAY, RATE),
+        lambda: jaxreg.with_decay(optax.adam(RATE), DECAY, learning_rate=RATE),
     ),
     "SGD": (
         lambda optim, w: optim.SGD(w, RATE, weight_decay=DECAY, momentum=0.9),

@@ -38,7 +38,7 @@ def minimised(tx, steps, scale=1.0, loss=quadratic):
 def test_only_decoupled_decay_does_not_feel_the_scale_of_the_loss(scale):
     with jax.enable_x64(True):
         adam = optax.adam(1e-2, eps=1e-20)
-        decoupled = jaxreg.with_decay(adam, 0.1, 1e-2, jaxreg.everything)
+        decoupled = jaxreg.with_decay(adam, 0.1, learning_rate=1e-2, mask=jaxreg.everything)
         coupled = optax.chain(jaxreg.add_l2_decay(0.1, jaxreg.everything), adam)
         for tx, is_same in ((decoupled, True), (coupled, False)):
             apart = minimised(tx, 500, scale) - minimised(tx, 500)
@@ -49,7 +49,8 @@ def test_cautious_decay_keeps_the_minimiser():
     def fitted(cautious):
         rate = optax.linear_schedule(0.2, 0.0, 4000)
         return minimised(
-            jaxreg.with_decay(optax.sgd(rate), 0.5, rate, cautious=cautious), 4000
+            jaxreg.with_decay(optax.sgd(rate), 0.5, learning_rate=rate, cautious=cautious),
+            4000,
         )
 
     np.testing.assert_allclose(fitted(cautious=True), TARGET, atol=1e-3)
@@ -59,7 +60,7 @@ def test_cautious_decay_keeps_the_minimiser():
 
 def test_momentum_multiplies_the_gradient_but_not_a_decay_beside_it():
     sgd = optax.sgd(0.02, momentum=0.9)
-    beside = minimised(jaxreg.with_decay(sgd, 0.5, 0.02), 3000)
+    beside = minimised(jaxreg.with_decay(sgd, 0.5, learning_rate=0.02), 3000)
     inside = minimised(optax.chain(jaxreg.add_l2_decay(0.5), sgd), 3000)
     np.testing.assert_allclose(beside, CURVATURE * TARGET / (CURVATURE + 0.05), rtol=1e-4)
     np.testing.assert_allclose(inside, CURVATURE * TARGET / (CURVATURE + 0.5), rtol=1e-4)
@@ -97,7 +98,9 @@ def test_norms_settle_where_theory_says(name, decay):
         "adamw": (optax.adam(rate), (rate * SIZE / (2 * decay)) ** 0.5),
         "sgd": (optax.sgd(rate), (rate * SIZE / (2 * decay)) ** 0.25),
     }[name]
-    path = norms(jaxreg.with_decay(optimizer, decay, rate), 1.3 * predicted, 6000)
+    path = norms(
+        jaxreg.with_decay(optimizer, decay, learning_rate=rate), 1.3 * predicted, 6000
+    )
     assert path[0] > 1.2 * predicted
     np.testing.assert_allclose(jnp.mean(path[-1000:]), predicted, rtol=0.03)
 
@@ -108,7 +111,9 @@ def test_corrected_decay_keeps_norms_under_a_falling_learning_rate():
     start = (peak * SIZE / (2 * decay)) ** 0.5
 
     def path(**options):
-        tx = jaxreg.with_decay(optax.adam(schedule), decay, schedule, **options)
+        tx = jaxreg.with_decay(
+            optax.adam(schedule), decay, learning_rate=schedule, **options
+        )
         return norms(tx, start, steps)
 
     corrected = path(coupling="corrected", peak=peak)
@@ -136,7 +141,9 @@ def outward(tx, w, steps):
 @pytest.mark.parametrize("bound", [1.0, 0.5])
 def test_each_leaf_keeps_the_norm_that_it_has_after_the_warmup(bound):
     w = {"a": jnp.ones(4) / 2, "b": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(1)}}
-    tx = optax.chain(optax.sgd(0.1), jaxreg.constrained_decay(10, bound=bound))
+    tx = optax.chain(
+        optax.sgd(0.1), jaxreg.constrained_parameter_regularization(10, bound=bound)
+    )
     free, _ = outward(optax.sgd(0.1), w, 10)
     path, states = outward(tx, w, 1000)
     kernel, bias = path["b"]["kernel"], path["b"]["bias"]
@@ -151,7 +158,7 @@ def test_each_leaf_keeps_the_norm_that_it_has_after_the_warmup(bound):
 
 def test_what_is_within_its_bound_does_not_decay():
     w = {"kernel": jnp.array([3.0, -4.0])}
-    tx = jaxreg.constrained_decay(0, bound=1.5)
+    tx = jaxreg.constrained_parameter_regularization(0, bound=1.5)
     inward = {"kernel": jnp.array([-0.5, 0.25])}
     updates: Any
     state: Any
@@ -168,7 +175,7 @@ def test_small_multipliers_give_the_update_of_the_paper():
         w = w + u
         multiplier = max(0.0, multiplier + 0.02 * (np.mean(w**2) - np.mean(start**2)))
         w = w - 2 * multiplier * w
-    tx = jaxreg.constrained_decay(0, rate=0.02)
+    tx = jaxreg.constrained_parameter_regularization(0, rate=0.02)
     ours: Any = jnp.asarray(start, jnp.float32)
     state: Any = tx.init(ours)
     for u in jnp.asarray(steps, jnp.float32):

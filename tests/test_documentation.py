@@ -14,16 +14,12 @@ import optax
 import pytest
 
 import jaxreg
+from tests.public import PUBLIC, TOP
 
 README = pathlib.Path(__file__).parent.parent / "README.md"
 MODULES = ["jaxreg", *(m.name for m in pkgutil.walk_packages(jaxreg.__path__, "jaxreg."))]
-PUBLIC = {
-    name: getattr(jaxreg, name)
-    for name in dir(jaxreg)
-    if not inspect.ismodule(getattr(jaxreg, name))
-}
 NAMES = {
-    **PUBLIC,
+    **{name.split(".")[-1]: value for name, value in {**PUBLIC, **TOP}.items()},
     "functools": functools,
     "jax": jax,
     "jaxreg": jaxreg,

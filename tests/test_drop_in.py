@@ -273,7 +273,7 @@ def test_the_gap_is_in_units_of_the_objective():
 
     distance = objective(far) - objective(best)
     assert distance <= far.dual_gap_ <= 20 * distance + 1e-9
-    ridge = jr.from_sklearn(1.0, l1_ratio=0.0)
+    ridge = jr.convert.from_sklearn(1.0, l1_ratio=0.0)
     path = jr.logistic_path(Z, BINARY, [1 / len(Z)], penalty=ridge, tol=0.5)
     null = -np.sum(np.log(np.bincount(BINARY) / len(Z))[BINARY])
     assert far.dual_gap_ == pytest.approx(path.gaps[0] * null)

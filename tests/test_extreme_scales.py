@@ -9,9 +9,9 @@ from sklearn.datasets import load_diabetes
 
 import jaxreg as jr
 from jaxreg import linear
-from jaxreg.solve._gaps import is_certified
-from jaxreg.solve._least_squares import LeastSquares
-from jaxreg.solve._rescale import SAFE, units_of
+from jaxreg.solve.gaps import is_certified
+from jaxreg.solve.lasso._least_squares import LeastSquares
+from jaxreg.solve.lasso._rescale import SAFE, units_of
 
 X, Y = map(np.asarray, load_diabetes(return_X_y=True))
 PATH = jr.lasso_path(X, Y, num=6, ratio=1e-2)
@@ -49,7 +49,7 @@ def test_grids_and_knots_follow_the_units(scales):
     grid = jr.lasso_path(X * of_x, Y * of_y, num=6, ratio=1e-2)
     close(grid.strengths / of_x / of_y, PATH.strengths)
     close(grid.coefficients / of_y * of_x, PATH.coefficients)
-    knots, expected = jr.lasso_knots(X * of_x, Y * of_y), jr.lasso_knots(X, Y)
+    knots, expected = jr.solve.lasso_knots(X * of_x, Y * of_y), jr.solve.lasso_knots(X, Y)
     close(knots.strengths / of_x / of_y, expected.strengths)
     close(knots.coefficients / of_y * of_x, expected.coefficients)
 

@@ -79,7 +79,7 @@ def test_its_minima_are_those_of_scikit_learn():
     found = whole_path()
     for index in (5, 25):
         strength = found.strengths[index]
-        c = float(jr.alpha_from_c(strength, len(Y)))
+        c = float(jr.convert.alpha_from_c(strength, n_samples=len(Y)))
         other = LogisticRegression(C=c, l1_ratio=1, solver="saga", tol=1e-9, max_iter=10**5)
         other.fit(X, Y)
         scores = X @ other.coef_[0] + other.intercept_
@@ -109,11 +109,11 @@ def test_the_gap_is_what_theory_says():
 
 def test_it_starts_where_all_is_zero():
     def loss(params):
-        return jr.LogisticLoss(X, Y)(params)
+        return jr.losses.Logistic(X, Y)(params)
 
     with jax.enable_x64(True):
         start = {"kernel": np.zeros(12), "bias": np.zeros(())}
-        critical = float(jr.strength_max(loss, start, jr.L1()))
+        critical = float(jr.strength_max(loss, jr.L1(), start))
     assert whole_path().strengths[0] == pytest.approx(critical, rel=1e-9)
     above = jr.logistic_path(X, Y, [2 * critical, 1.001 * critical, 0.999 * critical])
     assert np.count_nonzero(above.coefficients, axis=1).tolist() == [0, 0, 1]
@@ -177,7 +177,7 @@ def test_among_many_features_none_is_missed():
 def test_three_classes():
     found = jr.logistic_path(IRIS, SPECIES, [0.2, 0.02])
     for index, strength in enumerate(found.strengths):
-        c = float(jr.alpha_from_c(strength, 150))
+        c = float(jr.convert.alpha_from_c(strength, n_samples=150))
         other = LogisticRegression(C=c, l1_ratio=1, solver="saga", tol=1e-9, max_iter=10**5)
         other.fit(IRIS, SPECIES)
         reached = LogLossOf(other).at(IRIS, SPECIES) + strength * np.abs(other.coef_).sum()
@@ -240,8 +240,8 @@ def test_groups_agree_with_cvxpy():
     found = jr.group_lasso_path(DIABETES, PROGRESS, LABELS, num=12)
     with jax.enable_x64(True):
         start = {"kernel": np.zeros(10), "bias": np.zeros(())}
-        loss = jr.SquaredLoss(DIABETES, PROGRESS)
-        critical = jr.strength_max(loss, start, jr.GroupLasso(labels=LABELS))
+        loss = jr.losses.Squared(DIABETES, PROGRESS)
+        critical = jr.strength_max(loss, jr.GroupLasso(labels=LABELS), start)
     assert found.strengths[0] == pytest.approx(float(critical), rel=1e-9)
     assert not np.any(found.coefficients[0])
 
@@ -285,7 +285,7 @@ def test_folds_are_trained_apart_and_scored_on_the_rest():
         np.testing.assert_allclose(coefficients, alone.coefficients, atol=1e-5)
     whole = jr.logistic_path(X, Y, found.strengths, standardize=True)
     np.testing.assert_allclose(found.coefficients, whole.coefficients, atol=1e-5)
-    assert jr.one_standard_error(folds) <= jr.best_mean(folds)
+    assert jr.one_standard_error(folds) <= jr.select_best(folds)
 
 
 def test_the_order_of_strengths_does_not_matter():

@@ -14,9 +14,9 @@ from sklearn.linear_model import LogisticRegression as OtherLogistic
 
 import jaxreg as jr
 from jaxreg.linear import LogisticRegression
-from jaxreg.solve import _newton_path, _newton_screening
-from jaxreg.solve._newton_groups import group_step
-from jaxreg.solve._newton_steps import lasso_step
+from jaxreg.solve.glm import _newton_path, _screening as _newton_screening
+from jaxreg.solve.glm._group_step import group_step
+from jaxreg.solve.glm._lasso_step import lasso_step
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(80, 9)) @ (np.eye(9) + 0.4)

@@ -22,7 +22,7 @@ from jaxreg import (
     L1Linf,
     SparseGroupLasso,
 )
-from jaxreg._roots import concave_root
+from jaxreg.operators.roots import concave_root
 from tests import atoms
 from tests.strategies import arrays, log_uniform, steps
 

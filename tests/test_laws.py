@@ -11,9 +11,10 @@ import pytest
 from hypothesis import Phase, assume, given, settings, strategies as st
 
 import jaxreg
-from jaxreg import L1, L2, Entrywise, Penalty, static
+from jaxreg import L1, L2, Penalty
 from jaxreg._tree import walk
-from jaxreg.penalties._fields import strength_fields, traced_fields
+from jaxreg.penalties import Entrywise, static
+from jaxreg.penalties.fields import strength_fields, traced_fields
 from tests.strategies import PENALTIES, SHAPE, arrays, cases, penalties
 
 LAWS = []
@@ -790,14 +791,14 @@ class Concave(Entrywise):
     width: float = static(default=2.0)
 
     def entry_value(self, x):
-        size, knee = jaxreg.magnitude(x), self.width * self.strength
+        size, knee = jaxreg.operators.abs_zero_subgradient(x), self.width * self.strength
         rising = self.strength * size - jnp.square(x) / (2 * self.width)
         rising = jnp.where(size == 0, size, rising)
         return jnp.where(size > knee, knee * self.strength / 2, rising)
 
     def entry_prox(self, x, step):
         slack = jnp.where(step < self.width, 1 - step / self.width, 1.0)
-        firm = jaxreg.soft_threshold(x, step * self.strength) / slack
+        firm = jaxreg.operators.soft_threshold(x, step * self.strength) / slack
         firm = jnp.where(jnp.abs(x) <= self.width * self.strength, firm, x)
         jump = self.strength * jnp.sqrt(self.width * step)
         hard = jnp.where(jnp.abs(x) <= jump, 0.0, x)
@@ -903,7 +904,9 @@ class GradientHalved(L2):
 
 class StrengthFrozen(L1):
     def entry_value(self, x):
-        return jax.lax.stop_gradient(self.strength) * jaxreg.magnitude(x)
+        return jax.lax.stop_gradient(self.strength) * jaxreg.operators.abs_zero_subgradient(
+            x
+        )
 
 
 class CriticalDoubled(L1):

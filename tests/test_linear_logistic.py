@@ -67,7 +67,7 @@ def test_cross_validation_is_that_of_scikit_learn():
     assert pytest.approx(other.C_) == ours.C_
     np.testing.assert_allclose(ours.coef_, other.coef_, atol=1e-4)
     assert ours.cross_validation_.scores.shape == (3, 3)
-    assert jr.best_mean(ours.cross_validation_) == np.argmin(np.abs(ours.Cs_ - ours.C_))
+    assert jr.select_best(ours.cross_validation_) == np.argmin(np.abs(ours.Cs_ - ours.C_))
 
 
 def test_groups_of_one_are_the_lasso():
@@ -89,7 +89,7 @@ def test_models_without_a_score_are_not_chosen():
     ours: Any = LogisticRegressionCV(Cs=[1e-3, 1e-2, 1e3], cv=3, scoring=score)
     ours.fit(X, Y)
     assert np.isnan(ours.scores_.mean(axis=0)[0, 2])
-    assert ours.Cs_[jr.best_mean(ours.cross_validation_)] == ours.C_
+    assert ours.Cs_[jr.select_best(ours.cross_validation_)] == ours.C_
     with pytest.raises(ValueError, match="NaN or infinite on some fold"):
         LogisticRegressionCV(cv=3, scoring=lambda *_: np.nan).fit(X, Y)
 

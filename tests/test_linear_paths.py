@@ -10,9 +10,9 @@ from sklearn.datasets import load_diabetes
 from sklearn.linear_model import LinearRegression, enet_path, lars_path
 
 import jaxreg as jr
-from jaxreg.solve._gaps import Factors, relative_gaps
-from jaxreg.solve._sources import Samples, moments
-from jaxreg.solve._standardize import empty, prepare
+from jaxreg.solve.gaps import Factors, relative_gaps
+from jaxreg.solve.lasso._sources import Samples, moments
+from jaxreg.solve.standardize import empty, prepare
 
 X, Y = map(np.asarray, load_diabetes(return_X_y=True))
 EXACT = 1e-12
@@ -58,7 +58,7 @@ def columns_left_out(data):
 @pytest.mark.parametrize("ratio", [1.0, 0.5], ids=["lasso", "elastic net"])
 def test_agrees_with_coordinate_descent(data, ratio, positive):
     x, y = data
-    penalty = jr.from_sklearn(1.0, ratio)
+    penalty = jr.convert.from_sklearn(1.0, ratio)
     found = jr.elastic_net_path(x, y, penalty, positive=positive, num=20, ratio=1e-2)
     assert np.max(found.gaps) <= EXACT
     options: Any = {"alphas": found.strengths, "tol": 1e-10, "max_iter": 100_000}
@@ -70,7 +70,7 @@ def test_agrees_with_coordinate_descent(data, ratio, positive):
 
 
 def test_knots_are_those_of_lars():
-    found = jr.lasso_knots(X, Y)
+    found = jr.solve.lasso_knots(X, Y)
     alphas, _, coefficients = lars_path(X - X.mean(0), Y - Y.mean(), method="lasso")
     np.testing.assert_allclose(found.strengths, alphas, atol=1e-9)
     np.testing.assert_allclose(found.coefficients, coefficients.T, atol=1e-6)
@@ -82,7 +82,7 @@ def test_knots_are_those_of_lars():
 @EACH
 def test_the_path_is_linear_between_its_knots(data):
     x, y = data
-    knots = jr.lasso_knots(x, y, num=25)
+    knots = jr.solve.lasso_knots(x, y, num=25)
     between = (knots.strengths[1:] + knots.strengths[:-1]) / 2
     halves = (knots.coefficients[1:] + knots.coefficients[:-1]) / 2
     found = jr.lasso_path(x, y, between)
@@ -175,7 +175,10 @@ def test_features_with_infinite_factors_are_left_out(data, options):
 
 def test_features_are_left_out_of_knots_least_squares_ridge_and_folds():
     out, without, factors, y = columns_left_out((X, Y))
-    knots, expected = jr.lasso_knots(X, y, factors=factors), jr.lasso_knots(without, y)
+    knots, expected = (
+        jr.solve.lasso_knots(X, y, factors=factors),
+        jr.solve.lasso_knots(without, y),
+    )
     np.testing.assert_allclose(knots.strengths, expected.strengths)
     np.testing.assert_allclose(knots.coefficients[:, ~out], expected.coefficients)
     found = jr.lasso_path(X, y, 0.0, factors=list(factors))
@@ -220,7 +223,7 @@ def test_factors_of_the_elastic_net_reach_the_minimum(data):
     best = objective(found, x, y, penalty)
     for scale in (1e-1, 1e-3):
         moved = found.coefficients + scale * rng.standard_normal(x.shape[1])
-        other = jr.LinearPath(found.strengths, moved, found.intercepts, found.gaps)
+        other = jr.solve.LinearPath(found.strengths, moved, found.intercepts, found.gaps)
         assert np.all(objective(other, x, y, penalty) > best)
 
 
@@ -398,7 +401,7 @@ def test_features_far_from_zero_are_centred_to_the_last_digit():
 
 
 def test_many_features_are_solved_by_few_programs():
-    from jaxreg.solve import _homotopy
+    from jaxreg.solve.lasso import _homotopy
 
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((30, 200_000)), rng.standard_normal(30)
@@ -433,7 +436,7 @@ def test_cross_validation_is_a_loop_over_folds(data):
         expected = np.average(errors, axis=1, weights=weights[test])
         np.testing.assert_allclose(found.scores[:, k], expected)
     assert np.max(found.results["gaps"]) <= EXACT
-    assert jr.best_mean(found) >= jr.one_standard_error(found) > 0
+    assert jr.select_best(found) >= jr.one_standard_error(found) > 0
 
 
 # Bad input.
@@ -482,7 +485,7 @@ def test_bad_input_is_refused(change, error, message):
         (lambda v: jr.lasso_path(X, Y, sample_weight=v * Y), "sample_weight"),
         (lambda v: jr.lasso_path(X, Y, ratio=v), "num and ratio"),
         (lambda v: jr.lasso_path(X, Y, [1.0]).predict(v * X), "x"),
-        (lambda v: jr.lasso_knots(v * X, Y), "x"),
+        (lambda v: jr.solve.lasso_knots(v * X, Y), "x"),
         (lambda v: jr.lasso_cv(X, v * Y), "y"),
     ],
 )
@@ -500,7 +503,7 @@ def test_known_data_are_solved_where_something_else_is_traced():
 
 def test_a_number_of_knots_is_positive():
     with pytest.raises(ValueError, match="num must be at least 1"):
-        jr.lasso_knots(X, Y, num=0)
+        jr.solve.lasso_knots(X, Y, num=0)
 
 
 def test_sparse_matrices_are_refused():

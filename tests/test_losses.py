@@ -12,19 +12,10 @@ import pytest
 from jax.experimental import sparse
 
 import jaxreg
-from jaxreg import (
-    L1,
-    L2,
-    ElasticNet,
-    HuberLoss,
-    LogisticLoss,
-    MultinomialLoss,
-    PoissonLoss,
-    SquaredLoss,
-    minimize,
-)
-from jaxreg.solve import _families
-from jaxreg.solve._gap import duality_gap
+from jaxreg import L1, L2, ElasticNet, minimize
+from jaxreg.losses import Huber, Logistic, Multinomial, Poisson, Squared
+from jaxreg.solve.general._gap import duality_gap
+from jaxreg.solve.glm import families as _families
 from tests.solving import CONVEX, LOSSES, QUICKLY, STRENGTH, data, instance, solve, start
 
 pytestmark = pytest.mark.xdist_group("minimize")
@@ -46,11 +37,11 @@ def loss_of(cls, **options):
 
 
 ELSEWHERE = {
-    HuberLoss: lambda eta, y: optax.losses.huber_loss(eta, y).sum(1),
-    LogisticLoss: lambda eta, y: optax.losses.sigmoid_binary_cross_entropy(eta, y).sum(1),
-    MultinomialLoss: optax.losses.softmax_cross_entropy,
-    PoissonLoss: lambda eta, y: (jnp.exp(eta) - y * eta).sum(1),
-    SquaredLoss: lambda eta, y: optax.losses.squared_error(eta, y).sum(1) / 2,
+    Huber: lambda eta, y: optax.losses.huber_loss(eta, y).sum(1),
+    Logistic: lambda eta, y: optax.losses.sigmoid_binary_cross_entropy(eta, y).sum(1),
+    Multinomial: optax.losses.softmax_cross_entropy,
+    Poisson: lambda eta, y: (jnp.exp(eta) - y * eta).sum(1),
+    Squared: lambda eta, y: optax.losses.squared_error(eta, y).sum(1) / 2,
 }
 
 
@@ -102,19 +93,17 @@ def test_the_curvature_is_the_largest(cls):
 
 
 def test_classes_by_number_are_those_by_probability():
-    loss, params = loss_of(MultinomialLoss), somewhere()
-    by_number = MultinomialLoss(X, np.argmax(loss.y, axis=1))
+    loss, params = loss_of(Multinomial), somewhere()
+    by_number = Multinomial(X, np.argmax(loss.y, axis=1))
     np.testing.assert_allclose(by_number(params), loss(params))
 
 
 def test_features_may_be_sparse():
-    loss = loss_of(SquaredLoss)
-    found = minimize(
-        SquaredLoss(sparse.BCOO.fromdense(loss.x), loss.y), L1(STRENGTH), start()
-    )
-    numbers = CONVEX.index(L1), LOSSES.index(SquaredLoss)
+    loss = loss_of(Squared)
+    found = minimize(Squared(sparse.BCOO.fromdense(loss.x), loss.y), L1(STRENGTH), start())
+    numbers = CONVEX.index(L1), LOSSES.index(Squared)
     with jax.enable_x64(True):
-        expected = solve(*numbers, STRENGTH, X, TARGETS["SquaredLoss"])
+        expected = solve(*numbers, STRENGTH, X, TARGETS["Squared"])
     np.testing.assert_allclose(found.objective, expected.objective, rtol=1e-6)
 
 
@@ -122,7 +111,7 @@ def test_features_may_be_sparse():
 
 
 BOUNDED = [kind for kind in CONVEX if kind.is_norm or kind in (L2, ElasticNet)]
-PAIRS = [*((kind, SquaredLoss) for kind in BOUNDED), *((L1, cls) for cls in LOSSES)]
+PAIRS = [*((kind, Squared) for kind in BOUNDED), *((L1, cls) for cls in LOSSES)]
 
 
 @functools.partial(jax.jit, compiler_options=QUICKLY)
@@ -160,7 +149,7 @@ def test_gaps_are_upper_bounds_and_close_at_the_minimum(number):
 
 
 def test_a_gap_is_infinite_where_none_is_known():
-    loss, w = loss_of(SquaredLoss), start()
+    loss, w = loss_of(Squared), start()
     assert np.isfinite(duality_gap(loss, L1(0.1), w))
     for penalty in (jaxreg.MCP(0.1), L1(0.1, mask=jaxreg.everything), jaxreg.NonNegative()):
         assert np.isinf(duality_gap(loss, penalty, w))
@@ -177,37 +166,37 @@ def refused(cls, message, x, y, error: type[Exception] = ValueError, **options):
 
 def test_bad_data_are_refused():
     x, y = np.ones((3, 2)), np.ones(3)
-    refused(SquaredLoss, "SquaredLoss.x must have two axes, (n, p), got shape (3,)", y, y)
-    refused(SquaredLoss, "SquaredLoss.y must have length 3, as x, got shape (2,)", x, y[:2])
-    refused(SquaredLoss, "SquaredLoss.x must be finite", np.inf * x, y)
-    refused(SquaredLoss, "SquaredLoss.y must be an array of real", x, list(y), TypeError)
-    refused(SquaredLoss, "must be non-negative, got -1", x, y, sample_weight=-y)
-    refused(SquaredLoss, "The sum of SquaredLoss.sample_weight", x, y, sample_weight=0 * y)
-    refused(HuberLoss, "HuberLoss.delta must be greater than 0", x, y, delta=0.0)
-    refused(LogisticLoss, "LogisticLoss.y must be 0 or 1, or a probability", x, 2 * y)
-    refused(MultinomialLoss, "must be classes, numbered from 0, got 0.5", x, y / 2)
-    refused(PoissonLoss, "PoissonLoss.y must be at least 0, got -1", x, -y)
+    refused(Squared, "Squared.x must have two axes, (n, p), got shape (3,)", y, y)
+    refused(Squared, "Squared.y must have length 3, as x, got shape (2,)", x, y[:2])
+    refused(Squared, "Squared.x must be finite", np.inf * x, y)
+    refused(Squared, "Squared.y must be an array of real", x, list(y), TypeError)
+    refused(Squared, "must be non-negative, got -1", x, y, sample_weight=-y)
+    refused(Squared, "The sum of Squared.sample_weight", x, y, sample_weight=0 * y)
+    refused(Huber, "Huber.delta must be greater than 0", x, y, delta=0.0)
+    refused(Logistic, "Logistic.y must be 0 or 1, or a probability", x, 2 * y)
+    refused(Multinomial, "must be classes, numbered from 0, got 0.5", x, y / 2)
+    refused(Poisson, "Poisson.y must be at least 0, got -1", x, -y)
     with pytest.raises(ValueError, match="a column for each class"):
-        MultinomialLoss(x, y)(jnp.zeros(2))
+        Multinomial(x, y)(jnp.zeros(2))
 
 
 def test_integers_and_bools_are_numbers():
     x, y = np.array([[1, 2], [3, 4]]), np.array([True, False])
-    by_ints = LogisticLoss(x, y)(jnp.ones(2))
-    assert by_ints == LogisticLoss(1.0 * x, 1.0 * y)(jnp.ones(2))
+    by_ints = Logistic(x, y)(jnp.ones(2))
+    assert by_ints == Logistic(1.0 * x, 1.0 * y)(jnp.ones(2))
 
 
 @pytest.mark.parametrize(
     ("loss", "family"),
     [
-        (SquaredLoss, _families.Gaussian),
-        (LogisticLoss, _families.Bernoulli),
-        (PoissonLoss, _families.Poisson),
-        (MultinomialLoss, _families.Multinomial),
+        (Squared, _families.Gaussian),
+        (Logistic, _families.Bernoulli),
+        (Poisson, _families.Poisson),
+        (Multinomial, _families.Multinomial),
     ],
 )
 def test_paths_and_minimize_mean_the_same_losses(loss, family):
-    y, classes = np.array([0.0, 1.0, 1.0]), 2 if loss is MultinomialLoss else 1
+    y, classes = np.array([0.0, 1.0, 1.0]), 2 if loss is Multinomial else 1
     eta = jnp.sin(jnp.arange(3.0 * classes)).reshape(3, classes)
     told = np.eye(2)[y.astype(int)] if classes == 2 else y[:, None]
     model = loss(np.ones((3, 1)), y)

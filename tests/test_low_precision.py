@@ -1,4 +1,4 @@
-"""Steps, decay and zeros in bf16 and f16: what is lost, and what `compensated` saves."""
+"""Steps, decay and zeros in bf16 and f16: what is lost, and what compensation saves."""
 
 import functools
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 
 import jaxreg
-from jaxreg._numbers import rounded
+from jaxreg._dtypes import rounded
 
 NARROW = [jnp.bfloat16, jnp.float16]
 in_narrow_dtypes = pytest.mark.parametrize("dtype", NARROW, ids=lambda d: d.__name__)
@@ -46,7 +46,7 @@ def nothing(params, i):
 
 RATE, DECAY, STEPS = 1e-3, 1e-2, 5000
 STEPPERS = {
-    "decay": jaxreg.with_decay(optax.sgd(RATE), DECAY, RATE),
+    "decay": jaxreg.with_decay(optax.sgd(RATE), DECAY, learning_rate=RATE),
     "adamw": optax.adamw(RATE, eps=1e-4, weight_decay=DECAY),  # 1e-8 is 0 in f16
     "lion": optax.lion(RATE, weight_decay=DECAY),
 }
@@ -56,10 +56,12 @@ STEPPERS = {
 @pytest.mark.parametrize("name", STEPPERS)
 def test_decay_counts_if_compensated_and_does_nothing_otherwise(dtype, name):
     start = {"kernel": jax.random.normal(jax.random.key(0), (512,), dtype)}
-    assert jaxreg.decay_resolution(start, RATE, DECAY).lost == ["kernel"]
+    assert jaxreg.monitoring.decay_resolution(
+        start, learning_rate=RATE, weight_decay=DECAY
+    ).lost == ["kernel"]
     lost, _ = trained(STEPPERS[name], start, nothing, STEPS)
     same(lost, start)
-    kept, _ = trained(jaxreg.compensated(STEPPERS[name]), start, nothing, STEPS)
+    kept, _ = trained(jaxreg.with_kahan_compensation(STEPPERS[name]), start, nothing, STEPS)
     factors = wide(kept["kernel"]) / wide(start["kernel"])
     np.testing.assert_allclose(np.mean(factors), 0.951, rtol=0.001)
     np.testing.assert_allclose(factors, 0.951, rtol=0.005)
@@ -72,7 +74,9 @@ def test_the_diagnostic_is_right_about_one_step(dtype, factor):
     share = factor * float(jnp.finfo(dtype).eps) / 2
     w = jnp.linspace(1.001, 2.0, 4001).astype(dtype)
     moved = wide((wide(w) * np.float32(1 - share)).astype(w.dtype)) != wide(w)
-    (leaf,) = jaxreg.decay_resolution({"kernel": w}, share, 1.0).leaves
+    (leaf,) = jaxreg.monitoring.decay_resolution(
+        {"kernel": w}, learning_rate=share, weight_decay=1.0
+    ).leaves
     said = {"none": not moved.any(), "all": moved.all()}
     assert said.get(leaf.effect, moved.any() and not moved.all()), leaf
 
@@ -83,15 +87,24 @@ def test_the_diagnostic_knows_masks_layers_and_shapes():
         "body": {"kernel": jax.ShapeDtypeStruct((8, 8), jnp.bfloat16)},
         "scan": {"kernel": jnp.ones((2, 3, 3), jnp.bfloat16)},
     }
-    found = jaxreg.decay_resolution(params, 0.01, {"head": 0.1, "body": 0.1, "scan": 1.0})
+    found = jaxreg.monitoring.decay_resolution(
+        params, learning_rate=0.01, weight_decay={"head": 0.1, "body": 0.1, "scan": 1.0}
+    )
     effects = {leaf.path: leaf.effect for leaf in found.leaves}
     assert effects == {"head/kernel": "all", "body/kernel": "none", "scan/kernel": "all"}
     assert "body/kernel  bfloat16" in str(found)
-    assert jaxreg.decay_resolution(params, 0.01, 0.1, jaxreg.named("bias")).lost == [
-        "head/bias"
-    ]
+    assert jaxreg.monitoring.decay_resolution(
+        params, learning_rate=0.01, weight_decay=0.1, mask=jaxreg.named("bias")
+    ).lost == ["head/bias"]
     without_head = {"head": 0.0, "body": 0.1, "scan": 0.1}
-    assert len(jaxreg.decay_resolution(params, 0.01, without_head).leaves) == 2
+    assert (
+        len(
+            jaxreg.monitoring.decay_resolution(
+                params, learning_rate=0.01, weight_decay=without_head
+            ).leaves
+        )
+        == 2
+    )
 
 
 # Steps of any kind.
@@ -119,10 +132,12 @@ def noise(shape, scale):
 @in_narrow_dtypes
 @pytest.mark.parametrize(("scale", "tolerance"), [(1e-3, 2e-6), (0.1, 1e-4), (10.0, 1e-4)])
 def test_weights_are_those_of_training_in_float32(dtype, scale, tolerance):
-    tx = jaxreg.with_decay(optax.sgd(0.1, momentum=0.9), DECAY, 0.1)
+    tx = jaxreg.with_decay(optax.sgd(0.1, momentum=0.9), DECAY, learning_rate=0.1)
     start = jax.random.normal(jax.random.key(0), (64,)).astype(dtype)
     exact, _ = trained(tx, start.astype(jnp.float32), noise((64,), scale), 300)
-    ours, state = trained(jaxreg.compensated(tx), start, noise((64,), scale), 300)
+    ours, state = trained(
+        jaxreg.with_kahan_compensation(tx), start, noise((64,), scale), 300
+    )
     unit = np.exp2(np.floor(np.log2(abs(wide(ours))))) * float(jnp.finfo(dtype).eps)
     weights = wide(ours) + wide(state.remainders) * unit / 2**16
     error = tolerance * np.max(abs(exact))
@@ -134,7 +149,7 @@ def test_weights_are_those_of_training_in_float32(dtype, scale, tolerance):
 def test_a_weight_lands_on_its_nearest_number(dtype):
     w = jnp.array([1.0, 1.0, -0.37, 0.25, 3.0], dtype)
     u = jnp.array([1e-3, -0.3, 0.1, -0.6, -3.0], dtype)
-    tx = jaxreg.compensated(optax.sgd(1.0))
+    tx = jaxreg.with_kahan_compensation(optax.sgd(1.0))
     moved, state = trained(tx, w, lambda w, i: -u)
     np.testing.assert_array_equal(wide(moved), wide((wide(w) + wide(u)).astype(w.dtype)))
     assert moved[-1] == 0
@@ -146,14 +161,14 @@ def test_wide_leaves_pass_through():
     tx = optax.adamw(0.01)
     expected, _ = trained(tx, params["wide"], lambda w, i: jnp.cos(w), 5)
     ours, state = trained(
-        jaxreg.compensated(tx), params, lambda w, i: jax.tree.map(jnp.cos, w), 5
+        jaxreg.with_kahan_compensation(tx), params, lambda w, i: jax.tree.map(jnp.cos, w), 5
     )
     np.testing.assert_allclose(ours["wide"], expected, rtol=1e-6)
     assert state.remainders["wide"].nbytes == params["wide"].size
 
 
 def test_changes_from_outside_are_kept():
-    tx = jaxreg.compensated(STEPPERS["decay"])
+    tx = jaxreg.with_kahan_compensation(STEPPERS["decay"])
     _, state = trained(tx, jnp.ones(4, jnp.bfloat16), nothing, 100)
     loaded = jnp.full(4, 5.0, jnp.bfloat16)
     updates, _ = tx.update(jnp.zeros_like(loaded), state, loaded)
@@ -162,11 +177,11 @@ def test_changes_from_outside_are_kept():
 
 def test_around_the_last_link_it_saves_that_link():
     def chained(wrap):
-        decay = jaxreg.decoupled_weight_decay(DECAY, RATE)
+        decay = jaxreg.decoupled_weight_decay(DECAY, learning_rate=RATE)
         return optax.chain(optax.adam(RATE), wrap(decay))
 
     start = jnp.ones(8, jnp.bfloat16)
-    kept, _ = trained(chained(jaxreg.compensated), start, nothing, STEPS)
+    kept, _ = trained(chained(jaxreg.with_kahan_compensation), start, nothing, STEPS)
     np.testing.assert_allclose(wide(kept), 0.951, rtol=0.005)
     same(trained(chained(lambda tx: tx), start, nothing, STEPS)[0], start)
 
@@ -235,11 +250,13 @@ def test_l1_has_the_support_of_float32(name):
     expected = support(tx, jnp.float32)
     assert list(expected) == [True] * 6 + [False] * 14
     for dtype in NARROW:
-        np.testing.assert_array_equal(support(jaxreg.compensated(tx), dtype), expected)
+        np.testing.assert_array_equal(
+            support(jaxreg.with_kahan_compensation(tx), dtype), expected
+        )
 
 
 def test_l1_stalls_in_bf16_unless_compensated():
     penalty, start = jaxreg.L1(1e-2), jnp.full(4, 1.0, jnp.bfloat16)
     tx = jaxreg.prox_sgd(0.1, penalty)
     same(trained(tx, start, nothing, 2000)[0], start)
-    same(trained(jaxreg.compensated(tx), start, nothing, 2000)[0], 0 * start)
+    same(trained(jaxreg.with_kahan_compensation(tx), start, nothing, 2000)[0], 0 * start)

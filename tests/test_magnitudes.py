@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import jaxreg as jr
-from jaxreg import Entrywise
-from jaxreg.penalties._fields import traced_fields
+from jaxreg.penalties import Entrywise
+from jaxreg.penalties.fields import traced_fields
 from tests.strategies import PENALTIES, SHAPE
 
 DRAWS = 250

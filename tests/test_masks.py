@@ -21,7 +21,6 @@ from jaxreg import (
     L1,
     L2,
     add_l2_decay,
-    as_mask,
     describe,
     everything,
     matrices,
@@ -30,6 +29,7 @@ from jaxreg import (
     weights,
 )
 from jaxreg._tree import walk
+from jaxreg.masks import as_mask
 
 # Earlier versions of Flax call it `pure`.
 as_pure: Any = nnx.as_pure if hasattr(nnx, "as_pure") else getattr(nnx, "pure")  # noqa: B009
@@ -186,7 +186,7 @@ def test_nnx_selects_the_same_in_init_and_update(make):
 def test_nnx_optimizer_updates_only_weights():
     model = Nnx(nnx.Rngs(0))
     before = jax.tree.map(jnp.copy, as_pure(nnx.state(model, nnx.Param)))
-    shrink = optax.chain(optax.sgd(1.0), proximal(L1(100.0), 1.0))
+    shrink = optax.chain(optax.sgd(1.0), proximal(1.0, L1(100.0)))
     optimizer = nnx.Optimizer(model, shrink, wrt=nnx.Param)
     optimizer.update(model, nnx.grad(lambda model: 0.0 * L2()(model))(model))
     after = as_pure(nnx.state(model, nnx.Param))
@@ -312,7 +312,7 @@ def test_a_shared_layer_counts_once():
         named("second").of(model)
 
 
-PROXIMAL = proximal(L1(), 0.1)
+PROXIMAL = proximal(0.1, L1())
 
 
 @pytest.mark.parametrize(
@@ -322,7 +322,7 @@ PROXIMAL = proximal(L1(), 0.1)
         lambda model: jaxreg.minimize(lambda model: 0.0, L1(0.1), model),
         lambda model: add_l2_decay(0.1).update(model, optax.EmptyState(), model),
         lambda model: PROXIMAL.update(model, PROXIMAL.init(model), model),
-        lambda model: jaxreg.compensated(optax.sgd(0.1)).init(model),
+        lambda model: jaxreg.with_kahan_compensation(optax.sgd(0.1)).init(model),
     ],
     ids=["prox", "minimize", "decay", "proximal", "compensated"],
 )
@@ -338,7 +338,7 @@ def test_the_largest_strength_of_a_model_with_a_shared_layer():
         kernel = model.first.kernel[...] + 2 * model.second.kernel[...]
         return jnp.sum((kernel - jnp.eye(3)) ** 2) / 2
 
-    assert jaxreg.strength_max(loss, model, L1(mask=matrices)) == pytest.approx(3.0)
+    assert jaxreg.strength_max(loss, L1(mask=matrices), model) == pytest.approx(3.0)
 
 
 def test_equal_arrays_of_a_pytree_are_two_parameters():
@@ -391,7 +391,9 @@ def test_decays_by_layer(values, expected):
     assert [float(x[0, 0]) for x in jax.tree.leaves(updates)] == expected
     rows = describe(weights, LAYERS, weight_decay=values).rows
     assert [row.regularized for row in rows] == [f"weight decay {x}" for x in expected]
-    resolved = jaxreg.decay_resolution(LAYERS, 1.0, values).leaves
+    resolved = jaxreg.monitoring.decay_resolution(
+        LAYERS, learning_rate=1.0, weight_decay=values
+    ).leaves
     assert [x.decay for x in resolved] == [x for x in expected if x > 0]
 
 

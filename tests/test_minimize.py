@@ -18,15 +18,12 @@ from jaxreg import (
     MCP,
     ElasticNet,
     GroupLasso,
-    LogisticLoss,
-    MultinomialLoss,
     NonNegativeL1,
-    Orthogonal,
-    PoissonLoss,
-    SquaredLoss,
+    Orthogonality,
     minimize,
     named,
 )
+from jaxreg.losses import Logistic, Multinomial, Poisson, Squared
 from tests.solving import QUICKLY
 
 
@@ -61,7 +58,7 @@ def close(actual, expected, rtol=1e-5, atol=1e-6):
 
 
 def squares():
-    return SquaredLoss(X, Y)
+    return Squared(X, Y)
 
 
 def place(tree, number):
@@ -72,22 +69,22 @@ def place(tree, number):
 
 
 MODELS = {
-    "lasso": (SquaredLoss, L1(2.0), linear_model.Lasso(2.0, **EXACTLY), X, Y),
+    "lasso": (Squared, L1(2.0), linear_model.Lasso(2.0, **EXACTLY), X, Y),
     "elastic net": (
-        SquaredLoss,
+        Squared,
         ElasticNet(l1=1.2, l2=0.4),
         linear_model.ElasticNet(2.0, l1_ratio=0.6, **EXACTLY),
         X,
         Y,
     ),
     "multinomial": (
-        MultinomialLoss,
+        Multinomial,
         L2(0.005),
         linear_model.LogisticRegression(C=1 / (len(X) * 0.01), **EXACTLY),
         X,
         LEVEL,
     ),
-    "poisson": (PoissonLoss, L2(0.5), linear_model.PoissonRegressor(**EXACTLY), X, Y),
+    "poisson": (Poisson, L2(0.5), linear_model.PoissonRegressor(**EXACTLY), X, Y),
 }
 
 
@@ -95,7 +92,7 @@ MODELS = {
 def test_the_model_is_that_of_sklearn(name):
     loss, penalty, model, x, y = MODELS[name]
     model.fit(x, y)
-    outputs = (3,) if loss is MultinomialLoss else ()
+    outputs = (3,) if loss is Multinomial else ()
     found = solve(lambda: loss(x, y), penalty, zeros(x.shape[1], *outputs))
     kernel = np.reshape(np.transpose(model.coef_), found.params["kernel"].shape)
     theirs = {"kernel": kernel, "bias": np.reshape(model.intercept_, outputs)}
@@ -110,7 +107,7 @@ def test_the_model_is_that_of_sklearn(name):
 
 def test_sparse_models_are_those_of_celer():
     celer = pytest.importorskip("celer")
-    found = solve(lambda: LogisticLoss(CELLS, CANCER), L1(0.02), np.zeros(CELLS.shape[1]))
+    found = solve(lambda: Logistic(CELLS, CANCER), L1(0.02), np.zeros(CELLS.shape[1]))
     inverse = 1 / (len(CELLS) * 0.02)
     model = celer.LogisticRegression(C=inverse, tol=1e-12, fit_intercept=False)
     w = model.fit(CELLS, CANCER).coef_[0]
@@ -129,7 +126,7 @@ def test_derivatives_of_the_lasso_are_those_of_sklearns_solutions():
         return linear_model.Lasso(strength, tol=1e-15, max_iter=10**6).fit(X, Y).coef_
 
     def ours(strength):
-        return minimize(SquaredLoss(X, Y), L1(strength), zeros()).params["kernel"]
+        return minimize(Squared(X, Y), L1(strength), zeros()).params["kernel"]
 
     with jax.enable_x64(True):
         slope = np.asarray(jax.jit(jax.jacrev(ours))(2.0))
@@ -162,7 +159,7 @@ def test_rounding_does_not_slow_it_down():
     @jax.jit
     @jax.vmap
     def steps(y):
-        return minimize(SquaredLoss(x, y), L1(0.1), jnp.zeros(12), tolerance=1e-14).steps
+        return minimize(Squared(x, y), L1(0.1), jnp.zeros(12), tolerance=1e-14).steps
 
     with jax.enable_x64(True):
         assert np.max(steps(y)) <= 120
@@ -174,7 +171,7 @@ def test_the_residual_is_relative():
 
     def lasso(x, y, strengths):
         penalty = L1({"kernel": strengths, "bias": 0.0})
-        return solve(lambda: SquaredLoss(x, y), penalty, zeros())
+        return solve(lambda: Squared(x, y), penalty, zeros())
 
     found = lasso(X, Y, np.full(10, 2.0))
     for other, unit in (
@@ -264,7 +261,7 @@ def test_batches_are_solved_together():
     starts = {"kernel": rng.normal(size=(3, 10)), "bias": np.ones(3)}
 
     def lasso(strength, fold, start):
-        return minimize(SquaredLoss(X, Y, fold), L1(strength), start)
+        return minimize(Squared(X, Y, fold), L1(strength), start)
 
     with jax.enable_x64(True):
         together = jax.device_get(jax.jit(jax.vmap(lasso))(strengths, folds, starts))
@@ -322,9 +319,7 @@ def test_derivatives_of_ridge_at_any_order():
     """w = (XᵀX/n + 2·strength)⁻¹·Xᵀy/n, which JAX differentiates by itself."""
 
     def ours(strength):
-        return minimize(
-            SquaredLoss(X, Y), L2(strength), jnp.zeros(10), tolerance=1e-13
-        ).params
+        return minimize(Squared(X, Y), L2(strength), jnp.zeros(10), tolerance=1e-13).params
 
     def theirs(strength):
         gram = X.T @ X / len(X) + 2 * strength * jnp.eye(10)
@@ -345,7 +340,7 @@ def test_derivatives_of_ridge_at_any_order():
 
 def test_solutions_are_local_where_the_penalty_is_not_convex():
     """MCP has a minimum at 0 and one further out: where it starts, it ends."""
-    loss = SquaredLoss(np.sqrt(0.4) * np.eye(2), np.sqrt(0.4) * np.array([2.6, 2.6]))
+    loss = Squared(np.sqrt(0.4) * np.eye(2), np.sqrt(0.4) * np.array([2.6, 2.6]))
     penalty = MCP(1.0, gamma=1.5)
     found = minimize(loss, penalty, jnp.array([0.0, 2.4]))
     assert found.converged
@@ -377,7 +372,7 @@ def test_too_few_steps_are_said(counted):
 
 
 def test_bad_arguments_are_refused():
-    loss, w = SquaredLoss(X, Y), jnp.zeros(10)
+    loss, w = Squared(X, Y), jnp.zeros(10)
     fails("penalty must be a jaxreg penalty", loss, 0.1, w, error=TypeError)
     fails("loss must be a function", Y, L1(), w, error=TypeError)
     fails("params must have floating-point", loss, L1(), np.arange(10))
@@ -390,12 +385,14 @@ def test_bad_arguments_are_refused():
     fails("must broadcast against the leaf", loss, L1(), w, metric=jnp.ones(3))
     fails("loss must return a scalar, got shape (10,)", lambda w: w, L1(), w)
     fails("Use SparseGroupLasso(l1, group)", loss, L1() + GroupLasso(), w)
-    fails("Orthogonal has no prox", loss, Orthogonal(mask=jaxreg.everything), w[:, None])
+    fails(
+        "Orthogonality has no prox", loss, Orthogonality(mask=jaxreg.everything), w[:, None]
+    )
 
 
 def test_it_can_be_exported_for_every_platform():
     def solve(strength, start):
-        return minimize(SquaredLoss(X, Y), L1(strength), start)._replace(params=None)
+        return minimize(Squared(X, Y), L1(strength), start)._replace(params=None)
 
     exported = jax.export.export(jax.jit(solve), platforms=("cpu", "cuda", "tpu"))
     assert exported(1.0, zeros()).platforms == ("cpu", "cuda", "tpu")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import jaxreg as jr
-from jaxreg.solve._gap import duality_gap, null_loss
-from jaxreg.solve._solution import Status
+from jaxreg.solve.general._gap import duality_gap, null_loss
+from jaxreg.solve.general.solution import Status
 from tests.solving import LOSSES, QUICKLY
 
 SAMPLES, FEATURES = 40, 6
@@ -59,7 +59,7 @@ def test_converged_is_close_to_the_minimum(dtype):
             strength = dtype(
                 share * abs((x - x.mean(0)).T @ (y - y.mean())).max() / SAMPLES
             )
-            found = jax.device_get(solve(jr.SquaredLoss(x, y), jr.L1(strength), start))
+            found = jax.device_get(solve(jr.losses.Squared(x, y), jr.L1(strength), start))
             statuses.append(int(found.status))
             if found.status == Status.CONVERGED:
                 assert excess(found, x, y, float(strength)) <= 1e-4
@@ -69,7 +69,7 @@ def test_converged_is_close_to_the_minimum(dtype):
 
 def test_a_large_gap_is_warned_of():
     x, y, _ = problem(1)
-    far = jr.SquaredLoss(x + 1e3, y + 1e5)
+    far = jr.losses.Squared(x + 1e3, y + 1e5)
     with pytest.warns(RuntimeWarning, match="duality gap is .* rounding keeps it"):
         found = jr.minimize(
             far, jr.L1(0.1), {"kernel": jnp.zeros(6), "bias": jnp.zeros(())}
@@ -82,7 +82,7 @@ def test_gaps_of_targets_far_from_zero_have_their_digits():
     x, y, _ = problem(0)
     y = np.round(y * 64) / 64
     w, penalty = {"kernel": jnp.full(6, 0.01), "bias": jnp.zeros(())}, jr.L1(0.1)
-    for loss in (jr.SquaredLoss, jr.HuberLoss):
+    for loss in (jr.losses.Squared, jr.losses.Huber):
         expected = duality_gap(loss(x, y), penalty, w)
         moved = {**w, "bias": jnp.asarray(2.0**13)}
         found = duality_gap(loss(x, y + 2.0**13), penalty, moved)
@@ -94,7 +94,7 @@ def test_gaps_of_targets_far_from_zero_have_their_digits():
 @pytest.mark.parametrize("cls", LOSSES)
 def test_sample_gaps_are_losses_and_conjugates(cls):
     eta = jnp.linspace(-2.0, 3.0, 12).reshape(6, 2)
-    y = np.array([0, 1, 1, 0, 1, 0]) if cls is jr.MultinomialLoss else eta > 0.5
+    y = np.array([0, 1, 1, 0, 1, 0]) if cls is jr.losses.Multinomial else eta > 0.5
     loss = cls(np.ones((6, 1)), y)
     slopes = 0.9 * loss.slopes(eta)
     found = loss.sample_gaps(eta, slopes)
@@ -105,10 +105,10 @@ def test_sample_gaps_are_losses_and_conjugates(cls):
 
 def test_squares_that_underflow_certify_nothing():
     x, y, _ = problem(0)
-    loss = jr.SquaredLoss(x, 1e-25 * y)
+    loss = jr.losses.Squared(x, 1e-25 * y)
     assert duality_gap(loss, jr.L1(1e-30), jnp.zeros(6)) == np.inf
-    assert duality_gap(jr.SquaredLoss(x, 0 * y), jr.L1(1.0), jnp.zeros(6)) == 0
-    assert duality_gap(jr.SquaredLoss(x, y), jr.L1(0.0), jnp.zeros(6)) == np.inf
+    assert duality_gap(jr.losses.Squared(x, 0 * y), jr.L1(1.0), jnp.zeros(6)) == 0
+    assert duality_gap(jr.losses.Squared(x, y), jr.L1(0.0), jnp.zeros(6)) == np.inf
 
 
 STRICT = {
@@ -136,8 +136,8 @@ def _strict_modes():
 def test_strict_modes_are_kept(cls, x64):
     """With labels and counts that are whole numbers."""
     rng = np.random.default_rng(0)
-    labels: Any = rng.integers(0, 3 if cls is jr.MultinomialLoss else 2, 30)
-    outputs = (3,) if cls is jr.MultinomialLoss else ()
+    labels: Any = rng.integers(0, 3 if cls is jr.losses.Multinomial else 2, 30)
+    outputs = (3,) if cls is jr.losses.Multinomial else ()
     with jax.enable_x64(x64):
         x = rng.normal(size=(30, 4)).astype(jnp.result_type(float))
         start = {"kernel": jnp.zeros((4, *outputs)), "bias": jnp.zeros(outputs)}

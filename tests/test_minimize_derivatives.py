@@ -12,7 +12,7 @@ from tests.solving import CONVEX, QUICKLY, STRENGTH, Chosen, data, loss_among, s
 
 pytestmark = pytest.mark.xdist_group("derivatives")  # They share one program.
 
-LOSSES = [jaxreg.SquaredLoss, jaxreg.LogisticLoss]
+LOSSES = [jaxreg.losses.Squared, jaxreg.losses.Logistic]
 one_of_them = loss_among(LOSSES)
 
 
@@ -62,7 +62,7 @@ def test_losses_may_have_rules_for_reverse_mode_alone():
         return (g * (1 - squashed(z) ** 2),)
 
     squashed.defvjp(lambda z: (squashed(z), z), backward)
-    x, y = data()[0], jnp.tanh(data()[1]["SquaredLoss"][:, 0])
+    x, y = data()[0], jnp.tanh(data()[1]["Squared"][:, 0])
 
     def derivatives(function):
         def loss(w, y):

@@ -13,8 +13,9 @@ import pytest
 from flax import linen as nn, nnx
 from flax.training.train_state import TrainState
 
-from jaxreg import L1, L2, latest_stats, monitor, named, weight_stats
-from jaxreg._order import SMALL
+from jaxreg import L1, L2, monitor, named, weight_stats
+from jaxreg._scheduling import SMALL
+from jaxreg.monitoring import latest_stats
 
 X = jnp.sin(jnp.arange(24.0)).reshape(8, 3)
 Y = jnp.cos(jnp.arange(8.0))

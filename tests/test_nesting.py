@@ -119,15 +119,15 @@ PROXIMAL = {
     "prox_adam": jr.prox_adam(RATE, jr.L1(0.3)),
     "dual_averaging_adam": jr.dual_averaging_adam(RATE, jr.L1(0.3)),
     "prox_preconditioned": jr.prox_preconditioned(optax.scale_by_rms, RATE, jr.L1(0.3)),
-    "proximal": optax.chain(optax.sgd(RATE), jr.proximal(jr.L1(0.3), RATE)),
-    "scheduled": optax.chain(optax.sgd(RATE), jr.proximal_l1(0.3, lambda count: RATE)),
-    "decoupled_l1": optax.chain(optax.adam(RATE), jr.decoupled_l1(0.3, RATE)),
+    "proximal": optax.chain(optax.sgd(RATE), jr.proximal(RATE, jr.L1(0.3))),
+    "scheduled": optax.chain(optax.sgd(RATE), jr.proximal(lambda count: RATE, jr.L1(0.3))),
+    "decoupled_l1": optax.chain(optax.adam(RATE), jr.decoupled_l1(0.3, learning_rate=RATE)),
     "inside": optax.apply_if_finite(
         optax.MultiSteps(jr.prox_sgd(RATE, jr.L1(0.3)), 2).gradient_transformation(), 1
     ),
 }
 AROUND = {
-    "with_decay": lambda tx: jr.with_decay(tx, DECAY, RATE),
+    "with_decay": lambda tx: jr.with_decay(tx, DECAY, learning_rate=RATE),
     "orthant_wise": lambda tx: jr.orthant_wise(tx, STRENGTH),
 }
 
@@ -145,8 +145,10 @@ DECAYING = {
     "coupled": optax.chain(jr.add_l2_decay(0.1), optax.adam(0.1)),
     "optax": optax.chain(optax.add_decayed_weights(0.1), optax.sgd(0.1)),
     "masked": optax.adamw(0.1, mask=jr.weights.of),
-    "after": optax.chain(optax.adam(0.1), jr.decoupled_weight_decay(0.1, 0.1)),
-    "twice": jr.with_decay(optax.sgd(0.1), 0.1, 0.1),
+    "after": optax.chain(
+        optax.adam(0.1), jr.decoupled_weight_decay(0.1, learning_rate=0.1)
+    ),
+    "twice": jr.with_decay(optax.sgd(0.1), 0.1, learning_rate=0.1),
 }
 MODEL = {"dense": {"kernel": jnp.ones((3, 2), jnp.bfloat16), "bias": jnp.ones(2)}}
 
@@ -155,7 +157,7 @@ MODEL = {"dense": {"kernel": jnp.ones((3, 2), jnp.bfloat16), "bias": jnp.ones(2)
 @pytest.mark.parametrize("name", DECAYING)
 @pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
 def test_a_second_decay_is_warned_of(name, wrap):
-    tx = jr.with_decay(DECAYING[name], 0.1, 0.1)
+    tx = jr.with_decay(DECAYING[name], 0.1, learning_rate=0.1)
     with pytest.warns(UserWarning, match="decays 'dense/kernel' by itself.*Turn one of"):
         wrap(tx.init)(MODEL)
 
@@ -168,7 +170,9 @@ WITHOUT_DECAY = {
     "lion": optax.lion(0.1, weight_decay=0.0),
     "noise": optax.chain(optax.add_noise(1.0, 0.5, key=0), optax.sgd(0.1)),
     "elsewhere": optax.adamw(0.1, mask=jr.named("bias").of),
-    "other leaves": jr.with_decay(optax.sgd(0.1), 0.1, 0.1, jr.named("bias")),
+    "other leaves": jr.with_decay(
+        optax.sgd(0.1), 0.1, learning_rate=0.1, mask=jr.named("bias")
+    ),
     "needs a loss": optax.polyak_sgd(),
 }
 
@@ -176,7 +180,7 @@ WITHOUT_DECAY = {
 @pytest.mark.filterwarnings("error:with_decay goes around")
 @pytest.mark.parametrize("name", WITHOUT_DECAY)
 def test_without_another_decay_there_is_no_warning(name):
-    jr.with_decay(WITHOUT_DECAY[name], 0.1, 0.1).init(MODEL)
+    jr.with_decay(WITHOUT_DECAY[name], 0.1, learning_rate=0.1).init(MODEL)
 
 
 ADAPTIVE = {
@@ -186,35 +190,35 @@ ADAPTIVE = {
     "adafactor": optax.adafactor(0.1),
     "masked": optax.masked(optax.adam(0.1), jr.weights.of),
 }
-SEEING = {"monitor": jr.monitor, "compensated": jr.compensated}
+SEEING = {"monitor": jr.monitor, "compensated": jr.with_kahan_compensation}
 
 
 @pytest.mark.parametrize("name", ADAPTIVE)
 @pytest.mark.parametrize("wrapper", SEEING)
 def test_a_threshold_after_an_adaptive_optimizer_is_warned_of(wrapper, name):
-    chain = optax.chain(ADAPTIVE[name], optax.chain(jr.proximal_l1(0.1, 0.1)))
+    chain = optax.chain(ADAPTIVE[name], optax.chain(jr.proximal(0.1, jr.L1(0.1))))
     with pytest.warns(UserWarning, match="proximal comes after an adaptive .* prox_adam"):
         SEEING[wrapper](optax.chain(optax.clip(1.0), chain)).init(MODEL)
 
 
 RIGHT = {
-    "sgd": optax.chain(optax.sgd(lambda count: 0.1), jr.proximal_l1(0.1, 0.1)),
-    "momentum": optax.chain(optax.sgd(0.1, momentum=0.9), jr.proximal_l1(0.1, 0.1)),
-    "decoupled_l1": optax.chain(optax.adam(0.1), jr.decoupled_l1(0.1, 0.1)),
+    "sgd": optax.chain(optax.sgd(lambda count: 0.1), jr.proximal(0.1, jr.L1(0.1))),
+    "momentum": optax.chain(optax.sgd(0.1, momentum=0.9), jr.proximal(0.1, jr.L1(0.1))),
+    "decoupled_l1": optax.chain(optax.adam(0.1), jr.decoupled_l1(0.1, learning_rate=0.1)),
     "parts": optax.chain(
         optax.clip(1.0),
         optax.partition(
             {
                 "a": optax.adam(0.1),
                 "b": optax.chain(
-                    optax.sgd(0.1), jr.proximal(jr.L1(1.0, mask=jr.everything), 0.1)
+                    optax.sgd(0.1), jr.proximal(0.1, jr.L1(1.0, mask=jr.everything))
                 ),
             },
             {"dense": {"kernel": "a", "bias": "b"}},
         ),
     ),
     "prox_adam": optax.chain(
-        jr.prox_adam(0.1, jr.L1(0.1)), jr.proximal(jr.Box(-1, 1), 0.1)
+        jr.prox_adam(0.1, jr.L1(0.1)), jr.proximal(0.1, jr.Box(-1, 1))
     ),
 }
 
@@ -239,7 +243,7 @@ def test_a_penalty_is_no_optimizer(recipe):
 def test_a_decay_in_bf16_counts_around_and_is_refused_inside():
     decay = functools.partial(jr.with_decay, weight_decay=DECAY, learning_rate=0.01)
     start = jnp.ones(4, jnp.bfloat16)
-    tx = jr.compensated(decay(optax.sgd(0.01)))
+    tx = jr.with_kahan_compensation(decay(optax.sgd(0.01)))
     w: Any = start
     state = tx.init(start)
     for _ in range(100):
@@ -247,4 +251,4 @@ def test_a_decay_in_bf16_counts_around_and_is_refused_inside():
         w = optax.apply_updates(w, updates)
     np.testing.assert_allclose(w.astype(jnp.float32), (1 - 0.01 * DECAY) ** 100, rtol=4e-3)
     with pytest.raises(ValueError, match=r"Use compensated\(with_decay\(optimizer"):
-        decay(jr.compensated(optax.sgd(0.01))).init(start)
+        decay(jr.with_kahan_compensation(optax.sgd(0.01))).init(start)

@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 
 import jaxreg
+from tests.public import PUBLIC
 
 DOCS = pathlib.Path(__file__).parent.parent / "docs"
 PAGES = {path.stem: path.read_text() for path in sorted(DOCS.glob("*.md"))}
@@ -171,16 +172,8 @@ def site():
 
 def test_every_public_name_has_an_entry_on_the_site(site):
     pages = site.pages()
-    names = set(dir(jaxreg))
-    for part in (jaxreg.linear, jaxreg.plot):
-        names |= {
-            f"{part.__name__.removeprefix('jaxreg.')}.{name}"
-            for name, value in vars(part).items()
-            if callable(value)
-        }
-    for name in names:
-        if not inspect.ismodule(site.find(name)):
-            assert f"### {name} {{ #{name} }}" in pages[site.PAGE_OF[name]], name
+    for name in PUBLIC:
+        assert f"### {name} {{ #{name} }}" in pages[site.PAGE_OF[name]], name
 
 
 def test_the_api_begins_with_what_users_look_for(site):

@@ -226,7 +226,7 @@ def test_torchao_prox_is_nan_at_zero_without_threshold():
 
 def test_torchao_negative_strengths_grow_the_weights():
     with pytest.raises(ValueError, match="must be non-negative"):
-        jaxreg.proximal_l1(-0.1, 0.1)
+        jaxreg.proximal(0.1, jaxreg.L1(-0.1))
 
 
 def test_keras_l1_never_makes_a_zero():

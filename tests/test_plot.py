@@ -23,7 +23,7 @@ mpl.use("Agg")
 KERNEL = np.array([[0.0, 1.5, 0.0], [0.0, 0.0, 0.0], [-2.0, 0.0, -0.0], [0.5, 1.0, 2.0]])
 GRID = np.array([8.0, 4.0, 2.0, 1.0])
 COEFFICIENTS = np.array([[0.0, 0, 0], [0, 0, -1], [0, 2, -2], [0, 3, -1]])
-VALIDATION = jaxreg.CrossValidation(
+VALIDATION = jaxreg.strength.CrossValidation(
     GRID, np.array([[9.0, 9.0], [3.5, 3.7], [2.0, 4.0], [2.5, 4.5]])
 )
 HISTORY = {
@@ -466,7 +466,7 @@ def test_trade_off_has_an_axis_for_each_side():
 def test_cross_validation_marks_what_the_rules_choose():
     for sign in (1, -1):
         scores = sign * VALIDATION.scores
-        found = jaxreg.CrossValidation(GRID, scores, higher_is_better=sign < 0)
+        found = jaxreg.strength.CrossValidation(GRID, scores, higher_is_better=sign < 0)
         ax = plot.cross_validation(found)
         ax.figure.canvas.draw()
         marks = {line.get_label(): line.get_xdata() for line in ax.lines}

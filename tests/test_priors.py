@@ -12,8 +12,8 @@ import jaxreg as jr
 
 NUMBERS = [(0.01, 50, 1.0), (3.0, 7, 0.5)]
 SCALES = [
-    (jr.L2, jr.gaussian_scale, jr.gaussian_strength, stats.norm),
-    (jr.L1, jr.laplace_scale, jr.laplace_strength, stats.laplace),
+    (jr.L2, jr.convert.gaussian_scale, jr.convert.gaussian_strength, stats.norm),
+    (jr.L1, jr.convert.laplace_scale, jr.convert.laplace_strength, stats.laplace),
 ]
 
 
@@ -25,7 +25,12 @@ def test_the_prior_has_the_density_that_the_penalty_states(
     scale = float(scale_of(strength, samples, variance))
     assert strength_of(scale, samples, variance) == pytest.approx(strength, rel=1e-6)
     points = np.array([[0.0, 0.0], [0.3, -1.0], [2.0, 0.1]], np.float32)
-    ours = [jr.log_prior(penalty(strength), w, samples, variance) for w in points]
+    ours = [
+        jr.convert.log_prior(
+            penalty(strength), w, n_samples=samples, noise_variance=variance
+        )
+        for w in points
+    ]
     theirs = law.logpdf(points, scale=scale).sum(axis=1)
     np.testing.assert_allclose(np.diff(ours), np.diff(theirs), rtol=1e-5)
 
@@ -36,11 +41,15 @@ def test_a_prior_of_bayesian_ridge_gives_its_coefficients():
     theirs = BayesianRidge(fit_intercept=False, tol=1e-12, max_iter=2000).fit(x, y)
     variance, scale = float(1 / theirs.alpha_), float(1 / np.sqrt(theirs.lambda_))
     with jax.enable_x64(True):
-        penalty = jr.L2(jr.gaussian_strength(scale, len(y), variance))
+        penalty = jr.L2(
+            jr.convert.gaussian_strength(scale, n_samples=len(y), noise_variance=variance)
+        )
 
         def log_posterior(w):
             likelihood = -jnp.sum((x @ w - y) ** 2) / (2 * variance)
-            return likelihood + jr.log_prior(penalty, w, len(y), variance)
+            return likelihood + jr.convert.log_prior(
+                penalty, w, n_samples=len(y), noise_variance=variance
+            )
 
         def objective(w):
             return jnp.mean((x @ w - y) ** 2) / 2 + penalty(w)
@@ -52,9 +61,15 @@ def test_a_prior_of_bayesian_ridge_gives_its_coefficients():
 
 
 def test_strengths_of_zero_and_arrays():
-    assert jr.gaussian_scale(0.0, 5) == jr.laplace_scale(0.0, 5) == np.inf
-    np.testing.assert_allclose(jr.laplace_scale(np.array([1.0, 2.0]), 4), [0.25, 0.125])
-    assert jax.grad(jr.laplace_strength)(2.0, 1) == pytest.approx(-0.25)
+    assert (
+        jr.convert.gaussian_scale(0.0, n_samples=5)
+        == jr.convert.laplace_scale(0.0, n_samples=5)
+        == np.inf
+    )
+    np.testing.assert_allclose(
+        jr.convert.laplace_scale(np.array([1.0, 2.0]), n_samples=4), [0.25, 0.125]
+    )
+    assert jax.grad(jr.convert.laplace_strength)(2.0, 1) == pytest.approx(-0.25)
 
 
 @pytest.mark.parametrize("function", [f for _, *both, _ in SCALES for f in both])
@@ -69,6 +84,6 @@ def test_mistakes_are_named(function):
 
 def test_log_prior_refuses_what_is_no_penalty():
     with pytest.raises(TypeError, match="must be a jaxreg penalty"):
-        jr.log_prior(0.1, jnp.ones(2), 5)  # pyright: ignore[reportArgumentType]
+        jr.convert.log_prior(0.1, jnp.ones(2), n_samples=5)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="samples must be greater than 0"):
-        jr.log_prior(jr.L1(), jnp.ones(2), -5)
+        jr.convert.log_prior(jr.L1(), jnp.ones(2), n_samples=-5)

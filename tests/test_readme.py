@@ -75,7 +75,9 @@ def test_star_imports_need_no_extras():
 
 
 def test_public_modules_are_imported_on_demand():
-    code = "import jaxreg; assert jaxreg.conversions.from_sklearn and jaxreg.precision"
+    code = (
+        "import jaxreg; assert jaxreg.convert.from_sklearn and jaxreg.transforms.prox_sgd"
+    )
     subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=True)
 
 

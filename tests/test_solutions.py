@@ -92,14 +92,14 @@ def assert_solves(problem, found):
 # Ways to minimise loss + penalty, for any penalty with a prox.
 WAYS: dict[str, Callable[[jaxreg.Penalty, float], optax.GradientTransformation]] = {
     "sgd": lambda penalty, rate: optax.chain(
-        optax.sgd(rate), jaxreg.proximal(penalty, rate)
+        optax.sgd(rate), jaxreg.proximal(rate, penalty)
     ),
     "momentum": lambda penalty, rate: optax.chain(
-        optax.sgd(rate, momentum=0.9), jaxreg.proximal(penalty, rate, momentum=0.9)
+        optax.sgd(rate, momentum=0.9), jaxreg.proximal(rate, penalty, momentum=0.9)
     ),
     "nesterov": lambda penalty, rate: optax.chain(
         optax.sgd(rate, momentum=0.9, nesterov=True),
-        jaxreg.proximal(penalty, rate, momentum=0.9),
+        jaxreg.proximal(rate, penalty, momentum=0.9),
     ),
     "prox_sgd": lambda penalty, rate: jaxreg.prox_sgd(rate, penalty),
     "prox_sgd-momentum": lambda penalty, rate: jaxreg.prox_sgd(rate, penalty, momentum=0.9),
@@ -116,14 +116,16 @@ def test_proximal_steps_solve_the_penalised_problem(problem, way):
 
 @pytest.mark.parametrize("intercept", ["intercept", "bias", "b"])
 def test_proximal_l1_solves_the_lasso(intercept):
-    tx = optax.chain(optax.sgd(LEARNING_RATE), jaxreg.proximal_l1(0.1, LEARNING_RATE))
+    tx = optax.chain(
+        optax.sgd(LEARNING_RATE), jaxreg.proximal(LEARNING_RATE, jaxreg.L1(0.1))
+    )
     assert_solves(LASSO, train(tx, intercept=intercept))
 
 
 def test_a_decaying_learning_rate_solves_the_lasso():
     rate = optax.linear_schedule(LEARNING_RATE, 0.1 * LEARNING_RATE, 4000)
     assert_solves(
-        LASSO, train(optax.chain(optax.sgd(rate), jaxreg.proximal(LASSO.penalty, rate)))
+        LASSO, train(optax.chain(optax.sgd(rate), jaxreg.proximal(rate, LASSO.penalty)))
     )
 
 
@@ -133,7 +135,8 @@ L2_WAYS = {
         jaxreg.add_l2_decay(0.1), optax.sgd(LEARNING_RATE / 10, momentum=0.9)
     ),
     "decoupled_weight_decay": optax.chain(
-        optax.sgd(LEARNING_RATE), jaxreg.decoupled_weight_decay(0.1, LEARNING_RATE)
+        optax.sgd(LEARNING_RATE),
+        jaxreg.decoupled_weight_decay(0.1, learning_rate=LEARNING_RATE),
     ),
 }
 
@@ -147,7 +150,7 @@ def test_weight_decay_solves_ridge(tx):
 def test_the_smooth_part_may_be_in_the_loss(problem):
     smooth = jaxreg.L2(problem.l2)
     tx = optax.chain(
-        optax.sgd(LEARNING_RATE), jaxreg.proximal_l1(problem.l1, LEARNING_RATE)
+        optax.sgd(LEARNING_RATE), jaxreg.proximal(LEARNING_RATE, jaxreg.L1(problem.l1))
     )
     assert_solves(problem, train(tx, loss=lambda params: loss(params) + smooth(params)))
 
@@ -157,14 +160,15 @@ def test_the_smooth_part_may_be_in_the_loss(problem):
 
 WRONG = {
     "the momentum is not told": optax.chain(
-        optax.sgd(LEARNING_RATE, momentum=0.9), jaxreg.proximal_l1(0.1, LEARNING_RATE)
+        optax.sgd(LEARNING_RATE, momentum=0.9),
+        jaxreg.proximal(LEARNING_RATE, jaxreg.L1(0.1)),
     ),
     "the learning rate is another": optax.chain(
-        optax.sgd(LEARNING_RATE), jaxreg.proximal_l1(0.1, LEARNING_RATE / 2)
+        optax.sgd(LEARNING_RATE), jaxreg.proximal(LEARNING_RATE / 2, jaxreg.L1(0.1))
     ),
     "the intercept shrinks": optax.chain(
         optax.sgd(LEARNING_RATE),
-        jaxreg.proximal_l1(0.1, LEARNING_RATE, mask=jaxreg.everything),
+        jaxreg.proximal(LEARNING_RATE, jaxreg.L1(0.1, mask=jaxreg.everything)),
     ),
 }
 

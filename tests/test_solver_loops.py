@@ -7,9 +7,10 @@ import pytest
 from sklearn.datasets import load_diabetes
 
 import jaxreg as jr
-from jaxreg.solve import _accelerated, _homotopy, _implicit, _pivots
-from jaxreg.solve._homotopy import EXCHANGE, GUESS, MOVE
-from jaxreg.solve.lasso_knots import _Knots
+from jaxreg.solve.general import _accelerated, _implicit
+from jaxreg.solve.lasso import _homotopy, _pivots
+from jaxreg.solve.lasso._homotopy import EXCHANGE, GUESS, MOVE
+from jaxreg.solve.lasso.knots import _Knots
 
 X, Y = map(np.asarray, load_diabetes(return_X_y=True))
 
@@ -93,13 +94,15 @@ def test_refinement_takes_few_steps(monkeypatch):
 def test_knots_end_with_a_warning(monkeypatch, finds):
     monkeypatch.setattr(_Knots, "find_next", lambda self: finds)
     with pytest.warns(RuntimeWarning, match="The path ends at a strength of"):
-        jr.lasso_knots(X, Y)
+        jr.solve.lasso_knots(X, Y)
 
 
 def test_minimize_ends_with_a_warning(monkeypatch):
     monkeypatch.setattr(_accelerated, "residual_of", lambda *_: jnp.ones(()))
     with pytest.warns(RuntimeWarning, match="after 50 steps"):
-        found = jr.minimize(jr.SquaredLoss(X, Y), jr.L1(1.0), jnp.zeros(10), max_steps=50)
+        found = jr.minimize(
+            jr.losses.Squared(X, Y), jr.L1(1.0), jnp.zeros(10), max_steps=50
+        )
     assert found.steps == 50
 
 
@@ -108,7 +111,7 @@ def test_derivatives_end(monkeypatch):
     monkeypatch.setattr(_implicit, "dot", lambda a, b: jnp.ones((), jnp.float32))
 
     def size(strength):
-        found = jr.minimize(jr.SquaredLoss(X, Y), jr.L1(strength), jnp.zeros(10))
+        found = jr.minimize(jr.losses.Squared(X, Y), jr.L1(strength), jnp.zeros(10))
         return jnp.sum(found.params)
 
     assert jax.grad(size)(1.0).shape == ()

@@ -28,6 +28,8 @@ from jaxreg import (
     Lp,
     NonNegativeL1,
     SparseGroupLasso,
+)
+from jaxreg.operators import (
     firm_threshold,
     group_soft_threshold,
     hard_threshold,

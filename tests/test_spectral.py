@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, strategies as st
 
 import jaxreg
-from jaxreg import L1, L1Linf, Nuclear, Orthogonal, SpectralNorm
+from jaxreg import L1, L1Linf, NuclearNorm, Orthogonality, SpectralNorm
 from tests.strategies import arrays, steps
 
-SPECTRAL = [Nuclear, SpectralNorm, Orthogonal]
-every_prox = pytest.mark.parametrize("cls", [Nuclear, SpectralNorm])
+SPECTRAL = [NuclearNorm, SpectralNorm, Orthogonality]
+every_prox = pytest.mark.parametrize("cls", [NuclearNorm, SpectralNorm])
 every_spectral = pytest.mark.parametrize("cls", SPECTRAL)
 
 prox = jax.jit(lambda penalty, x, step=1.0: penalty.prox(x, step))
@@ -42,18 +42,18 @@ def of_singular_values(sizes, shape, seed=0):
 
 def test_values_by_hand():
     x = jnp.array([[0.0, 3.0], [-4.0, 0.0], [0.0, 0.0]])
-    close(Nuclear(2.0)(x), 14.0)
+    close(NuclearNorm(2.0)(x), 14.0)
     close(SpectralNorm(2.0)(x), 8.0)
-    close(Orthogonal(2.0)(x), 2 * (8.0**2 + 15.0**2))
-    close(Orthogonal(2.0)(x.T), Orthogonal(2.0)(x))
+    close(Orthogonality(2.0)(x), 2 * (8.0**2 + 15.0**2))
+    close(Orthogonality(2.0)(x.T), Orthogonality(2.0)(x))
 
 
 @given(x=arrays((4, 3)))
 def test_values_are_those_of_the_singular_values(x):
     sizes = np.linalg.svd(np.float64(x), compute_uv=False)
-    close(Nuclear(0.5)(x), 0.5 * np.sum(sizes), 1e-5, 1e-5)
+    close(NuclearNorm(0.5)(x), 0.5 * np.sum(sizes), 1e-5, 1e-5)
     close(SpectralNorm(0.5)(x), 0.5 * np.max(sizes), 1e-5, 1e-5)
-    close(Orthogonal(0.5)(x), 0.5 * np.sum((sizes**2 - 1) ** 2), 1e-4, 1e-4)
+    close(Orthogonality(0.5)(x), 0.5 * np.sum((sizes**2 - 1) ** 2), 1e-4, 1e-4)
 
 
 @every_prox
@@ -64,7 +64,7 @@ def test_prox_is_what_clarabel_finds(cls):
     kept = []
     for step in np.geomspace(1e-2, 20, 5):
         x, z = rng.normal(size=(3, 2), scale=2), cp.Variable((3, 2))
-        value = cp.normNuc(z) if cls is Nuclear else cp.sigma_max(z)
+        value = cp.normNuc(z) if cls is NuclearNorm else cp.sigma_max(z)
         problem = cp.Problem(cp.Minimize(0.4 * step * value + 0.5 * cp.sum_squares(z - x)))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -96,7 +96,8 @@ def nuclear_ball(x, radius):
 
 
 @pytest.mark.parametrize(
-    ("cls", "project"), [(Nuclear, clipped_singular_values), (SpectralNorm, nuclear_ball)]
+    ("cls", "project"),
+    [(NuclearNorm, clipped_singular_values), (SpectralNorm, nuclear_ball)],
 )
 @given(x=arrays((4, 3)), step=steps)
 def test_moreau(cls, project, x, step):
@@ -111,7 +112,7 @@ def test_moreau(cls, project, x, step):
 @given(sizes=arrays((3,)), step=steps, strength=st.floats(0.0, 3.0))
 def test_diagonal_matrices_are_vectors(sizes, step, strength):
     x = np.diag(sizes)
-    for cls, plain in ((Nuclear, L1(strength)), (SpectralNorm, L1Linf(strength, ()))):
+    for cls, plain in ((NuclearNorm, L1(strength)), (SpectralNorm, L1Linf(strength, ()))):
         close(cls(strength)(x), plain(sizes), 1e-5, 1e-5)
         moved = np.diag(prox(plain, sizes, step))
         close(prox(cls(strength), x, step), moved, 1e-5, 1e-5)
@@ -123,7 +124,7 @@ def test_a_matrix_is_removed_exactly_at_its_dual_norm(cls):
     x = draw(4, 3)
     critical = float(cls().strength_max(x))
     sizes = np.linalg.svd(x, compute_uv=False)
-    close(critical, np.max(sizes) if cls is Nuclear else np.sum(sizes))
+    close(critical, np.max(sizes) if cls is NuclearNorm else np.sum(sizes))
     removed = np.asarray(cls(critical * (1 + 1e-5)).prox(x))
     assert not np.any(removed)
     assert not np.any(np.signbit(removed))
@@ -178,7 +179,7 @@ def jacobians_of(cls):
     return [jax.jit(derive(outcome, (0, 1))) for derive in (jax.jacfwd, jax.jacrev)]
 
 
-JACOBIANS = {cls: jacobians_of(cls) for cls in (Nuclear, SpectralNorm)}
+JACOBIANS = {cls: jacobians_of(cls) for cls in (NuclearNorm, SpectralNorm)}
 
 
 @pytest.mark.parametrize("x", HARD.values(), ids=HARD.keys())
@@ -202,7 +203,7 @@ def test_gradients_are_subgradients_without_the_null_space(x):
     with jax.enable_x64(True):
         u, sizes, vt = np.linalg.svd(x, full_matrices=False)
         expected = (u * (sizes > 1e-9)[..., None, :]) @ vt
-        close(jax.jit(jax.grad(Nuclear()))(x), expected, 1e-9, 1e-9)
+        close(jax.jit(jax.grad(NuclearNorm()))(x), expected, 1e-9, 1e-9)
         slope = jax.grad(SpectralNorm())(x)
         value = SpectralNorm()(x)
         close(np.sum(slope * x), value, 1e-9, 1e-9)
@@ -212,14 +213,19 @@ def test_gradients_are_subgradients_without_the_null_space(x):
 def test_small_matrices_have_gradients_too():
     for scale in (1e-30, 1e-15, 1e15):
         x = draw(4, 3) * np.float32(scale)
-        close(jax.jit(jax.grad(Nuclear()))(x), jax.grad(Nuclear())(draw(4, 3)), 1e-4, 1e-5)
+        close(
+            jax.jit(jax.grad(NuclearNorm()))(x),
+            jax.grad(NuclearNorm())(draw(4, 3)),
+            1e-4,
+            1e-5,
+        )
     rank_one = jnp.ones((4, 3), jnp.float32)
-    close(jax.jit(jax.grad(Nuclear()))(rank_one), rank_one / np.sqrt(12))
+    close(jax.jit(jax.grad(NuclearNorm()))(rank_one), rank_one / np.sqrt(12))
 
 
 def test_the_curvature_at_an_orthogonal_matrix_is_finite_and_right():
     with jax.enable_x64(True):
-        gradient = jax.jit(jax.grad(Nuclear()))
+        gradient = jax.jit(jax.grad(NuclearNorm()))
         for name in ("orthogonal", "repeated", "plain", "wide"):
             x, direction = HARD[name], draw(*HARD[name].shape, seed=1).astype(float)
             curvature = jax.jit(lambda x, v: jax.jvp(gradient, (x,), (v,))[1])
@@ -243,25 +249,27 @@ def test_jax_itself_gives_nan_there():
 def test_orthogonal_matrices_are_where_it_is_zero():
     for shape in ((4, 3), (3, 4), (3, 3)):
         x = of_singular_values([1, 1, 1], shape).astype(np.float32)
-        close(Orthogonal()(x), 0.0, 0, 1e-10)
-        assert np.max(np.abs(jax.grad(Orthogonal())(x))) < 1e-5
-    assert Orthogonal(0.5)(jnp.zeros((2, 5))) == 1.0
+        close(Orthogonality()(x), 0.0, 0, 1e-10)
+        assert np.max(np.abs(jax.grad(Orthogonality())(x))) < 1e-5
+    assert Orthogonality(0.5)(jnp.zeros((2, 5))) == 1.0
 
 
 def test_orthogonal_has_no_prox():
-    penalty, x = Orthogonal(0.1), {"kernel": draw(4, 3)}
+    penalty, x = Orthogonality(0.1), {"kernel": draw(4, 3)}
     for metric in (None, {"kernel": np.ones((4, 3), np.float32)}):
-        with pytest.raises(ValueError, match=r"Orthogonal has no prox.*Add it to the loss"):
+        with pytest.raises(
+            ValueError, match=r"Orthogonality has no prox.*Add it to the loss"
+        ):
             penalty.prox(x, 1.0, metric)
     optimizer = jaxreg.prox_sgd(0.1, penalty)
-    with pytest.raises(ValueError, match=r"Orthogonal has no prox.*Add it to the loss"):
+    with pytest.raises(ValueError, match=r"Orthogonality has no prox.*Add it to the loss"):
         optimizer.update(x, optimizer.init(x), x)
     assert penalty.strength_max(x) == np.inf
 
 
 def test_gradient_descent_on_the_loss_makes_columns_orthonormal():
     x = jnp.asarray(draw(6, 3, scale=0.5))
-    descend = jax.jit(lambda x: x - 0.05 * jax.grad(Orthogonal())(x))
+    descend = jax.jit(lambda x: x - 0.05 * jax.grad(Orthogonality())(x))
     for _ in range(300):
         x = descend(x)
     close(x.T @ x, jnp.eye(3), 1e-3, 1e-3)
@@ -282,16 +290,18 @@ def test_mistakes_are_explained(cls):
         cls()(jnp.ones(3))
 
 
-@pytest.mark.parametrize("operator", [jaxreg.nuclear_norm, jaxreg.singular_value_threshold])
+@pytest.mark.parametrize(
+    "operator", [jaxreg.operators.nuclear_norm, jaxreg.operators.singular_value_threshold]
+)
 def test_complex_matrices_are_refused(operator):
-    rest = (1.0,) if operator is jaxreg.singular_value_threshold else ()
+    rest = (1.0,) if operator is jaxreg.operators.singular_value_threshold else ()
     with pytest.raises(TypeError, match="Singular values are for real arrays"):
         operator(jnp.ones((2, 2), jnp.complex64), *rest)
 
 
 def test_export_to_all_platforms():
     platforms = ("cpu", "cuda", "tpu")
-    for penalty in (Nuclear(), SpectralNorm()):
+    for penalty in (NuclearNorm(), SpectralNorm()):
         for function in (prox, jax.jit(jax.grad(lambda p, x: p(x), 1))):
             lower = jax.export.export(function, platforms=platforms)
             assert lower(penalty, jnp.ones((2, 5, 3))).platforms == platforms

@@ -10,7 +10,8 @@ import optax
 import pytest
 
 import jaxreg
-from jaxreg import L1, ElasticNet, as_mask, dual_averaging_adam, named, prox_adam, proximal
+from jaxreg import L1, ElasticNet, dual_averaging_adam, named, prox_adam, proximal
+from jaxreg.masks import as_mask
 from tests.strategies import PENALTIES
 
 BENCHMARKS = pathlib.Path(__file__).parent.parent / "benchmarks"
@@ -58,8 +59,8 @@ def test_few_equations_are_traced_for_each_kernel_and_none_for_its_bias(penalty,
 @pytest.mark.parametrize(
     "make", [lambda mask: prox_adam(1e-3, L1(1.0, mask=mask)),
              lambda mask: dual_averaging_adam(1e-3, L1(1.0, mask=mask)),
-             lambda mask: optax.chain(ADAM, proximal(L1(1.0, mask=mask), 1e-3)),
-             lambda mask: jaxreg.with_decay(ADAM, 0.1, 1e-3, mask)],
+             lambda mask: optax.chain(ADAM, proximal(1e-3, L1(1.0, mask=mask))),
+             lambda mask: jaxreg.with_decay(ADAM, 0.1, learning_rate=1e-3, mask=mask)],
     ids=["prox_adam", "dual_averaging_adam", "proximal", "with_decay"],
 )  # fmt: skip
 def test_leaves_that_are_not_chosen_cost_nothing(make):
@@ -68,7 +69,7 @@ def test_leaves_that_are_not_chosen_cost_nothing(make):
 
 @pytest.mark.parametrize(
     "make",
-    [lambda penalty: prox_adam(0.1, penalty), lambda penalty: proximal(penalty, 0.1)],
+    [lambda penalty: prox_adam(0.1, penalty), lambda penalty: proximal(0.1, penalty)],
 )
 def test_a_mask_is_asked_once_in_a_step(make):
     asked = []

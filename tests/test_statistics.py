@@ -232,7 +232,7 @@ def test_the_residual_is_zero_at_the_solution_of_scikit_learn(l1_ratio):
     model = linear_model.ElasticNet(0.3, l1_ratio=l1_ratio, fit_intercept=False, tol=1e-12)
     w = model.fit(X, Y).coef_
     assert 0 < np.mean(w == 0) < 1
-    penalty = jaxreg.from_sklearn(0.3, l1_ratio)
+    penalty = jaxreg.convert.from_sklearn(0.3, l1_ratio)
     at_solution = lasso_stats(w, penalty)
     assert at_solution["total/kkt_residual"] < 1e-6
     assert lasso_stats(w, penalty * 0.9)["total/kkt_residual"] > 0.01
@@ -262,7 +262,7 @@ def test_a_sum_with_a_prox_has_the_statistics_of_the_penalty_that_it_is():
 
 
 @pytest.mark.parametrize(
-    "penalty", [L1(0.1) + jaxreg.TotalVariation(0.1), jaxreg.Orthogonal(0.1)], ids=repr
+    "penalty", [L1(0.1) + jaxreg.TotalVariation(0.1), jaxreg.Orthogonality(0.1)], ids=repr
 )
 def test_without_a_prox_there_is_no_residual(penalty):
     kernel = {"kernel": PARAMS["dense"]["kernel"]}

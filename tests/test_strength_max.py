@@ -12,7 +12,7 @@ from sklearn.linear_model import ElasticNetCV, LassoCV
 from sklearn.preprocessing import StandardScaler
 
 import jaxreg as jr
-from jaxreg.penalties._fields import strength_fields
+from jaxreg.penalties.fields import strength_fields
 from jaxreg.strength.critical import _held
 from tests.strategies import PENALTIES, SHAPE
 
@@ -77,7 +77,7 @@ def test_everything_is_zero_at_it_and_not_below(name):
     value, data, outputs, penalty, expected = PROBLEMS[name]
     with jax.enable_x64(True):
         start = zeros_for(data[0], outputs)
-        critical = jr.strength_max(lambda params: value(params, *data), start, penalty)
+        critical = jr.strength_max(lambda params: value(params, *data), penalty, start)
         if expected is not None:
             assert float(critical) == pytest.approx(expected, rel=2e-7)
         one = len(jax.tree.leaves(penalty)) == 1
@@ -97,7 +97,7 @@ def test_the_grids_of_scikit_learn():
         def loss(params):
             return squared(params, x, y)
 
-        return jr.strength_grid(jr.strength_max(loss, zeros_for(x), penalty))
+        return jr.strength_grid(jr.strength_max(loss, penalty, zeros_for(x)))
 
     lasso = LassoCV(cv=2).fit(x.astype(float), y).alphas_
     np.testing.assert_allclose(grid(jr.L1()), lasso, rtol=1e-5)
@@ -120,14 +120,14 @@ def test_all_that_is_not_penalised_is_optimised_first():
     by_mask = jr.L1(mask=jr.named("kernel"))
     by_strength = jr.L1({"kernel": 1.0, "free": 0.0, "bias": 0.0})
     within = jr.L1(jnp.array([1.0, 0.0]).repeat(5), mask=jr.named("all"))
-    assert jr.strength_max(loss, params, by_mask) == pytest.approx(expected, rel=1e-5)
-    assert jr.strength_max(loss, params, by_strength) == pytest.approx(expected, rel=1e-5)
+    assert jr.strength_max(loss, by_mask, params) == pytest.approx(expected, rel=1e-5)
+    assert jr.strength_max(loss, by_strength, params) == pytest.approx(expected, rel=1e-5)
 
     def joined_loss(params):
         return squared({"kernel": params["all"], "bias": params["bias"]}, x, y)
 
     joined = {"all": np.zeros(10, np.float32), "bias": bias}
-    assert jr.strength_max(joined_loss, joined, within) == pytest.approx(expected, rel=1e-5)
+    assert jr.strength_max(joined_loss, within, joined) == pytest.approx(expected, rel=1e-5)
 
 
 def test_in_jit_and_vmap_the_starting_point_does_not_matter():
@@ -137,7 +137,7 @@ def test_in_jit_and_vmap_the_starting_point_does_not_matter():
     @jax.jit
     @functools.partial(jax.vmap, in_axes=({"kernel": None, "bias": 0},))
     def critical(params):
-        return jr.strength_max(lambda params: logistic(params, x, y), params, jr.L1())
+        return jr.strength_max(lambda params: logistic(params, x, y), jr.L1(), params)
 
     np.testing.assert_allclose(critical(start), [0.3836832] * 3, rtol=1e-5)
 
@@ -155,7 +155,7 @@ def test_toward_a_reference_it_is_where_nothing_moves_from_it():
     moved = y - y.mean() - x @ reference["kernel"]
     expected = np.max(np.abs(x.T @ moved)) / len(x)
     penalty = jr.L1().toward(reference)
-    assert jr.strength_max(loss, zeros_for(x), penalty) == pytest.approx(expected, rel=1e-5)
+    assert jr.strength_max(loss, penalty, zeros_for(x)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_other_leaves_of_the_parameters_stay_as_they_are():
@@ -171,7 +171,7 @@ def test_other_leaves_of_the_parameters_stay_as_they_are():
         assert params["absent"] is None
         return squared(params, x, y) + params["half"] ** 2
 
-    critical = jr.strength_max(loss, params, jr.L1(mask=jr.named("kernel")))
+    critical = jr.strength_max(loss, jr.L1(mask=jr.named("kernel")), params)
     assert critical == pytest.approx(45.16003, rel=1e-5)
 
 
@@ -187,7 +187,7 @@ def test_every_penalty_is_seen_to_act_on_all_that_it_penalises(cls):
 
 def test_no_strength_of_ridge_is_enough():
     x, y = DIABETES
-    critical = jr.strength_max(lambda p: squared(p, x, y), zeros_for(x), jr.L2())
+    critical = jr.strength_max(lambda p: squared(p, x, y), jr.L2(), zeros_for(x))
     assert critical == np.inf
     with pytest.raises(ValueError, match="maximum must be finite, got inf.*by hand"):
         jr.strength_grid(critical)
@@ -200,11 +200,11 @@ def test_mistakes_are_named():
         return squared(params, x, y)
 
     with pytest.raises(TypeError, match="penalty must be a jaxreg penalty"):
-        jr.strength_max(loss, zeros_for(x), 0.1)  # pyright: ignore[reportArgumentType]
+        jr.strength_max(loss, 0.1, zeros_for(x))  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="must be finite where the penalised.*got nan"):
-        jr.strength_max(lambda p: loss(p) / 0 * 0, zeros_for(x), jr.L1())
+        jr.strength_max(lambda p: loss(p) / 0 * 0, jr.L1(), zeros_for(x))
     with pytest.raises(ValueError, match="must match at least one path"):
-        jr.strength_max(loss, zeros_for(x), jr.L1(mask=jr.named("nothing")))
+        jr.strength_max(loss, jr.L1(mask=jr.named("nothing")), zeros_for(x))
 
 
 def test_grids():

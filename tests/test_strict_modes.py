@@ -15,7 +15,7 @@ import optax
 import pytest
 
 import jaxreg as jr
-from jaxreg.penalties._fields import strength_fields
+from jaxreg.penalties.fields import strength_fields
 from tests.strategies import PENALTIES
 from tests.test_plot import PICTURES
 from tests.transforms import CONSTANT, REMEMBERING, SCHEDULED
@@ -135,14 +135,14 @@ def swept():
 
 
 def walked():
-    return jr.path(trained, jnp.array([0.5, 0.0]), PARAMS)
+    return jr.strength.path(trained, jnp.array([0.5, 0.0]), PARAMS)
 
 
 def validated():
     def score(strength, fold):
         x = fold.data
-        mean = jr.weighted_mean(x, fold.train) / (1 + strength)
-        return jr.weighted_mean(jnp.square(x - mean), fold.test)
+        mean = jr.strength.weighted_mean(x, fold.train) / (1 + strength)
+        return jr.strength.weighted_mean(jnp.square(x - mean), fold.test)
 
     return jr.cross_validate(score, jnp.arange(8.0), jnp.array([0.0, 0.5]), folds=2)
 
@@ -155,8 +155,8 @@ HOW_STRONG = {
     "strength_grid": lambda: jr.strength_grid(jnp.asarray(2.0), 5),
     "strength_max": lambda: jr.strength_max(
         lambda params: jnp.sum(jnp.square(params["kernel"] - 1)),
-        {"kernel": jnp.ones(3)},
         jr.L1(),
+        {"kernel": jnp.ones(3)},
     ),
 }
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jaxreg as jr
-from jaxreg.solve import losses
+from jaxreg import losses
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 6))
@@ -62,7 +62,7 @@ def run_elastic_net():
 
 
 def run_knots():
-    yield jr.lasso_knots(X, NUMBERS)
+    yield jr.solve.lasso_knots(X, NUMBERS)
 
 
 def run_lasso_cv():
@@ -87,7 +87,7 @@ RUNS = {
 
 def test_every_path_is_in_the_table():
     ends = ("_path", "_cv", "_knots")
-    assert set(RUNS) == {name for name in dir(jr) if name.endswith(ends)}
+    assert set(RUNS) == {name for name in dir(jr.solve) if name.endswith(ends)}
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -105,11 +105,11 @@ def numbers_of(found: Any) -> list[np.ndarray]:
 
 
 LOSSES = {
-    "SquaredLoss": NUMBERS,
-    "HuberLoss": NUMBERS,
-    "LogisticLoss": CLASSES,
-    "MultinomialLoss": SPECIES,
-    "PoissonLoss": COUNTS,
+    "Squared": NUMBERS,
+    "Huber": NUMBERS,
+    "Logistic": CLASSES,
+    "Multinomial": SPECIES,
+    "Poisson": COUNTS,
 }
 
 
@@ -124,13 +124,13 @@ def test_every_loss_is_in_the_table():
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_losses_are_minimised_under_strict_modes(name, outputs):
     y = LOSSES[name]
-    if name == "MultinomialLoss":
+    if name == "Multinomial":
         outputs = 3
     elif outputs == 3:
         y = np.stack([y] * 3, axis=1)
     shape = () if outputs == 1 else (outputs,)
     with strict():
-        loss = getattr(jr, name)(X, y, np.ones(40))
+        loss = getattr(jr.losses, name)(X, y, np.ones(40))
         start = {"kernel": jnp.zeros((6, *shape)), "bias": jnp.zeros(shape)}
         found = jr.minimize(loss, jr.L1(0.05), start, tolerance=1e-4)
     assert bool(found.converged)

@@ -19,8 +19,8 @@ from tests.strategies import arrays, log_uniform, metrics, steps
 ALONG = [TotalVariation, FusedLasso, Smoothness]
 
 prox = jax.jit(lambda penalty, x, step=1.0, metric=None: penalty.prox(x, step, metric))
-string = jax.jit(jaxreg.taut_string)
-isotonic: Any = jax.jit(jaxreg.isotonic_regression, static_argnames="increasing")
+string = jax.jit(jaxreg.operators.total_variation_prox)
+isotonic: Any = jax.jit(jaxreg.operators.isotonic_regression, static_argnames="increasing")
 
 
 def close(actual, expected, rtol=1e-5, atol=1e-6):
@@ -366,7 +366,7 @@ def test_derivatives_of_the_prox_are_finite_and_right(of):
 
 def test_the_derivative_of_a_piece_is_an_average():
     x = jnp.array([0.0, 0.1, 0.2, 9.0])
-    slope = jax.jit(jax.jacobian(jaxreg.taut_string))(x, 1.0)
+    slope = jax.jit(jax.jacobian(jaxreg.operators.total_variation_prox))(x, 1.0)
     close(slope[:3, :3], jnp.full((3, 3), 1 / 3))
     close(slope[3], jnp.array([0.0, 0.0, 0.0, 1.0]))
 
@@ -385,7 +385,7 @@ def test_scans_in_parallel_give_the_same(monkeypatch):
     """What accelerators run, here on the CPU."""
 
     def outcome(x):
-        return jnp.sum(jnp.square(jaxreg.taut_string(x, 0.3)))
+        return jnp.sum(jnp.square(jaxreg.operators.total_variation_prox(x, 0.3)))
 
     x = draw(4, 9)
     expected = jax.jit(jax.value_and_grad(outcome))(x)

@@ -26,7 +26,7 @@ import jaxreg as jr
 Layer = dict[str, jax.Array]
 
 
-class Smooth(jr.Entrywise):
+class Smooth(jr.penalties.Entrywise):
     strength: float = 1.0
 
     def entry_value(self, x: jax.Array) -> jax.Array:

@@ -13,6 +13,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import optax
 
 import jaxreg
+from tests.public import PUBLIC
 
 # A value for every argument that a transform may require, by name.
 ARGUMENTS: dict[str, Any] = {
@@ -29,7 +30,7 @@ ARGUMENTS: dict[str, Any] = {
 # Options with which a transform joins the contract in the place of its defaults.
 OPTIONS: dict[str, dict[str, Any]] = {
     "compensated": {"optimizer": jaxreg.prox_sgd(0.05, jaxreg.L1(0.3))},
-    "constrained_decay": {"bound": 0.5},
+    "constrained_parameter_regularization": {"bound": 0.5},
     "monitor": {"optimizer": jaxreg.prox_sgd(0.05, jaxreg.L1(0.3)), "every": 2},
     "with_decay": {"coupling": "independent", "peak": 0.1, "implicit": True},
 }
@@ -156,7 +157,7 @@ def is_transform(value: Any) -> bool:
     return made is optax.GradientTransformationExtraArgs
 
 
-TRANSFORMS = [value for name in dir(jaxreg) if is_transform(value := getattr(jaxreg, name))]
+TRANSFORMS = [value for value in PUBLIC.values() if is_transform(value)]
 CONSTANT = [Recipe(factory) for factory in TRANSFORMS]
 SCHEDULED = [Recipe(recipe.factory, True) for recipe in CONSTANT if recipe.rates]
 REMEMBERING = [

@@ -5,8 +5,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from jaxreg._numbers import check_number
-from jaxreg.solve.lasso_path import LinearPath
+from jaxreg._checks import check_number
+from jaxreg.solve.lasso.path import LinearPath
 
 try:
     from sklearn.base import BaseEstimator, RegressorMixin

@@ -14,8 +14,8 @@ from sklearn.utils.metadata_routing import (
     process_routing,
 )
 
-from jaxreg._numbers import check_count, check_number
-from jaxreg.solve._checks import check_strengths
+from jaxreg._checks import check_count, check_number
+from jaxreg.solve.checks import check_strengths
 
 Pair = tuple[np.ndarray, np.ndarray]
 

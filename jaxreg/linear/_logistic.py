@@ -11,13 +11,13 @@ from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight
 
-from jaxreg._numbers import check_number
-from jaxreg.conversions import from_sklearn
+from jaxreg._checks import check_number
+from jaxreg.convert.conventions import from_sklearn
 from jaxreg.linear._base import LinearModel, Vector, check_choice, check_ratio
 from jaxreg.linear.grouped import labels_of
 from jaxreg.penalties import GroupLasso, Penalty
-from jaxreg.solve._families import Family, Multinomial
-from jaxreg.solve._glm_model import GLMPath, classes_of, model_of, solve_model
+from jaxreg.solve.glm.families import Family, Multinomial
+from jaxreg.solve.glm.model import GLMPath, classes_of, model_of, solve_model
 
 Checked = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Features, numbers of classes, and weights of the samples."""

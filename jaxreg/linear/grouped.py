@@ -4,7 +4,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from jaxreg._numbers import check_number
+from jaxreg._checks import check_number
 from jaxreg.linear._base import LinearRegressor, check_alpha
 from jaxreg.linear._cross_validation import (
     RESCALE,
@@ -13,7 +13,7 @@ from jaxreg.linear._cross_validation import (
     best_of,
     folds_of,
 )
-from jaxreg.solve.glm_path import GLMPath, group_lasso_path
+from jaxreg.solve.glm.paths import GLMPath, group_lasso_path
 
 
 class _Grouped(LinearRegressor):

@@ -6,7 +6,7 @@ from scipy import sparse
 from sklearn.base import MultiOutputMixin
 from sklearn.utils.metadata_routing import UNUSED
 
-from jaxreg.conversions import from_sklearn
+from jaxreg.convert.conventions import from_sklearn
 from jaxreg.linear._base import (
     LinearRegressor,
     Matrix,
@@ -15,7 +15,7 @@ from jaxreg.linear._base import (
     check_ratio,
     targets_of,
 )
-from jaxreg.solve.lasso_path import elastic_net_path
+from jaxreg.solve.lasso.path import elastic_net_path
 
 
 class ElasticNet(MultiOutputMixin, LinearRegressor):

@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils.validation import column_or_1d
 
-from jaxreg.conversions import from_sklearn
+from jaxreg.convert.conventions import from_sklearn
 from jaxreg.linear._base import LinearRegressor, Matrix, Vector, check_ratio
 from jaxreg.linear._cross_validation import (
     RESCALE,
@@ -15,9 +15,9 @@ from jaxreg.linear._cross_validation import (
     best_of,
     folds_of,
 )
-from jaxreg.solve._checks import check_strengths
-from jaxreg.solve.lasso_path import elastic_net_path
-from jaxreg.solve.linear_cv import elastic_net_cv
+from jaxreg.solve.checks import check_strengths
+from jaxreg.solve.lasso.cross_validation import elastic_net_cv
+from jaxreg.solve.lasso.path import elastic_net_path
 
 
 class ElasticNetCV(CrossValidated, LinearRegressor):

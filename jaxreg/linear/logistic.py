@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from jaxreg._numbers import check_number
+from jaxreg._checks import check_number
 from jaxreg.linear._logistic import LogisticModel, ratio_of
 
 

@@ -13,7 +13,7 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.validation import _check_method_params
 
-from jaxreg._numbers import check_count
+from jaxreg._checks import check_count
 from jaxreg.linear._base import check_choice
 from jaxreg.linear._cross_validation import (
     CrossValidated,
@@ -31,8 +31,8 @@ from jaxreg.linear._logistic import (
     joined,
     ratio_of,
 )
-from jaxreg.solve._checks import check_strengths
-from jaxreg.solve._glm_model import GLMPath
+from jaxreg.solve.checks import check_strengths
+from jaxreg.solve.glm.model import GLMPath
 from jaxreg.strength import CrossValidation
 
 CURE = "folds may be too small for the score. Take larger folds, or another `scoring`."

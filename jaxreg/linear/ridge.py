@@ -7,8 +7,8 @@ from sklearn.base import MultiOutputMixin
 
 from jaxreg.linear._base import LinearRegressor, Matrix, Vector, targets_of
 from jaxreg.penalties import L2
-from jaxreg.solve._checks import check_strengths
-from jaxreg.solve.lasso_path import LinearPath, elastic_net_path
+from jaxreg.solve.checks import check_strengths
+from jaxreg.solve.lasso.path import LinearPath, elastic_net_path
 
 
 class Ridge(MultiOutputMixin, LinearRegressor):

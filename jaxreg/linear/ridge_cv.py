@@ -18,8 +18,8 @@ from jaxreg.linear._cross_validation import (
     takes,
 )
 from jaxreg.linear.ridge import Ridge, ridge_of, total_of
-from jaxreg.solve._checks import check_strengths
-from jaxreg.solve._ridge import left_out
+from jaxreg.solve.checks import check_strengths
+from jaxreg.solve.lasso.ridge import left_out
 from jaxreg.strength.cross_validation import CrossValidation
 
 CURE = (

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from jaxreg._numbers import raise_precision
-from jaxreg._order import after
-from jaxreg._roles import FEATURES, UNITS
+from jaxreg._dtypes import raise_precision
+from jaxreg._scheduling import after
 from jaxreg._sharding import Split, along, count_zeros, greatest, part_count, total
+from jaxreg.masks.roles import FEATURES, UNITS
 
 OF_EACH = (
     *("mean_abs", "max_abs", "norm", "zero_fraction"),

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxreg._roles import Role
 from jaxreg._tree import Leaf, listing
+from jaxreg.masks.roles import Role
 from jaxreg.penalties import L1, L2, NonNegativeL1, Penalty
-from jaxreg.penalties._base import Toward
+from jaxreg.penalties.base import Toward
 
 
 class Treated(NamedTuple):
@@ -86,7 +86,8 @@ def advice(leaves: Sequence[Treated], lost: Sequence[str]) -> Iterator[str]:
         narrow = [treated for treated in chosen if treated.leaf.path in lost]
         yield (
             f"weight decay is below the resolution of the dtype on {_paths(narrow)}: a "
-            "step of it rounds to nothing. Put jaxreg.compensated around the optimizer."
+            "step of it rounds to nothing. Put jaxreg.with_kahan_compensation around the "
+            "optimizer."
         )
     both = [x for x in chosen if x.strength("weight decay") and _pulls_to_zero(x)]
     if both:

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxreg._numbers import raise_precision
+from jaxreg._dtypes import raise_precision
 from jaxreg._tree import Leaf, Params
 from jaxreg.penalties import Penalty
-from jaxreg.penalties._blocks import disjoint, picked
+from jaxreg.penalties.blocks import disjoint, picked
 
 
 def has_prox(penalty: Penalty, tree: list[Leaf], params: Params) -> bool:

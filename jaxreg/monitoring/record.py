@@ -9,7 +9,7 @@ import optax
 from jax import Array
 
 from jaxreg._tree import Leaf, Params, listing, walk
-from jaxreg.masks import MaskLike, as_mask, chosen, weights
+from jaxreg.masks.selection import MaskLike, as_mask, chosen, weights
 from jaxreg.monitoring._sums import OF_EACH, OF_MATRICES
 from jaxreg.monitoring.statistics import Measured, is_matrix, is_measurable
 

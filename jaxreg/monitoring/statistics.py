@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from jaxreg._numbers import Scalar, raise_precision
-from jaxreg._order import after, waits
+from jaxreg._checks import Scalar
+from jaxreg._dtypes import raise_precision
+from jaxreg._scheduling import after, waits
 from jaxreg._sharding import along, as_specs, splits_of, zero_share
 from jaxreg._tree import Leaf, Names, Params, broadcast, walk
-from jaxreg.masks import MaskLike, as_mask, chosen, chosen_arrays, weights
+from jaxreg.masks.selection import MaskLike, as_mask, chosen, chosen_arrays, weights
 from jaxreg.monitoring._sums import Sums
 from jaxreg.monitoring.optimality import (
     has_prox,
@@ -19,7 +20,7 @@ from jaxreg.monitoring.optimality import (
     without_penalty,
 )
 from jaxreg.penalties import Penalty
-from jaxreg.penalties._base import check_is_penalty, terms_of
+from jaxreg.penalties.base import check_is_penalty, terms_of
 
 
 def weight_stats(

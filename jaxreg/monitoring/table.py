@@ -10,21 +10,21 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxreg._numbers import check_numbers
-from jaxreg._roles import doubtful, roles_of
-from jaxreg._text import table
+from jaxreg._checks import check_numbers
 from jaxreg._tree import Leaf, Params, values_at, walk
-from jaxreg.masks import (
+from jaxreg.masks.roles import doubtful, roles_of
+from jaxreg.masks.selection import (
     MaskLike,
     NothingChosenError,
     as_mask,
     chosen,
     weights,
 )
+from jaxreg.monitoring._text import table
 from jaxreg.monitoring.advice import Treated, advice
+from jaxreg.monitoring.resolution import decay_resolution
 from jaxreg.penalties import Penalty
-from jaxreg.penalties._base import terms_of
-from jaxreg.precision import decay_resolution
+from jaxreg.penalties.base import terms_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,7 +266,9 @@ def _decays(
     decays = values_at(weight_decay, tree, picks, "weight_decay", by_pattern=True)
     if learning_rate is None or not any(picks):
         return decays, []
-    return decays, decay_resolution(params, learning_rate, weight_decay, mask).lost
+    return decays, decay_resolution(
+        params, learning_rate=learning_rate, weight_decay=weight_decay, mask=mask
+    ).lost
 
 
 def _row(treated: Treated) -> Row:

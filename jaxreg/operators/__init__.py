@@ -6,9 +6,9 @@ to parameters. All are pure, and work under `jit`, `vmap` and `grad`.
 
 from jaxreg.operators.chains import (
     isotonic_regression as isotonic_regression,
-    smooth_chain as smooth_chain,
+    smoothness_prox as smoothness_prox,
     sorted_soft_threshold as sorted_soft_threshold,
-    taut_string as taut_string,
+    total_variation_prox as total_variation_prox,
 )
 from jaxreg.operators.matrices import (
     nuclear_norm as nuclear_norm,
@@ -23,10 +23,10 @@ from jaxreg.operators.projections import (
     project_simplex as project_simplex,
 )
 from jaxreg.operators.thresholds import (
+    abs_zero_subgradient as abs_zero_subgradient,
     firm_threshold as firm_threshold,
     group_norm as group_norm,
     group_soft_threshold as group_soft_threshold,
     hard_threshold as hard_threshold,
-    magnitude as magnitude,
     soft_threshold as soft_threshold,
 )

@@ -20,11 +20,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxreg._numbers import Scalar, over, power_of_two, raise_precision
+from jaxreg._arithmetic import over, power_of_two
+from jaxreg._checks import Scalar
+from jaxreg._dtypes import raise_precision
 from jaxreg._sharding import like, whole
 
 
-def taut_string(
+def total_variation_prox(
     x: Array, radius: Scalar, axis: int = -1, metric: Array | None = None
 ) -> Array:
     """Draw neighbours together until they are equal: total variation denoising.
@@ -54,7 +56,7 @@ def taut_string(
         the pieces that were found.
 
     Example:
-        >>> taut_string(jnp.array([0.0, 1.0, 0.5, 5.0, 7.0]), 1.0)
+        >>> total_variation_prox(jnp.array([0.0, 1.0, 0.5, 5.0, 7.0]), 1.0)
         Array([0.8333333, 0.8333333, 0.8333333, 5.       , 6.       ],      dtype=float32)
 
     References:
@@ -141,7 +143,7 @@ def sorted_soft_threshold(x: Array, thresholds: Array) -> Array:
     return like(jnp.where(kept == 0, 0.0, jnp.sign(entries) * kept), x)
 
 
-def smooth_chain(
+def smoothness_prox(
     x: Array, coupling: Scalar, axis: int = -1, metric: Array | None = None
 ) -> Array:
     """Draw neighbours together in proportion to their distance.
@@ -165,7 +167,7 @@ def smooth_chain(
         Array of the shape of `x`, at least float32.
 
     Example:
-        >>> smooth_chain(jnp.array([0.0, 0.0, 8.0]), 1.0)
+        >>> smoothness_prox(jnp.array([0.0, 0.0, 8.0]), 1.0)
         Array([1., 2., 5.], dtype=float32)
 
     References:

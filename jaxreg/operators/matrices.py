@@ -16,7 +16,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxreg._numbers import Scalar, check_numbers, power_of_two, raise_precision
+from jaxreg._arithmetic import power_of_two
+from jaxreg._checks import Scalar, check_numbers
+from jaxreg._dtypes import raise_precision
 from jaxreg._sharding import like, whole
 
 

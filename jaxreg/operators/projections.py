@@ -12,10 +12,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxreg._budgets import check_n_of_m, keep_largest, keep_n_of_m
+from jaxreg._checks import Scalar, check_numbers
+from jaxreg._dtypes import raise_precision
 from jaxreg._groups import Axis, groups_of
-from jaxreg._numbers import Scalar, check_numbers, raise_precision
-from jaxreg._projections import onto_l1_ball, onto_l2_ball, onto_simplex, rounding
+from jaxreg.operators.balls import onto_l1_ball, onto_l2_ball, onto_simplex, rounding
+from jaxreg.operators.counts import check_n_of_m, keep_largest, keep_n_of_m
 
 
 def project_l2_ball(

@@ -3,9 +3,9 @@
 import jax.numpy as jnp
 from jax import Array
 
+from jaxreg._checks import Scalar
 from jaxreg._groups import Axis, groups_of, norms
-from jaxreg._numbers import Scalar
-from jaxreg._roots import shrink_norms
+from jaxreg.operators.roots import shrink_norms
 
 
 def soft_threshold(x: Array, threshold: Scalar) -> Array:
@@ -36,7 +36,7 @@ def soft_threshold(x: Array, threshold: Scalar) -> Array:
     return x - jnp.minimum(jnp.maximum(x, -threshold), threshold)
 
 
-def magnitude(x: Array) -> Array:
+def abs_zero_subgradient(x: Array) -> Array:
     """|x|, entry by entry, with the subgradient 0 at 0.
 
     `jax.grad(jnp.abs)(0.0)` is 1, which pushes a weight that is exactly zero off zero;
@@ -52,11 +52,13 @@ def magnitude(x: Array) -> Array:
         TypeError: If `x` is complex.
 
     Example:
-        >>> float(jax.grad(magnitude)(0.0)), float(jax.grad(jnp.abs)(0.0))
+        >>> float(jax.grad(abs_zero_subgradient)(0.0)), float(jax.grad(jnp.abs)(0.0))
         (0.0, 1.0)
     """
     if jnp.iscomplexobj(x):
-        raise TypeError(f"magnitude is for real arrays, got dtype {jnp.result_type(x)}.")
+        raise TypeError(
+            f"abs_zero_subgradient is for real arrays, got dtype {jnp.result_type(x)}."
+        )
     return jnp.where(x == 0, 0.0, jnp.abs(x))
 
 

@@ -10,9 +10,8 @@ The objective everywhere is `mean loss + penalty(params)`. Every formula says wh
 has a half.
 """
 
-from jaxreg.penalties._base import Penalty as Penalty
-from jaxreg.penalties._fields import constant as constant, static as static
 from jaxreg.penalties.adaptive import adaptive as adaptive
+from jaxreg.penalties.base import Penalty as Penalty
 from jaxreg.penalties.budgets import (
     Cardinality as Cardinality,
     NOfM as NOfM,
@@ -37,6 +36,7 @@ from jaxreg.penalties.entrywise import (
     Huber as Huber,
     NonNegativeL1 as NonNegativeL1,
 )
+from jaxreg.penalties.fields import constant as constant, static as static
 from jaxreg.penalties.grouped import (
     ExclusiveLasso as ExclusiveLasso,
     GroupLasso as GroupLasso,
@@ -53,8 +53,8 @@ from jaxreg.penalties.nonconvex import (
     CappedL1 as CappedL1,
 )
 from jaxreg.penalties.spectral import (
-    Nuclear as Nuclear,
-    Orthogonal as Orthogonal,
+    NuclearNorm as NuclearNorm,
+    Orthogonality as Orthogonality,
     SpectralNorm as SpectralNorm,
 )
 from jaxreg.penalties.structured import (

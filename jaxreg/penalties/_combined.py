@@ -22,9 +22,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxreg._numbers import Scalar, is_concrete, times
+from jaxreg._arithmetic import times
+from jaxreg._checks import Scalar, is_concrete
 from jaxreg._sharding import MeshAxes
-from jaxreg.penalties._fields import strength_fields
+from jaxreg.penalties.fields import strength_fields
 
 Square = tuple[Any, Any]
 """The strength λ and the reference r of λ·Σ(w − r)²."""

@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxreg._arithmetic import quotient
+from jaxreg._checks import Scalar, check_number
 from jaxreg._groups import Entries, Groups
-from jaxreg._numbers import Scalar, check_number, quotient
-from jaxreg._projections import rounding
 from jaxreg._tree import Leaf, Params
-from jaxreg.penalties._base import Block, Penalty
-from jaxreg.penalties._fields import static
+from jaxreg.operators.balls import rounding
 from jaxreg.penalties._grouped import Grouped, Scale
+from jaxreg.penalties.base import Block, Penalty
+from jaxreg.penalties.fields import static
 
 
 class Constraint(Penalty):

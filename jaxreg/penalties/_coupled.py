@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxreg._checks import Scalar
 from jaxreg._groups import groups_of
-from jaxreg._numbers import Scalar
 from jaxreg._tree import Leaf, Params
-from jaxreg.penalties._base import Penalty
-from jaxreg.penalties._fields import traced_fields
 from jaxreg.penalties._grouped import check_per_group
+from jaxreg.penalties.base import Penalty
+from jaxreg.penalties.fields import traced_fields
 
 
 class Coupled(Penalty):

@@ -11,12 +11,12 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
+from jaxreg._checks import Scalar, is_concrete
 from jaxreg._groups import Axis, Entries, Groups, Joint, groups_of, kept_axes
-from jaxreg._numbers import Scalar, is_concrete
 from jaxreg._sharding import MeshAxes, along
 from jaxreg._tree import Leaf, Params, broadcast, entries_of
-from jaxreg.penalties._base import Block, Penalty
-from jaxreg.penalties._fields import static, traced_fields
+from jaxreg.penalties.base import Block, Penalty
+from jaxreg.penalties.fields import static, traced_fields
 
 Scale = str | float | Sequence[Any] | Array | np.ndarray
 """What a group's strength is multiplied by: a rule, a number, or numbers per group."""

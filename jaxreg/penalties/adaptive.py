@@ -5,9 +5,10 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
-from jaxreg._numbers import Scalar, check_number, times
+from jaxreg._arithmetic import times
+from jaxreg._checks import Scalar, check_number
 from jaxreg._tree import Params, nested, values_at, walk
-from jaxreg.penalties._base import Penalty, Sum, check_is_penalty
+from jaxreg.penalties.base import Penalty, Sum, check_is_penalty
 
 P = TypeVar("P", bound=Penalty)
 

@@ -5,7 +5,10 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jax import Array
 
-from jaxreg._budgets import (
+from jaxreg._checks import Scalar
+from jaxreg._groups import Entries, Groups
+from jaxreg._tree import Leaf, Params
+from jaxreg.operators.counts import (
     check_blocks,
     check_n_of_m,
     inside_count,
@@ -13,19 +16,16 @@ from jaxreg._budgets import (
     keep_largest,
     keep_n_of_m,
 )
-from jaxreg._groups import Entries, Groups
-from jaxreg._numbers import Scalar
-from jaxreg._tree import Leaf, Params
 from jaxreg.operators.matrices import has_rank, truncated
-from jaxreg.penalties._base import Penalty
 from jaxreg.penalties._constraint import (
     Constraint,
     GroupConstraint,
     RoundedConstraint,
     zero_if,
 )
-from jaxreg.penalties._fields import StrengthField, constant, static
 from jaxreg.penalties._grouped import Axes
+from jaxreg.penalties.base import Penalty
+from jaxreg.penalties.fields import StrengthField, constant, static
 
 
 class Cardinality(GroupConstraint):

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxreg._numbers import Scalar, is_concrete, times
-from jaxreg.operators import magnitude
-from jaxreg.penalties._fields import ONE, StrengthField, constant
+from jaxreg._arithmetic import times
+from jaxreg._checks import Scalar, is_concrete
+from jaxreg.operators import abs_zero_subgradient
 from jaxreg.penalties.entrywise import Entrywise
+from jaxreg.penalties.fields import ONE, StrengthField, constant
 
 
 class LogSum(Entrywise):
@@ -47,7 +48,7 @@ class LogSum(Entrywise):
     scale: Scalar = constant(default=1.0, above=0.0)
 
     def entry_value(self, x: Array) -> Array:
-        return times(self.strength, _log1p_ratio(magnitude(x), self.scale))
+        return times(self.strength, _log1p_ratio(abs_zero_subgradient(x), self.scale))
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
         """|x| − t, where t is the smaller root of  t² − (|x| + scale)·t + level = 0.
@@ -110,7 +111,7 @@ class LHalf(Entrywise):
     strength: StrengthField = ONE
 
     def entry_value(self, x: Array) -> Array:
-        size = magnitude(x)
+        size = abs_zero_subgradient(x)
         positive = size > 0
         root = jnp.sqrt(jnp.where(positive, size, 1.0))
         return times(self.strength, jnp.where(positive, root, size))
@@ -174,7 +175,7 @@ class Lp(Entrywise):
                 )
 
     def entry_value(self, x: Array) -> Array:
-        size = magnitude(x)
+        size = abs_zero_subgradient(x)
         positive = size > 0
         power = jnp.where(positive, size, 1.0) ** self.p
         return times(self.strength, jnp.where(positive, power, size))

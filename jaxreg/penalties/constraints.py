@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxreg._arithmetic import times
+from jaxreg._checks import Scalar, is_concrete
 from jaxreg._groups import Entries, Groups
-from jaxreg._numbers import Scalar, is_concrete, times
-from jaxreg._projections import (
+from jaxreg._tree import Leaf, Params
+from jaxreg.operators.balls import (
     inside_l1_ball,
     inside_l2_ball,
     inside_simplex,
@@ -17,16 +19,15 @@ from jaxreg._projections import (
     onto_l2_ball,
     onto_simplex,
 )
-from jaxreg._tree import Leaf, Params
-from jaxreg.penalties._base import Penalty
 from jaxreg.penalties._constraint import (
     Constraint,
     GroupConstraint,
     RoundedConstraint,
     zero_if,
 )
-from jaxreg.penalties._fields import StrengthField, constant, static
 from jaxreg.penalties._grouped import Axes
+from jaxreg.penalties.base import Penalty
+from jaxreg.penalties.fields import StrengthField, constant, static
 
 
 class NonNegative(Constraint):

@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxreg._numbers import Scalar, check_numbers, quotient, times, times_square
-from jaxreg.masks import MaskLike, weights
-from jaxreg.operators import magnitude, soft_threshold
-from jaxreg.penalties._base import Penalty, Strength
-from jaxreg.penalties._fields import ONE, StrengthField, constant, strength_fields
+from jaxreg._arithmetic import quotient, times, times_square
+from jaxreg._checks import Scalar, check_numbers
+from jaxreg.masks.selection import MaskLike, weights
+from jaxreg.operators import abs_zero_subgradient, soft_threshold
+from jaxreg.penalties.base import Penalty, Strength
+from jaxreg.penalties.fields import ONE, StrengthField, constant, strength_fields
 
 
 class Entrywise(Penalty):
@@ -120,10 +121,10 @@ class L1(Entrywise):
     strength: StrengthField = ONE
 
     def entry_value(self, x: Array) -> Array:
-        return times(self.strength, magnitude(x))
+        return times(self.strength, abs_zero_subgradient(x))
 
     def array_value(self, x: Array) -> Array:
-        return _weighted_sum(self.strength, magnitude(x))
+        return _weighted_sum(self.strength, abs_zero_subgradient(x))
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
         return soft_threshold(x, times(self.strength, step))
@@ -289,7 +290,7 @@ class NonNegativeL1(Entrywise):
     strength: StrengthField = ONE
 
     def entry_value(self, x: Array) -> Array:
-        return jnp.where(x < 0, jnp.inf, times(self.strength, magnitude(x)))
+        return jnp.where(x < 0, jnp.inf, times(self.strength, abs_zero_subgradient(x)))
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
         return jnp.where(x < 0, 0.0, soft_threshold(x, times(self.strength, step)))
@@ -386,7 +387,7 @@ class Berhu(Entrywise):
     def entry_value(self, x: Array) -> Array:
         beyond = jnp.maximum(jnp.abs(x) - self.delta, 0.0)
         bent = times(self.strength, beyond) * (beyond / self.delta) / 2
-        return times(self.strength, magnitude(x)) + bent
+        return times(self.strength, abs_zero_subgradient(x)) + bent
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
         level = times(self.strength, step)

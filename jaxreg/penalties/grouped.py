@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxreg._arithmetic import over, quotient, times, times_square
+from jaxreg._checks import Scalar
 from jaxreg._groups import (
     Entries,
     Groups,
@@ -15,12 +17,11 @@ from jaxreg._groups import (
     scaled,
     units,
 )
-from jaxreg._numbers import Scalar, over, quotient, times, times_square
-from jaxreg._roots import concave_root, shrink_norms
-from jaxreg.operators import magnitude, soft_threshold
-from jaxreg.penalties._fields import ONE, StrengthField, constant, static
+from jaxreg.operators import abs_zero_subgradient, soft_threshold
+from jaxreg.operators.roots import concave_root, shrink_norms
 from jaxreg.penalties._grouped import Axes, Grouped, Scale, check_per_group
 from jaxreg.penalties.entrywise import Entrywise
+from jaxreg.penalties.fields import ONE, StrengthField, constant, static
 from jaxreg.penalties.nonconvex import MCP, SCAD
 
 
@@ -142,7 +143,7 @@ class SparseGroupLasso(Grouped):
     axis: Axes = static(default=-1)
 
     def groups_value(self, x: Entries, groups: Groups) -> Array:
-        sizes = jax.tree.map(lambda x, l1: times(l1, magnitude(x)), x, self.l1)
+        sizes = jax.tree.map(lambda x, l1: times(l1, abs_zero_subgradient(x)), x, self.l1)
         lengths = times(self.per_group(groups, self.group), norms(groups, x))
         return jnp.sum(groups.total(sizes) + lengths)
 
@@ -237,7 +238,7 @@ class L1Linf(Grouped):
     scale: Scale = static(default="none", kw_only=True)
 
     def groups_value(self, x: Entries, groups: Groups) -> Array:
-        sizes = groups.largest(jax.tree.map(magnitude, x))
+        sizes = groups.largest(jax.tree.map(abs_zero_subgradient, x))
         return jnp.sum(times(self.per_group(groups, self.strength), sizes))
 
     def groups_prox(
@@ -324,7 +325,7 @@ class ExclusiveLasso(Grouped):
     scale: Scale = static(default="none", kw_only=True)
 
     def groups_value(self, x: Entries, groups: Groups) -> Array:
-        sizes = groups.total(jax.tree.map(magnitude, x))
+        sizes = groups.total(jax.tree.map(abs_zero_subgradient, x))
         return jnp.sum(times_square(self.per_group(groups, self.strength), sizes))
 
     def groups_prox(

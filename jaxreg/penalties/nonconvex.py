@@ -15,10 +15,11 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from jaxreg._numbers import Scalar, times
-from jaxreg.operators import hard_threshold, magnitude, soft_threshold
-from jaxreg.penalties._fields import ONE, StrengthField, constant
+from jaxreg._arithmetic import times
+from jaxreg._checks import Scalar
+from jaxreg.operators import abs_zero_subgradient, hard_threshold, soft_threshold
 from jaxreg.penalties.entrywise import L2, Entrywise
+from jaxreg.penalties.fields import ONE, StrengthField, constant
 
 
 class L0(Entrywise):
@@ -150,7 +151,7 @@ class MCP(Entrywise):
     gamma: Scalar = constant(default=3.0, above=0.0)
 
     def entry_value(self, x: Array) -> Array:
-        size = jnp.minimum(magnitude(x), self.gamma * self.strength)
+        size = jnp.minimum(abs_zero_subgradient(x), self.gamma * self.strength)
         return times(self.strength - size / self.gamma / 2, size)
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
@@ -200,7 +201,7 @@ class SCAD(Entrywise):
     a: Scalar = constant(default=3.7, above=2.0)
 
     def entry_value(self, x: Array) -> Array:
-        size, knee = magnitude(x), self.strength
+        size, knee = abs_zero_subgradient(x), self.strength
         bent = jnp.clip(size - knee, 0.0, (self.a - 1) * knee)
         straight = times(knee, jnp.minimum(size, knee))
         return straight + times(knee - bent / (self.a - 1) / 2, bent)
@@ -255,7 +256,7 @@ class CappedL1(Entrywise):
     cap: Scalar = constant(default=1.0, above=0.0)
 
     def entry_value(self, x: Array) -> Array:
-        return times(self.strength, jnp.minimum(magnitude(x), self.cap))
+        return times(self.strength, jnp.minimum(abs_zero_subgradient(x), self.cap))
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
         level = jnp.asarray(times(self.strength, step))

@@ -5,8 +5,9 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jax import Array
 
-from jaxreg._numbers import Scalar, quotient, times, times_square
-from jaxreg.operators import magnitude
+from jaxreg._arithmetic import quotient, times, times_square
+from jaxreg._checks import Scalar
+from jaxreg.operators import abs_zero_subgradient
 from jaxreg.operators.matrices import (
     dot,
     nuclear_norm,
@@ -14,7 +15,7 @@ from jaxreg.operators.matrices import (
     singular_values,
 )
 from jaxreg.penalties._coupled import Coupled
-from jaxreg.penalties._fields import ONE, StrengthField, static
+from jaxreg.penalties.fields import ONE, StrengthField, static
 from jaxreg.penalties.grouped import L1Linf
 
 
@@ -39,7 +40,7 @@ class _Spectral(Coupled):
         return jnp.squeeze(number, tuple(range(-min(number.ndim, 2), 0)))
 
 
-class Nuclear(_Spectral):
+class NuclearNorm(_Spectral):
     """The nuclear norm: makes matrices low in rank.
 
         strength · Σ σᵢ(W)
@@ -65,9 +66,9 @@ class Nuclear(_Spectral):
             fewer than two axes, or for a prox in a diagonal metric.
 
     Example:
-        >>> Nuclear(0.5)(jnp.array([[3.0, 0.0], [0.0, -1.0]]))
+        >>> NuclearNorm(0.5)(jnp.array([[3.0, 0.0], [0.0, -1.0]]))
         Array(2., dtype=float32)
-        >>> Nuclear(0.5).prox(jnp.array([[3.0, 0.0], [0.0, 0.25]]))
+        >>> NuclearNorm(0.5).prox(jnp.array([[3.0, 0.0], [0.0, 0.25]]))
         Array([[2.5, 0. ],
                [0. , 0. ]], dtype=float32)
 
@@ -106,8 +107,9 @@ class SpectralNorm(_Spectral):
 
     Args:
         strength: Non-negative number, array or pytree prefix; one number for each matrix,
-            as in `Nuclear`.
-        flatten: Take a leaf as one matrix whose columns are its last axis; see `Nuclear`.
+            as in `NuclearNorm`.
+        flatten: Take a leaf as one matrix whose columns are its last axis; see
+            `NuclearNorm`.
         mask: Which leaves; by default `weights`. They need two axes.
 
     Raises:
@@ -133,7 +135,7 @@ class SpectralNorm(_Spectral):
     strength: StrengthField = ONE
 
     def array_value(self, x: Array) -> Array:
-        sizes = magnitude(singular_values(self.matrices(x)))
+        sizes = abs_zero_subgradient(singular_values(self.matrices(x)))
         largest = jnp.max(sizes, axis=-1, initial=0.0)
         return jnp.sum(times(self.per_matrix(self.strength), largest))
 
@@ -154,7 +156,7 @@ class SpectralNorm(_Spectral):
         return quotient(pulls, self.per_matrix(self.strength))
 
 
-class Orthogonal(_Spectral):
+class Orthogonality(_Spectral):
     """Distance from orthogonality: pulls singular values to 1, not to 0.
 
         strength · ‖WᵀW − I‖²       (squared Frobenius norm, no half)
@@ -169,8 +171,9 @@ class Orthogonal(_Spectral):
 
     Args:
         strength: Non-negative number, array or pytree prefix; one number for each matrix,
-            as in `Nuclear`.
-        flatten: Take a leaf as one matrix whose columns are its last axis; see `Nuclear`.
+            as in `NuclearNorm`.
+        flatten: Take a leaf as one matrix whose columns are its last axis; see
+            `NuclearNorm`.
         mask: Which leaves; by default `weights`. They need two axes.
 
     Raises:
@@ -179,7 +182,7 @@ class Orthogonal(_Spectral):
             fewer than two axes, or for a prox.
 
     Example:
-        >>> Orthogonal(0.5)(jnp.array([[2.0, 0.0], [0.0, 1.0], [0.0, 0.0]]))
+        >>> Orthogonality(0.5)(jnp.array([[2.0, 0.0], [0.0, 1.0], [0.0, 0.0]]))
         Array(4.5, dtype=float32)
 
     References:

@@ -8,28 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxreg._numbers import (
-    Scalar,
-    check_number,
-    check_numbers,
-    is_concrete,
-    over,
-    power_of_two,
-    quotient,
-    times,
-    times_square,
-)
+from jaxreg._arithmetic import over, power_of_two, quotient, times, times_square
+from jaxreg._checks import Scalar, check_number, check_numbers, is_concrete
 from jaxreg._sharding import whole
 from jaxreg.operators import (
-    magnitude,
-    smooth_chain,
+    abs_zero_subgradient,
+    smoothness_prox,
     soft_threshold,
     sorted_soft_threshold,
-    taut_string,
+    total_variation_prox,
 )
 from jaxreg.operators.chains import huge
 from jaxreg.penalties._coupled import Coupled
-from jaxreg.penalties._fields import ONE, StrengthField, static
+from jaxreg.penalties.fields import ONE, StrengthField, static
 
 
 class _AlongAxis(Coupled):
@@ -96,17 +87,17 @@ class TotalVariation(_AlongAxis):
 
     References:
         Rudin, Osher and Fatemi, *Nonlinear total variation based noise removal
-        algorithms* (1992); for the prox, `taut_string`.
+        algorithms* (1992); for the prox, `total_variation_prox`.
     """
 
     strength: StrengthField = ONE
     axis: int = static(default=-1)
 
     def array_value(self, x: Array) -> Array:
-        return jnp.sum(times(self.strength, magnitude(self.steps(x))))
+        return jnp.sum(times(self.strength, abs_zero_subgradient(self.steps(x))))
 
     def joint_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:
-        return taut_string(x, times(self.strength, step), self.axis, metric)
+        return total_variation_prox(x, times(self.strength, step), self.axis, metric)
 
     def joint_critical_scale(self, gradient: Array) -> Array:
         return _fused_scale(gradient, 0.0, self.strength, self.axis)
@@ -153,8 +144,8 @@ class FusedLasso(_AlongAxis):
     axis: int = static(default=-1)
 
     def array_value(self, x: Array) -> Array:
-        sizes = jnp.sum(times(self.l1, magnitude(x)))
-        return sizes + jnp.sum(times(self.tv, magnitude(self.steps(x))))
+        sizes = jnp.sum(times(self.l1, abs_zero_subgradient(x)))
+        return sizes + jnp.sum(times(self.tv, abs_zero_subgradient(self.steps(x))))
 
     def joint_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:
         """What lies above zero, and what lies below it, are two problems without L1.
@@ -164,14 +155,14 @@ class FusedLasso(_AlongAxis):
         """
         radius, threshold = times(self.tv, step), times(self.l1, step)
         if metric is None and np.size(self.l1) == 1:
-            return soft_threshold(taut_string(x, radius, self.axis), threshold)
+            return soft_threshold(total_variation_prox(x, radius, self.axis), threshold)
         shift = threshold if metric is None else threshold / metric
         # In units in which x is about 1, so that `huge` is huge beside it.
         sizes = jnp.max(jnp.abs(x), axis=self.axis, keepdims=True)
         scale = power_of_two(sizes)
         unit, shift, radius = x / scale, jnp.minimum(shift / scale, huge(x)), radius / scale
-        above = taut_string(unit - shift, radius, self.axis, metric)
-        below = taut_string(unit + shift, radius, self.axis, metric)
+        above = total_variation_prox(unit - shift, radius, self.axis, metric)
+        below = total_variation_prox(unit + shift, radius, self.axis, metric)
         moved = jnp.where(above > 0, above, jnp.where(below >= 0, 0.0, below))
         return moved * scale
 
@@ -271,7 +262,7 @@ class Smoothness(_AlongAxis):
         return jnp.sum(times_square(self.strength, self.steps(x)))
 
     def joint_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:
-        return smooth_chain(x, 2 * times(self.strength, step), self.axis, metric)
+        return smoothness_prox(x, 2 * times(self.strength, step), self.axis, metric)
 
     def joint_critical_scale(self, gradient: Array) -> Array:
         return quotient(jnp.abs(gradient), 0.0)
@@ -345,7 +336,7 @@ class SLOPE(Coupled):
         return times(jnp.reshape(self.strength, ()), jnp.maximum(rule, 0.0))
 
     def array_value(self, x: Array) -> Array:
-        sizes = jnp.sort(magnitude(jnp.ravel(x)), descending=True)
+        sizes = jnp.sort(abs_zero_subgradient(jnp.ravel(x)), descending=True)
         return jnp.sum(times(self.ranked(x), sizes)) if x.size else jnp.sum(x)
 
     def joint_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:

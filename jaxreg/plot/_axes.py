@@ -3,7 +3,7 @@
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxreg._numbers import raise_precision
+from jaxreg._dtypes import raise_precision
 from jaxreg._tree import leaves_of, listing
 
 try:

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxreg._numbers import check_number
+from jaxreg._checks import check_number
 from jaxreg.penalties import Penalty
-from jaxreg.penalties._base import check_is_penalty
+from jaxreg.penalties.base import check_is_penalty
 from jaxreg.plot._axes import BLUE, GREY, RED, Axes, axes, numbers
 
 

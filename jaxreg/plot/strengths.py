@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxreg.plot._axes import BLUE, GREEN, GREY, RED, Axes, axes, numbers, plt
-from jaxreg.strength import CrossValidation, best_mean, one_standard_error
+from jaxreg.strength import CrossValidation, one_standard_error, select_best
 from jaxreg.strength.sweeps import strength_axis
 
 Chosen = Mapping[str, int]
@@ -155,7 +155,7 @@ def cross_validation(
     Args:
         found: Scores of strengths on folds.
         ax: Where to draw; a new figure if `None`.
-        chosen: Indices of strengths to mark, by name; by default `best_mean`, and
+        chosen: Indices of strengths to mark, by name; by default `select_best`, and
             `one_standard_error` with the level that it allows.
 
     Returns:
@@ -186,7 +186,7 @@ def cross_validation(
         linewidth=1.2,
     )
     if chosen is None:
-        best = best_mean(found)
+        best = select_best(found)
         chosen = {"best mean": best}
         if found.scores.shape[1] > 1:
             chosen["one standard error"] = one_standard_error(found)

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxreg._numbers import check_count
-from jaxreg._roles import FEATURES, UNITS
+from jaxreg._checks import check_count
 from jaxreg._tree import Params
-from jaxreg.masks import MaskLike, chosen_arrays, weights
+from jaxreg.masks.roles import FEATURES, UNITS
+from jaxreg.masks.selection import MaskLike, chosen_arrays, weights
 from jaxreg.plot._axes import BLUE, RED, Axes, ListedColormap, axes, grid, kernel_of, shaped
 
 

@@ -4,10 +4,10 @@
 |---|---|
 | which strengths are worth trying? | `strength_max`, `strength_grid` |
 | what do they all give? | `sweep`, at once; `path`, one from the other |
-| which is best on new data? | `cross_validate`, `best_mean` or `one_standard_error` |
+| which is best on new data? | `cross_validate`, `select_best` or `one_standard_error` |
 | which without new data? | `information_criterion`, `stability_selection` |
-| which gives so many zeros? | `at_sparsity`; within one training, `target_sparsity` |
-| what does it mean? | `gaussian_scale`, `laplace_scale`, `log_prior` |
+| which gives so many zeros? | `select_by_sparsity`; in one training, `target_sparsity` |
+| what does it mean? | `jaxreg.convert`: `gaussian_scale`, `log_prior`, ... |
 """
 
 from jaxreg.strength.critical import (
@@ -24,22 +24,15 @@ from jaxreg.strength.cross_validation import (
 from jaxreg.strength.paths import (
     path as path,
 )
-from jaxreg.strength.priors import (
-    gaussian_scale as gaussian_scale,
-    gaussian_strength as gaussian_strength,
-    laplace_scale as laplace_scale,
-    laplace_strength as laplace_strength,
-    log_prior as log_prior,
-)
 from jaxreg.strength.select import (
     Stability as Stability,
-    at_sparsity as at_sparsity,
-    best_mean as best_mean,
-    complementary_halves as complementary_halves,
+    complementary_pairs as complementary_pairs,
     degrees_of_freedom as degrees_of_freedom,
     gaussian_deviance as gaussian_deviance,
     information_criterion as information_criterion,
     one_standard_error as one_standard_error,
+    select_best as select_best,
+    select_by_sparsity as select_by_sparsity,
     stability_selection as stability_selection,
 )
 from jaxreg.strength.sweeps import (

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxreg._numbers import Scalar, check_count, check_number, is_concrete, raise_precision
+from jaxreg._checks import Scalar, check_count, check_number, is_concrete
+from jaxreg._dtypes import raise_precision
 from jaxreg._tree import Params, variables_of, walk
 from jaxreg.penalties import Penalty
-from jaxreg.penalties._base import Toward, check_is_penalty
+from jaxreg.penalties.base import Toward, check_is_penalty
 from jaxreg.strength._newton import minimise
 
 # A proximal step of this length moves whatever a penalty acts on.
@@ -18,7 +19,7 @@ _LONG_STEP = 1e6
 
 
 def strength_max(
-    loss: Callable[[Params], Scalar], params: Params, penalty: Penalty
+    loss: Callable[[Params], Scalar], penalty: Penalty, params: Params
 ) -> Array:
     """The smallest strength at which all penalised parameters are zero.
 
@@ -35,10 +36,10 @@ def strength_max(
 
     Args:
         loss: The mean loss, a smooth function of the parameters alone.
-        params: A pytree of parameters: where the search for the others starts.
         penalty: A penalty with its mask. If its only strength is a number, the result is
             in the units of that strength, whatever its present value; otherwise it is the
             factor c at which `penalty * c` is critical.
+        params: A pytree of parameters: where the search for the others starts.
 
     Returns:
         A scalar; infinity if no strength makes everything zero, as for `L2`. It may be
@@ -57,7 +58,7 @@ def strength_max(
         ...     errors = x @ params["kernel"] + params["bias"] - y
         ...     return jnp.mean(errors**2) / 2
         >>> start = {"kernel": jnp.zeros(1), "bias": jnp.zeros(())}
-        >>> print(f"{strength_max(loss, start, L1()):.4f}")
+        >>> print(f"{strength_max(loss, L1(), start):.4f}")
         2.6667
 
     References:

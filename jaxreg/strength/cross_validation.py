@@ -12,7 +12,7 @@ from jax import Array
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
-from jaxreg._numbers import raise_precision
+from jaxreg._dtypes import raise_precision
 from jaxreg.strength._runs import run_all
 from jaxreg.strength.sweeps import (
     axis_of,
@@ -123,7 +123,7 @@ class CrossValidation:
     """Scores of every strength on every fold.
 
     Made by `cross_validate`, or from scores of your own. The rules that choose from it
-    (`best_mean`, `one_standard_error`) leave out strengths with a score that is not
+    (`select_best`, `one_standard_error`) leave out strengths with a score that is not
     finite.
 
     Attributes:

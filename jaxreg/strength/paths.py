@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreg._numbers import is_concrete
+from jaxreg._checks import is_concrete
 from jaxreg._tree import Params
 from jaxreg.strength.sweeps import strength_axis
 

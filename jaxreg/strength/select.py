@@ -13,16 +13,16 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxreg._numbers import raise_precision
+from jaxreg._dtypes import raise_precision
 from jaxreg.penalties import Penalty
-from jaxreg.penalties._base import check_is_penalty
+from jaxreg.penalties.base import check_is_penalty
 from jaxreg.strength.cross_validation import CrossValidation
 from jaxreg.strength.sweeps import strength_axis
 
 Criterion = Literal["aic", "bic", "ebic"]
 
 
-def best_mean(found: CrossValidation) -> int:
+def select_best(found: CrossValidation) -> int:
     """The strength with the best mean score; among equals the largest.
 
     A strength with a score that is NaN or infinite is left out, wherever it stands.
@@ -39,7 +39,7 @@ def best_mean(found: CrossValidation) -> int:
 
     Example:
         >>> scores = np.array([[9.0, 9.0], [2.0, 4.0], [3.0, 3.0]])
-        >>> best_mean(CrossValidation(np.array([10.0, 1.0, 0.1]), scores))
+        >>> select_best(CrossValidation(np.array([10.0, 1.0, 0.1]), scores))
         1
     """
     losses = _losses(found)
@@ -79,12 +79,12 @@ def one_standard_error(found: CrossValidation) -> int:
     losses = _losses(found)
     if found.scores.shape[1] < 2:
         raise ValueError("A standard error needs at least two folds, got scores of one.")
-    best = best_mean(found)
+    best = select_best(found)
     within = losses <= losses[best] + found.standard_error[best]
     return int(np.argmax(np.where(within, _ranks(found.strengths), -1)))
 
 
-def at_sparsity(strengths: Any, zero_fractions: ArrayLike, target: float) -> int:
+def select_by_sparsity(strengths: Any, zero_fractions: ArrayLike, target: float) -> int:
     """The smallest strength that makes at least a wanted fraction of the weights zero.
 
     Args:
@@ -99,7 +99,8 @@ def at_sparsity(strengths: Any, zero_fractions: ArrayLike, target: float) -> int
         ValueError: If no strength makes so many zeros, or the strengths cannot be ordered.
 
     Example:
-        >>> at_sparsity(np.array([0.1, 1.0, 10.0]), np.array([0.2, 0.6, 0.9]), target=0.5)
+        >>> strengths, zeros = np.array([0.1, 1.0, 10.0]), np.array([0.2, 0.6, 0.9])
+        >>> select_by_sparsity(strengths, zeros, target=0.5)
         1
     """
     shares = np.asarray(zero_fractions)
@@ -149,7 +150,7 @@ def _ranks(strengths: Any) -> np.ndarray:
     if not is_ordered:
         raise ValueError(
             "The strengths must have an order, but of two penalties each has a strength "
-            "that is larger than the other's: choose among them by `best_mean`."
+            "that is larger than the other's: choose among them by `select_best`."
         )
     return ranks
 
@@ -174,7 +175,7 @@ def _sorted(strengths: Any) -> tuple[np.ndarray, bool]:
 def information_criterion(
     deviance: ArrayLike,
     df: ArrayLike,
-    samples: int,
+    n_samples: int,
     kind: Criterion = "bic",
     *,
     features: int | None = None,
@@ -183,13 +184,13 @@ def information_criterion(
     """How well a model fits, with a penalty on its degrees of freedom; the least is best.
 
         AIC   deviance + 2·df                     aims at prediction
-        BIC   deviance + log(samples)·df          aims at the true model
+        BIC   deviance + log(n_samples)·df          aims at the true model
         EBIC  BIC + 2·gamma·log C(features, df)   the same among many features
 
     Args:
         deviance: −2 · log likelihood; for linear models `gaussian_deviance`.
         df: The degrees of freedom, as `degrees_of_freedom` gives them.
-        samples: How many samples the likelihood is about.
+        n_samples: How many samples the likelihood is about.
         kind: `"aic"`, `"bic"` or `"ebic"`.
         features: For EBIC: how many features there were to choose from.
         gamma: For EBIC: between 0 (BIC) and 1.
@@ -201,7 +202,7 @@ def information_criterion(
         ValueError: If `kind` is none of them, or `features` is missing.
 
     Example:
-        >>> information_criterion(10.0, df=2, samples=8, kind="aic")
+        >>> information_criterion(10.0, df=2, n_samples=8, kind="aic")
         Array(14., dtype=float32)
 
     References:
@@ -212,7 +213,7 @@ def information_criterion(
     deviance, df = raise_precision(deviance), raise_precision(df)
     if kind == "aic":
         return deviance + 2 * df
-    bic = deviance + math.log(samples) * df
+    bic = deviance + math.log(n_samples) * df
     if kind == "bic":
         return bic
     if kind != "ebic":
@@ -225,28 +226,28 @@ def information_criterion(
 
 
 def gaussian_deviance(
-    squared_errors: ArrayLike, samples: int, noise_variance: ArrayLike
+    squared_errors: ArrayLike, *, n_samples: int, noise_variance: ArrayLike
 ) -> Array:
     """−2 · log likelihood of a linear model with Gaussian noise of known variance.
 
-        samples · log(2π · noise_variance) + squared_errors / noise_variance
+        n_samples · log(2π · noise_variance) + squared_errors / noise_variance
 
     Args:
         squared_errors: Their sum.
-        samples: How many samples they are a sum over.
+        n_samples: How many samples they are a sum over.
         noise_variance: That of the noise. The usual estimate is from least squares without
-            a penalty: their sum of squared errors / (samples − coefficients − intercept).
+            a penalty: their sum of squared errors / (n_samples − coefficients − intercept).
 
     Returns:
         The deviance.
 
     Example:
-        >>> gaussian_deviance(4.0, samples=2, noise_variance=1 / (2 * np.pi))
+        >>> gaussian_deviance(4.0, n_samples=2, noise_variance=1 / (2 * np.pi))
         Array(25.132742, dtype=float32)
     """
     variance = raise_precision(noise_variance)
     return (
-        samples * jnp.log(2 * jnp.pi * variance)
+        n_samples * jnp.log(2 * jnp.pi * variance)
         + raise_precision(squared_errors) / variance
     )
 
@@ -335,7 +336,7 @@ def stability_selection(selected: ArrayLike, threshold: float = 0.75) -> Stabili
     Args:
         selected: For each run and feature whether it was selected, an array of bools
             (runs, features) or (runs, strengths, features): each run on one of
-            `complementary_halves`.
+            `complementary_pairs`.
         threshold: Above ½, at most 1.
 
     Returns:
@@ -351,7 +352,7 @@ def stability_selection(selected: ArrayLike, threshold: float = 0.75) -> Stabili
         >>> y = 2 * x[:, 0] + 0.1 * jnp.sin(jnp.arange(12.0))
         >>> def run(weights):
         ...     return L1(1.5).prox(weighted_mean(x * y[:, None], weights)) != 0
-        >>> halves = complementary_halves(jax.random.key(0), samples=12, pairs=5)
+        >>> halves = complementary_pairs(jax.random.key(0), n_samples=12, pairs=5)
         >>> found = stability_selection(jax.vmap(run)(halves))
         >>> found.chosen, found.expected_false
         (array([ True, False]), 1.0)
@@ -380,12 +381,12 @@ def stability_selection(selected: ArrayLike, threshold: float = 0.75) -> Stabili
     return Stability(probabilities, np.asarray(probabilities >= threshold), bound)
 
 
-def complementary_halves(key: Array, samples: int, pairs: int = 50) -> Array:
+def complementary_pairs(key: Array, n_samples: int, pairs: int = 50) -> Array:
     """Random halves of the data, in pairs that have no sample in common.
 
     Args:
         key: A random key.
-        samples: How many samples there are; of an odd number each pair leaves out one.
+        n_samples: How many samples there are; of an odd number each pair leaves out one.
         pairs: How many pairs.
 
     Returns:
@@ -396,22 +397,22 @@ def complementary_halves(key: Array, samples: int, pairs: int = 50) -> Array:
         ValueError: If there are fewer than two samples or no pair.
 
     Example:
-        >>> halves = complementary_halves(jax.random.key(0), samples=4, pairs=3)
+        >>> halves = complementary_pairs(jax.random.key(0), n_samples=4, pairs=3)
         >>> halves.shape, halves[0] + halves[1]
         ((6, 4), Array([1., 1., 1., 1.], dtype=float32))
 
     References:
         Shah and Samworth, *Variable selection with error control* (2013), section 2.
     """
-    if samples < 2 or pairs < 1:
+    if n_samples < 2 or pairs < 1:
         raise ValueError(
-            f"There must be at least 2 samples and 1 pair, got {samples} and {pairs}."
+            f"There must be at least 2 samples and 1 pair, got {n_samples} and {pairs}."
         )
 
     def pair(key: Array) -> Array:
-        ranks = jax.random.permutation(key, samples)
-        half = samples // 2
+        ranks = jax.random.permutation(key, n_samples)
+        half = n_samples // 2
         return jnp.stack([ranks < half, (ranks >= half) & (ranks < 2 * half)])
 
     halves = jax.vmap(pair)(jax.random.split(key, pairs))
-    return halves.reshape(2 * pairs, samples).astype(jnp.float32)
+    return halves.reshape(2 * pairs, n_samples).astype(jnp.float32)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxreg._numbers import check_count, check_numbers, is_real
+from jaxreg._checks import check_count, check_numbers, is_real
 from jaxreg._tree import walk
 from jaxreg.penalties import Penalty
 from jaxreg.strength._runs import run_all

@@ -14,15 +14,8 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from jaxreg._functions import is_function
-from jaxreg._numbers import (
-    Scalar,
-    check_number,
-    check_numbers,
-    is_concrete,
-    promoted,
-    raise_precision,
-)
+from jaxreg._checks import Scalar, check_number, check_numbers, is_concrete, is_function
+from jaxreg._dtypes import promoted, raise_precision
 from jaxreg._tree import Leaf, Params, check_distinct, walk
 from jaxreg.penalties import Penalty
 from jaxreg.transforms._states import Count, incremented

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from jaxreg._numbers import Scalar
+from jaxreg._checks import Scalar
 from jaxreg._tree import Params
 from jaxreg.transforms._lift import is_number
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxreg._numbers import is_concrete
+from jaxreg._checks import is_concrete
 from jaxreg._tree import Leaf, nested
 from jaxreg.monitoring.record import MonitorState
 from jaxreg.transforms._states import (
@@ -36,7 +36,7 @@ _TWO_PENALTIES = "both make exact zeros, and their penalties would add up"
 INSIDE_DECAY: Refused = {
     CompensatedState: (
         "in bf16 and f16 the decay would be rounded away. Use "
-        "compensated(with_decay(optimizer, ...))."
+        "with_kahan_compensation(with_decay(optimizer, ...))."
     ),
     MonitorState: (
         "it would not see the decay in the updates. Use "
@@ -55,7 +55,7 @@ INSIDE_DECAY: Refused = {
     ),
     ProximalState: (
         f"{_DECAY_AFTER_ZEROS}. Use "
-        "optax.chain(with_decay(optimizer, ...), proximal(penalty, ...))."
+        "optax.chain(with_decay(optimizer, ...), proximal(learning_rate, penalty))."
     ),
     DecoupledL1State: (
         f"{_DECAY_AFTER_ZEROS}. Use "
@@ -66,7 +66,7 @@ INSIDE_DECAY: Refused = {
 INSIDE_ORTHANT_WISE: Refused = {
     CompensatedState: (
         "the remainders it keeps would be those of other steps. Use "
-        "compensated(orthant_wise(optimizer, strength))."
+        "with_kahan_compensation(orthant_wise(optimizer, strength))."
     ),
     MonitorState: (
         "it would see changed gradients. Use monitor(orthant_wise(optimizer, strength))."
@@ -91,7 +91,7 @@ INSIDE_MONITOR: Refused = {
 }
 
 _NAMES = {
-    CompensatedState: "compensated",
+    CompensatedState: "with_kahan_compensation",
     DecoupledL1State: "decoupled_l1",
     MonitorState: "monitor",
     OrthantState: "orthant_wise",

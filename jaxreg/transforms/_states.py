@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from jaxreg._numbers import raise_precision
+from jaxreg._dtypes import raise_precision
 from jaxreg._tree import Leaf, Params
 
 # One count.
@@ -110,7 +110,7 @@ def unused(leaf: Leaf) -> Array:
 
 
 class ConstrainedState(NamedTuple):
-    """State of `constrained_decay`.
+    """State of `constrained_parameter_regularization`.
 
     Attributes:
         count: Number of updates made.
@@ -210,7 +210,7 @@ class OrthantState(NamedTuple):
 
 
 class CompensatedState(NamedTuple):
-    """State of `compensated`.
+    """State of `with_kahan_compensation`.
 
     Attributes:
         remainders: For each low-precision parameter, what rounding has left out of it: an

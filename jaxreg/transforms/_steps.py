@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from jaxreg._numbers import Scalar, compute_dtype, raise_precision
+from jaxreg._checks import Scalar
+from jaxreg._dtypes import compute_dtype, raise_precision
 from jaxreg._tree import Leaf, Params, values_at, walk
 from jaxreg.penalties import Penalty
-from jaxreg.penalties._blocks import Block, disjoint, moved_by, picked
+from jaxreg.penalties.blocks import Block, disjoint, moved_by, picked
 from jaxreg.transforms._lift import Slot, slots_of, where_updated
 from jaxreg.transforms._states import Dual, zeros_at
 

@@ -21,11 +21,12 @@ import optax
 from jax import Array
 from jax.typing import DTypeLike
 
-from jaxreg._numbers import Scalar, check_number, is_tiny, raise_precision
+from jaxreg._checks import Scalar, check_number
+from jaxreg._dtypes import is_tiny, raise_precision
 from jaxreg._tree import Leaf, Params
-from jaxreg.masks import MaskLike, as_mask, weights
+from jaxreg.masks.selection import MaskLike, as_mask, weights
 from jaxreg.penalties import Penalty
-from jaxreg.penalties._base import check_is_penalty
+from jaxreg.penalties.base import check_is_penalty
 from jaxreg.transforms._lift import (
     Length,
     Rate,
@@ -118,7 +119,7 @@ def prox_preconditioned(
 
     def decay_at(count: Any, rate: Any) -> optax.GradientTransformationExtraArgs:
         decay = rate_at("weight_decay", weight_decay, count, scalar=False)
-        return decoupled_weight_decay(decay, rate, decay_mask)
+        return decoupled_weight_decay(decay, learning_rate=rate, mask=decay_mask)
 
     def init(params: Params) -> ProxState:
         target, inner = aim(penalty, params), scaling.init(_wide(params))

@@ -8,15 +8,16 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from jaxreg._numbers import Scalar, check_number, raise_precision
+from jaxreg._checks import Scalar, check_number
+from jaxreg._dtypes import raise_precision
 from jaxreg._sharding import MeshAxes, along, as_specs, part_count, splits_of, total
 from jaxreg._tree import Leaf, Params, walk
-from jaxreg.masks import MaskLike, as_mask, chosen, weights
+from jaxreg.masks.selection import MaskLike, as_mask, chosen, weights
 from jaxreg.transforms._lift import Length, check_params, slots_of
 from jaxreg.transforms._states import ConstrainedState
 
 
-def constrained_decay(
+def constrained_parameter_regularization(
     warmup_steps: Length,
     mask: MaskLike = weights,
     *,
@@ -60,7 +61,7 @@ def constrained_decay(
             chooses nothing or `params` is missing.
 
     Example:
-        >>> optimizer = optax.chain(optax.sgd(0.1), constrained_decay(0))
+        >>> optimizer = optax.chain(optax.sgd(0.1), constrained_parameter_regularization(0))
         >>> w = jnp.array([0.3, -0.4])
         >>> state = optimizer.init(w)
         >>> for _ in range(100):  # the loss pulls it outward

@@ -8,11 +8,11 @@ import numpy as np
 import optax
 from jax import Array
 
-from jaxreg._numbers import check_number, is_concrete
+from jaxreg._checks import check_number, is_concrete
 from jaxreg._sharding import along, zero_share
 from jaxreg._tree import Params, walk
 from jaxreg.penalties import Penalty
-from jaxreg.penalties._base import check_is_penalty
+from jaxreg.penalties.base import check_is_penalty
 from jaxreg.transforms._lift import (
     Rate,
     check_is_optimizer,

@@ -28,8 +28,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from jaxreg._functions import is_function
-from jaxreg._numbers import Scalar, check_number
+from jaxreg._checks import Scalar, check_number, is_function
 from jaxreg._tree import (
     Leaf,
     Params,
@@ -39,7 +38,7 @@ from jaxreg._tree import (
     values_at,
     walk,
 )
-from jaxreg.masks import Mask, MaskLike, as_mask, chosen, weights
+from jaxreg.masks.selection import Mask, MaskLike, as_mask, chosen, weights
 from jaxreg.transforms._lift import (
     Rate,
     Rates,
@@ -104,9 +103,9 @@ def add_l2_decay(
 
 def decoupled_weight_decay(
     weight_decay: Rates,
+    *,
     learning_rate: Rate,
     mask: MaskLike = weights,
-    *,
     coupling: Coupling = "learning_rate",
     peak: Scalar | None = None,
     implicit: bool = False,
@@ -134,7 +133,8 @@ def decoupled_weight_decay(
     decay with another mask.
 
     In bf16 and f16 a decay below the resolution of the dtype is lost, by itself wholly and
-    beside small steps in part: `decay_resolution` tells where, and `compensated` around
+    beside small steps in part: `decay_resolution` tells where, and
+    `with_kahan_compensation` around
     the optimizer makes it right.
 
     Args:
@@ -165,7 +165,8 @@ def decoupled_weight_decay(
             `params` is missing.
 
     Example:
-        >>> optimizer = optax.chain(optax.adam(0.5), decoupled_weight_decay(0.1, 0.5))
+        >>> decay = decoupled_weight_decay(0.1, learning_rate=0.5)
+        >>> optimizer = optax.chain(optax.adam(0.5), decay)
         >>> params = {"kernel": jnp.array([2.0, -1.0]), "bias": jnp.array([1.0])}
         >>> zeros = jax.tree.map(jnp.zeros_like, params)
         >>> optimizer.update(zeros, optimizer.init(params), params)[0]["kernel"]
@@ -175,7 +176,7 @@ def decoupled_weight_decay(
 
         >>> schedule = optax.cosine_decay_schedule(3e-3, 1000)
         >>> decay = decoupled_weight_decay(
-        ...     1e-4, schedule, coupling="independent", peak=3e-3
+        ...     1e-4, learning_rate=schedule, coupling="independent", peak=3e-3
         ... )
 
     References:
@@ -213,9 +214,9 @@ def decoupled_weight_decay(
 def with_decay(
     optimizer: optax.GradientTransformation,
     weight_decay: Rates,
+    *,
     learning_rate: Rate,
     mask: MaskLike = weights,
-    *,
     coupling: Coupling = "learning_rate",
     peak: Scalar | None = None,
     implicit: bool = False,
@@ -233,7 +234,8 @@ def with_decay(
 
     The updates are those of `optax.chain(optimizer, decoupled_weight_decay(...))`. What
     keeps parameters of its own inside, such as `optax.contrib.schedule_free` and
-    `optax.lookahead`, goes *around* it; so do `compensated`, `monitor` and `orthant_wise`,
+    `optax.lookahead`, goes *around* it; so do
+    `with_kahan_compensation`, `monitor` and `orthant_wise`,
     which are refused inside. Optimizers with a proximal step have a `weight_decay=` of
     their own.
 
@@ -262,7 +264,7 @@ def with_decay(
         UserWarning: If the optimizer decays weights of the mask by itself.
 
     Example:
-        >>> optimizer = with_decay(optax.rmsprop(0.5), 0.1, 0.5)
+        >>> optimizer = with_decay(optax.rmsprop(0.5), 0.1, learning_rate=0.5)
         >>> params = {"kernel": jnp.array([2.0, -1.0]), "bias": jnp.array([1.0])}
         >>> zeros = jax.tree.map(jnp.zeros_like, params)
         >>> optimizer.update(zeros, optimizer.init(params), params)[0]["kernel"]
@@ -274,8 +276,8 @@ def with_decay(
     check_is_optimizer(optimizer)
     decay = decoupled_weight_decay(
         weight_decay,
-        learning_rate,
-        mask,
+        learning_rate=learning_rate,
+        mask=mask,
         coupling=coupling,
         peak=peak,
         implicit=implicit,

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from jaxreg._numbers import promoted, raise_precision, rounded, spacing
+from jaxreg._dtypes import promoted, raise_precision, rounded, spacing
 from jaxreg._tree import Leaf, Params, check_distinct, leaves_of
 from jaxreg.transforms._lift import check_is_optimizer, check_params
 from jaxreg.transforms._nesting import warn_of_threshold_after_adaptive
@@ -17,7 +17,7 @@ from jaxreg.transforms._states import CompensatedState, unused
 _PARTS = 2.0**16
 
 
-def compensated(
+def with_kahan_compensation(
     optimizer: optax.GradientTransformation,
 ) -> optax.GradientTransformationExtraArgs:
     """Make every step count in bf16 and f16: steps, decay and zeros as in float32.
@@ -59,7 +59,8 @@ def compensated(
     Example:
         A decay by 0.001 in a step does nothing in bf16 otherwise:
 
-        >>> optimizer = compensated(with_decay(optax.sgd(0.01), 0.1, 0.01))
+        >>> decayed = with_decay(optax.sgd(0.01), 0.1, learning_rate=0.01)
+        >>> optimizer = with_kahan_compensation(decayed)
         >>> w = jnp.array([1.0, 3.0], jnp.bfloat16)
         >>> state = optimizer.init(w)
         >>> for _ in range(1000):

@@ -6,15 +6,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxreg._numbers import is_concrete
-from jaxreg._order import after
+from jaxreg._checks import is_concrete
+from jaxreg._scheduling import after
 from jaxreg._sharding import as_specs
 from jaxreg._tree import Params
-from jaxreg.masks import MaskLike, as_mask, weights
+from jaxreg.masks.selection import MaskLike, as_mask, weights
 from jaxreg.monitoring.record import MonitorState, Record, packed
 from jaxreg.monitoring.statistics import Given, measure
 from jaxreg.penalties import Penalty
-from jaxreg.penalties._base import check_is_penalty
+from jaxreg.penalties.base import check_is_penalty
 from jaxreg.transforms._lift import (
     Length,
     check_is_optimizer,

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from jaxreg._numbers import is_tiny, raise_precision
+from jaxreg._dtypes import is_tiny, raise_precision
 from jaxreg._tree import Params, walk
-from jaxreg.masks import MaskLike, as_mask, weights
+from jaxreg.masks.selection import MaskLike, as_mask, weights
 from jaxreg.operators import soft_threshold
 from jaxreg.penalties import L1
 from jaxreg.transforms._lift import (
@@ -67,7 +67,8 @@ def orthant_wise(
 
     Gradient clipping belongs *inside*: `orthant_wise(optax.chain(clip, optimizer), ...)`;
     clipped gradients weigh less than the strength they are compared with. For elastic
-    net put `add_l2_decay` before it. `with_decay` goes inside too; `compensated` and
+    net put `add_l2_decay` before it. `with_decay` goes inside too;
+    `with_kahan_compensation` and
     `monitor` go around it, and are refused inside, like whatever makes exact zeros itself.
 
     Args:

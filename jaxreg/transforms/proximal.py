@@ -4,18 +4,18 @@ from typing import Any
 
 import optax
 
-from jaxreg._numbers import Scalar
+from jaxreg._checks import Scalar
 from jaxreg._tree import Params
-from jaxreg.masks import MaskLike, weights
+from jaxreg.masks.selection import MaskLike, weights
 from jaxreg.penalties import L1, Penalty
-from jaxreg.penalties._base import Strength, check_is_penalty
+from jaxreg.penalties.base import Strength, check_is_penalty
 from jaxreg.transforms._lift import Rate, check_below_one, check_params, transformation
 from jaxreg.transforms._states import DecoupledL1State, ProximalState
 from jaxreg.transforms._steps import aim, prox_update
 
 
 def proximal(
-    penalty: Penalty, learning_rate: Rate, momentum: Scalar = 0.0
+    learning_rate: Rate, penalty: Penalty, momentum: Scalar = 0.0
 ) -> optax.GradientTransformationExtraArgs:
     """Follow the optimizer's step by the proximal step of a penalty.
 
@@ -35,8 +35,8 @@ def proximal(
     parameters lose the zeros. Put it inside `optax.MultiSteps`, not after.
 
     Args:
-        penalty: What to step on, with its mask.
         learning_rate: The optimizer's: a non-negative number or the same schedule.
+        penalty: What to step on, with its mask.
         momentum: The optimizer's `momentum`, in [0, 1).
 
     Returns:
@@ -49,7 +49,7 @@ def proximal(
             nothing, or `params` is missing.
 
     Example:
-        >>> optimizer = optax.chain(optax.sgd(0.1), proximal(L1(1.0), 0.1))
+        >>> optimizer = optax.chain(optax.sgd(0.1), proximal(0.1, L1(1.0)))
         >>> params = {"kernel": jnp.array([2.0, 0.05]), "bias": jnp.array([0.05])}
         >>> zeros = jax.tree.map(jnp.zeros_like, params)
         >>> updates, _ = optimizer.update(zeros, optimizer.init(params), params)
@@ -95,46 +95,8 @@ def _proximal(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def proximal_l1(
-    strength: Strength, learning_rate: Rate, mask: MaskLike = weights
-) -> optax.GradientTransformationExtraArgs:
-    """Soft-threshold the weights after each step: proximal L1.
-
-        w ← sign(w + u) · max(|w + u| − learning_rate · strength, 0)
-
-    Short for `proximal(L1(strength, mask=mask), learning_rate)`: last in the chain, after
-    plain SGD, it minimises `loss + strength · Σ |w|`, with exact zeros. It does not know
-    of momentum: with it, use `prox_sgd` or `proximal(..., momentum=)`.
-
-    Args:
-        strength: Non-negative number, array or pytree prefix of the parameters.
-        learning_rate: The optimizer's: a non-negative number or the same schedule.
-        mask: Which leaves; by default `weights`.
-
-    Returns:
-        A transformation. `update` needs `params`.
-
-    Raises:
-        TypeError: If a strength is no real number or the mask cannot choose leaves.
-        ValueError: If a concrete number is negative or NaN; when used, if the mask
-            chooses nothing or `params` is missing.
-
-    Example:
-        >>> optimizer = optax.chain(optax.sgd(0.1), proximal_l1(1.0, 0.1))
-        >>> params = jnp.array([2.0, 0.05])
-        >>> updates, _ = optimizer.update(jnp.zeros(2), optimizer.init(params), params)
-        >>> optax.apply_updates(params, updates)
-        Array([1.9, 0. ], dtype=float32)
-
-    References:
-        Beck and Teboulle, *A fast iterative shrinkage-thresholding algorithm* (2009),
-        section 1 (ISTA).
-    """
-    return proximal(L1(strength, mask=mask), learning_rate)
-
-
 def decoupled_l1(
-    strength: Strength, learning_rate: Rate, mask: MaskLike = weights
+    strength: Strength, *, learning_rate: Rate, mask: MaskLike = weights
 ) -> optax.GradientTransformationExtraArgs:
     """Shrink the weights by a constant beside the optimizer's step: AdamW-style L1.
 
@@ -167,7 +129,7 @@ def decoupled_l1(
             chooses nothing or `params` is missing.
 
     Example:
-        >>> optimizer = optax.chain(optax.adam(0.1), decoupled_l1(0.5, 0.1))
+        >>> optimizer = optax.chain(optax.adam(0.1), decoupled_l1(0.5, learning_rate=0.1))
         >>> params = jnp.array([2.0, 0.01])
         >>> gradients = jnp.array([7.0, 0.0])
         >>> updates, _ = optimizer.update(gradients, optimizer.init(params), params)

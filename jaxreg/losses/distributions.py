@@ -1,0 +1,238 @@
+"""Losses of linear models: the mean over samples of a function of x @ kernel + bias.
+
+Each loss is a small immutable value that holds the data, and a function of the parameters.
+It is a pytree whose leaves are the data: pass it through `jit` without compiling anew for
+new data, `vmap` it over weights of the samples (folds, bootstraps), differentiate with
+respect to it.
+
+To add one, subclass `LinearLoss` and write its formulas about the linear predictor η.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxreg._checks import Scalar
+from jaxreg.losses.linear import LinearLoss, beside_samples, sum_outputs
+from jaxreg.penalties.fields import constant
+
+
+class Squared(LinearLoss):
+    """Half the mean squared error, as in scikit-learn's `Lasso` and in glmnet.
+
+        ½·Σᵢ sᵢ·(ηᵢ − yᵢ)² / Σᵢ sᵢ
+
+    Args:
+        x: Features, of shape `(n, p)`.
+        y: Responses, of shape `(n,)`, or `(n, k)` for `k` outputs, whose losses add up.
+        sample_weight: The weights sᵢ ≥ 0, of shape `(n,)`; `None` for ones.
+
+    Raises:
+        TypeError: If the data are no arrays of real numbers.
+        ValueError: If shapes do not fit, or concrete data are not finite.
+
+    Example:
+        >>> loss = Squared(np.array([[1.0], [2.0]]), np.array([3.0, 3.0]))
+        >>> loss({"kernel": jnp.array([1.0]), "bias": jnp.array(0.0)})
+        Array(1.25, dtype=float32)
+    """
+
+    curvature = 1.0
+
+    def sample_losses(self, predictor: Array) -> Array:
+        return sum_outputs(jnp.square(predictor - self.y) / 2)
+
+    def sample_conjugates(self, slopes: Array) -> Array:
+        return sum_outputs(slopes * (slopes / 2 + self.y))
+
+    def sample_gaps(self, predictor: Array, slopes: Array) -> Array:
+        # Not from losses and conjugates: those of large targets hide small differences.
+        return sum_outputs(jnp.square(predictor - self.y - slopes) / 2)
+
+
+class Huber(LinearLoss):
+    """Squares for small errors and absolute values for large ones: outliers pull less.
+
+        Σᵢ sᵢ·h(ηᵢ − yᵢ) / Σᵢ sᵢ,    h(r) =  r²/2                    where |r| ≤ delta
+                                             delta·(|r| − delta/2)   beyond
+
+    `optax.losses.huber_loss`, averaged. (The penalty of that shape is `jaxreg.Huber`.)
+
+    Args:
+        x: Features, of shape `(n, p)`.
+        y: Responses, of shape `(n,)`, or `(n, k)` for `k` outputs, whose losses add up.
+        sample_weight: The weights sᵢ ≥ 0, of shape `(n,)`; `None` for ones.
+        delta: Where the square ends; above 0.
+
+    Raises:
+        TypeError: If the data are no arrays of real numbers.
+        ValueError: If shapes do not fit, or concrete data are not finite or out of range.
+
+    Example:
+        >>> Huber(np.array([[1.0], [1.0]]), np.array([1.0, 4.0]))(jnp.array([0.0]))
+        Array(2., dtype=float32)
+
+    References:
+        Huber, *Robust estimation of a location parameter* (1964), section 4.
+    """
+
+    curvature = 1.0
+
+    delta: Scalar = constant(default=1.0, above=0.0)
+
+    def sample_losses(self, predictor: Array) -> Array:
+        error = predictor - self.y
+        near = jnp.clip(error, -self.delta, self.delta)
+        return sum_outputs(near * (error - near / 2))
+
+    def sample_conjugates(self, slopes: Array) -> Array:
+        inside = jnp.abs(slopes) <= self.delta
+        return sum_outputs(jnp.where(inside, slopes * (slopes / 2 + self.y), jnp.inf))
+
+    def sample_gaps(self, predictor: Array, slopes: Array) -> Array:
+        error = predictor - self.y
+        near = jnp.clip(error, -self.delta, self.delta)
+        # ½·(near − u)² + (|error| − |near|)·(delta − u·sign), where |u| ≤ delta.
+        beyond = (error - near) * (near - slopes)
+        inside = jnp.abs(slopes) <= self.delta
+        gaps = jnp.square(near - slopes) / 2 + beyond
+        return sum_outputs(jnp.where(inside, gaps, jnp.inf))
+
+
+class Logistic(LinearLoss):
+    """The logistic loss: minus the log-likelihood of a yes or no, averaged.
+
+        Σᵢ sᵢ·(log(1 + exp(ηᵢ)) − yᵢ·ηᵢ) / Σᵢ sᵢ
+
+    scikit-learn's `LogisticRegression(C)` minimises the sum: its C is 1/(n·strength).
+
+    Args:
+        x: Features, of shape `(n, p)`.
+        y: 0 or 1 for each sample (or a probability between), of shape `(n,)`; with shape
+            `(n, k)` there are `k` separate labels, whose losses add up.
+        sample_weight: The weights sᵢ ≥ 0, of shape `(n,)`; `None` for ones.
+
+    Raises:
+        TypeError: If the data are no arrays of real numbers.
+        ValueError: If shapes do not fit, or concrete data are not finite or out of range.
+
+    Example:
+        >>> loss = Logistic(np.array([[1.0], [-1.0]]), np.array([True, False]))
+        >>> print(f"{loss(jnp.array([0.0])):.4f} {loss(jnp.array([2.0])):.4f}")
+        0.6931 0.1269
+    """
+
+    curvature = 0.25
+
+    def sample_losses(self, predictor: Array) -> Array:
+        softplus = jax.nn.softplus
+        return sum_outputs(
+            self.y * softplus(-predictor) + (1 - self.y) * softplus(predictor)
+        )
+
+    def sample_conjugates(self, slopes: Array) -> Array:
+        chance = slopes + self.y
+        return sum_outputs(_entropy(chance) + _entropy(1 - chance))
+
+    def check_targets(self, y: np.ndarray) -> None:
+        _refuse(self, "0 or 1, or a probability", y, (y < 0) | (y > 1))
+
+
+class Multinomial(LinearLoss):
+    """The cross-entropy of a softmax over classes, averaged.
+
+        Σᵢ sᵢ·(log Σ_c exp(ηᵢ_c) − ηᵢ_yᵢ) / Σᵢ sᵢ
+
+    No class is a reference: each has its column of the kernel.
+
+    Args:
+        x: Features, of shape `(n, p)`.
+        y: The class of each sample, 0 ≤ yᵢ < k, of shape `(n,)`; or the probability of
+            each class, of shape `(n, k)`.
+        sample_weight: The weights sᵢ ≥ 0, of shape `(n,)`; `None` for ones.
+
+    Raises:
+        TypeError: If the data are no arrays of real numbers.
+        ValueError: If shapes do not fit, or concrete data are not finite or out of range.
+
+    Example:
+        >>> loss = Multinomial(np.array([[1.0], [-1.0]]), np.array([0, 2]))
+        >>> print(f"{loss(jnp.zeros((1, 3))):.4f}")
+        1.0986
+    """
+
+    curvature = 0.5
+
+    def sample_losses(self, predictor: Array) -> Array:
+        picked = jnp.sum(self._chances(predictor) * predictor, axis=-1)
+        return jax.nn.logsumexp(predictor, axis=-1) - picked
+
+    def sample_conjugates(self, slopes: Array) -> Array:
+        return jnp.sum(_entropy(slopes + self._chances(slopes)), axis=-1)
+
+    def balanced(self, slopes: Array) -> Array:
+        return beside_samples(jnp.subtract, slopes, self.pullback(slopes)["bias"])
+
+    def _chances(self, like: Array) -> Array:
+        if like.ndim != 2:
+            raise ValueError(
+                "Multinomial needs a kernel of shape (p, k), a column for each class, "
+                f"but got one with {like.ndim} axis."
+            )
+        if self.y.ndim == 2:
+            return self.y
+        return jax.nn.one_hot(self.y.astype(jnp.int32), like.shape[1], dtype=like.dtype)
+
+    def check_targets(self, y: np.ndarray) -> None:
+        if y.ndim == 1:
+            _refuse(self, "classes, numbered from 0", y, (y < 0) | (y != np.floor(y)))
+        else:
+            _refuse(self, "classes or probabilities", y, (y < 0) | (y > 1))
+
+
+class Poisson(LinearLoss):
+    """Minus the log-likelihood of counts with mean exp(η), averaged.
+
+        Σᵢ sᵢ·(exp(ηᵢ) − yᵢ·ηᵢ) / Σᵢ sᵢ
+
+    What depends on the counts alone is left out, so the loss may be negative.
+    scikit-learn's `PoissonRegressor(alpha)` has this loss plus ½·alpha·Σ w².
+
+    Args:
+        x: Features, of shape `(n, p)`.
+        y: Counts (or rates), at least 0, of shape `(n,)` or `(n, k)`.
+        sample_weight: The weights sᵢ ≥ 0, of shape `(n,)`; `None` for ones.
+
+    Raises:
+        TypeError: If the data are no arrays of real numbers.
+        ValueError: If shapes do not fit, or concrete data are not finite or out of range.
+
+    Example:
+        >>> Poisson(np.array([[1.0], [1.0]]), np.array([0, 3]))(jnp.array([0.0]))
+        Array(1., dtype=float32)
+    """
+
+    def sample_losses(self, predictor: Array) -> Array:
+        return sum_outputs(jnp.exp(predictor) - self.y * predictor)
+
+    def sample_conjugates(self, slopes: Array) -> Array:
+        rate = slopes + self.y
+        return sum_outputs(_entropy(rate) - rate)
+
+    def check_targets(self, y: np.ndarray) -> None:
+        _refuse(self, "at least 0", y, y < 0)
+
+
+def _entropy(chance: Array) -> Array:
+    """p·log p, with 0·log 0 = 0; ∞ for negative p, but for rounding."""
+    info = jnp.finfo(chance.dtype)
+    value = jax.scipy.special.xlogy(chance, jnp.maximum(chance, info.tiny))
+    return jnp.where(chance < -4 * info.eps, jnp.inf, value)
+
+
+def _refuse(loss: LinearLoss, wanted: str, y: np.ndarray, wrong: np.ndarray) -> None:
+    if np.any(wrong):
+        raise ValueError(
+            f"{type(loss).__name__}.y must be {wanted}, got {y[wrong].ravel()[0]:g}."
+        )

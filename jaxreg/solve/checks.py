@@ -1,0 +1,148 @@
+"""What is checked before a path is solved: data, strengths, penalties."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.core import Tracer
+
+from jaxreg._checks import check_numbers, is_real
+from jaxreg.masks.selection import chosen_arrays
+from jaxreg.penalties import Penalty
+from jaxreg.penalties.fields import strength_fields
+
+
+def check_data(
+    x: Any, y: Any, sample_weight: Any, *, rescaled: bool = False
+) -> tuple[Any, np.ndarray, Any]:
+    """Arrays of 64-bit floats.
+
+    Args:
+        x: Features.
+        y: The target.
+        sample_weight: Weights, or `None`.
+        rescaled: Whether numbers of any size will do, as `units_of` comes next: it looks
+            at x for the first time, and refuses what is not finite.
+
+    Raises:
+        TypeError: If they are sparse, complex or no numbers, or are traced by JAX.
+        ValueError: If shapes do not fit, or numbers are not finite.
+    """
+    x = real_numbers("x", x)
+    if x.ndim != 2 or 0 in x.shape:
+        raise ValueError(
+            "x must be an array (samples, features) with one of each at least, got shape "
+            f"{x.shape}."
+        )
+    if not rescaled:
+        check_squares("x", x)
+    y = check_samples("y", y, len(x), rescaled=rescaled)
+    if sample_weight is None:
+        return x, y, None
+    weights = check_samples("sample_weight", sample_weight, len(x), rescaled=True)
+    if not (np.all(weights >= 0) and np.any(weights > 0)):
+        raise ValueError(
+            "sample_weight must be non-negative, with a positive sum, got a least of "
+            f"{np.min(weights)} and a sum of {np.sum(weights)}."
+        )
+    return x, y, weights
+
+
+def check_samples(
+    name: str, value: Any, samples: int, *, rescaled: bool = False
+) -> np.ndarray:
+    """An array of finite 64-bit floats, one for each sample.
+
+    With `rescaled`, they may be so large or small that their squares are not floats.
+    """
+    array = real_numbers(name, value)
+    if array.shape != (samples,):
+        raise ValueError(
+            f"{name} must hold one number for each of the {samples} samples, got shape "
+            f"{array.shape}."
+        )
+    if not rescaled:
+        check_squares(name, array)
+    elif not np.all(np.isfinite(array)):
+        raise ValueError(f"{name} must be finite, but has NaN or infinite entries.")
+    return array
+
+
+def check_squares(name: str, array: np.ndarray) -> None:
+    """Refuse numbers that are not finite, or whose squares overflow or all underflow."""
+    flat = array.ravel(order="K")
+    # Not flat @ flat: threads of BLAS stay awake for a while, and keep JAX's from working.
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        square = np.einsum("i,i", flat, flat)
+    if not np.isfinite(square) or (square < np.finfo(float).tiny and np.any(flat)):
+        raise ValueError(
+            f"{name} must be finite, and the sum of squares must neither overflow nor "
+            "underflow: got NaN, infinity, or numbers too large or too small. Divide these "
+            "by their standard deviation."
+        )
+
+
+def check_concrete(name: str, value: Any) -> None:
+    """Refuse what JAX traces.
+
+    Raises:
+        TypeError: If there is a tracer in it.
+    """
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value)):
+        raise TypeError(
+            f"{name} must be known numbers, but JAX traces it (jit, vmap, grad, scan): "
+            "paths and cross-validation choose features and programs by the data. Call "
+            "them outside; or use `minimize`, with a loss such as `Squared`, which can "
+            "be traced."
+        )
+
+
+def check_strengths(
+    strengths: Any, above: float | None = None, name: str = "strengths"
+) -> np.ndarray:
+    """An array of finite numbers, greater than `above` or at least 0."""
+    check_concrete(name, strengths)
+    values = np.atleast_1d(np.asarray(strengths))
+    check_numbers(name, values, above=above)
+    if values.ndim != 1 or not values.size or not np.all(np.isfinite(values)):
+        raise ValueError(
+            f"{name} must be a number or a list of finite numbers, got shape "
+            f"{values.shape}, up to {np.max(values, initial=0.0)}."
+        )
+    return values.astype(np.float64)
+
+
+def check_penalty(penalty: Penalty, shape: tuple[int, ...]) -> None:
+    """Refuse one that is not about all coefficients, which are one array.
+
+    Raises:
+        TypeError: If a strength is no number or array of numbers.
+        ValueError: If the mask leaves the coefficients out.
+    """
+    check_concrete(type(penalty).__name__, penalty)
+    chosen_arrays(np.zeros(shape), penalty.mask)
+    for name in strength_fields(type(penalty)):
+        if not is_real(value := getattr(penalty, name)):
+            raise TypeError(
+                f"{type(penalty).__name__}.{name} must be a number or an array of them "
+                f"(coefficients are one array), got {value!r}."
+            )
+
+
+def real_numbers(name: str, value: Any) -> np.ndarray:
+    """A dense array of 64-bit floats.
+
+    Raises:
+        TypeError: If it is sparse, traced by JAX, or holds no real numbers.
+    """
+    if hasattr(value, "tocsr") or hasattr(value, "todense"):
+        raise TypeError(
+            f"{name} must be a dense array, got {type(value).__name__}: pass "
+            f"{name}.toarray()."
+        )
+    check_concrete(name, value)
+    array = np.asarray(value)
+    # Not by NumPy's kinds, which know nothing of bfloat16.
+    if not (array.dtype == bool or is_real(array)):
+        raise TypeError(f"{name} must hold real numbers, got an array of {array.dtype}.")
+    return np.asarray(array, np.float64)

@@ -1,0 +1,1 @@
+"""The minimiser of any smooth loss plus a penalty."""

@@ -1,0 +1,1 @@
+"""Generalised linear models with L1, L2 and group penalties."""

@@ -1,0 +1,286 @@
+"""Paths over all features, from blocks of strengths on a few of them.
+
+Of many features few are active. A block of strengths is solved on *candidates* only: what
+is active, and what will be if gradients go on as they did. One product with all
+features then certifies every solution of the block. Where one is not good enough, the
+features that violate its optimality conditions become candidates too, and the block is
+solved again. Until a strength is solved, candidates are added and never removed: after as
+many rounds as there are coefficients, at most, none is left to add.
+
+References:
+    Tibshirani and others, *Strong rules for discarding predictors in lasso-type problems*
+    (2012), section 2.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreg.solve.glm._candidate_model import (
+    Candidates,
+    Data,
+    Fold,
+    allowed_violation,
+    null_magnitudes,
+)
+from jaxreg.solve.glm._newton_path import Block, solve_block
+from jaxreg.solve.glm.families import Family
+
+# So few coefficients are candidates all at once.
+_FEW = 64
+# A block ends where the strength has fallen by this factor: trends hold no longer.
+_FALL = 0.7
+# Relative to the numbers that it is a difference of, a smaller error is rounding.
+_ROUNDING = 1e-13
+
+
+class Problem(NamedTuple):
+    """What a path is about.
+
+    Attributes:
+        family: The distribution of y.
+        data: Features, y and offsets.
+        folds: A `Fold` with an axis in front; strengths are those at λ = 1.
+        l1: The strengths of `folds`, an array (folds, coefficients).
+        group: For each coefficient the first one of its group.
+        unpenalised: The coefficients that have no penalty.
+        few: All coefficients that may be other than zero, if they are few.
+        block: How many strengths are solved at once.
+        tol: The relative duality gap, and the relative violation, to reach.
+    """
+
+    family: Family
+    data: Data
+    folds: Fold
+    l1: np.ndarray
+    group: np.ndarray
+    unpenalised: np.ndarray
+    few: np.ndarray | None
+    block: int
+    tol: float
+
+
+class Position(NamedTuple):
+    """How far a path has got.
+
+    Attributes:
+        strength: The last strength that is solved.
+        w: Its coefficients, an array (folds, coefficients).
+        slope: The gradient there.
+        rate: How the gradient changes with the strength.
+    """
+
+    strength: float
+    w: np.ndarray
+    slope: np.ndarray
+    rate: np.ndarray
+
+
+class Found(NamedTuple):
+    """What a path found; each array has axes (folds, strengths) in front.
+
+    Attributes:
+        w: Coefficients, (folds, strengths, outputs, features).
+        loss: The mean loss above the least possible.
+        score: The mean loss on the samples for the score.
+        gap: Relative duality gaps.
+        violation: Largest violations of the optimality conditions.
+        steps: Newton steps.
+    """
+
+    w: np.ndarray
+    loss: np.ndarray
+    score: np.ndarray
+    gap: np.ndarray
+    violation: np.ndarray
+    steps: np.ndarray
+
+
+def prepare(
+    family: Family, data: Data, folds: Fold, block: int, tol: float
+) -> tuple[Problem, Position]:
+    """Fit what has no penalty, with all else zero: where every path begins.
+
+    The loss and the error there become the units of gaps and of violations.
+    """
+    l1, l2 = (np.asarray(x).reshape(len(x), -1) for x in (folds.l1, folds.l2))
+    units = l1.shape[1]
+    unpenalised = np.flatnonzero(np.all(l1 + l2 == 0, axis=0))
+    group = np.arange(units) if data.group is None else np.asarray(data.group)
+    used = np.tile(np.any(np.asarray(data.columns) != 0, axis=1), len(data.y))
+    used &= ~np.any(np.isinf(l1), axis=0)
+    few = np.flatnonzero(used) if np.count_nonzero(used) <= _FEW else None
+    magnitudes = null_magnitudes(family, data, folds)
+    folds = _in_units(folds, *magnitudes)
+    problem = Problem(family, data, folds, l1, group, unpenalised, few, block, tol)
+    nothing = np.zeros_like(l1)
+    start = Position(np.inf, nothing, nothing, nothing)
+    found = _solve(problem, start, unpenalised, np.ones(block))
+    loss, error = found.loss[:, 0], found.error[:, 0]
+    # What is left may be rounding: then there is nothing for features to explain. Errors
+    # say so, not losses: those are squares of errors, and rounded where errors are not.
+    is_left = error > _ROUNDING * magnitudes[1]
+    folds = _in_units(
+        folds,
+        jnp.where(is_left & (loss > 0), loss, magnitudes[0]),
+        jnp.where(is_left, error, magnitudes[1]),
+    )
+    slope = np.asarray(found.slope)[:, 0].reshape(-1, units)
+    slope = np.where(np.asarray(is_left)[:, None], slope, 0.0)
+    w = _spread(problem, unpenalised, found)[:, 0]
+    strength = min(np.max(_critical(problem, slope)), 1e300)
+    return problem._replace(folds=folds), Position(float(strength), w, slope, nothing)
+
+
+def _in_units(folds: Fold, loss: jax.Array, error: jax.Array) -> Fold:
+    """Gaps relative to a loss, violations to an error; where these are zero, to 1."""
+    loss, error = (jnp.where(unit > 0, unit, 1.0) for unit in (loss, error))
+    return folds._replace(null_loss=loss, null_error=error)
+
+
+def strength_max(problem: Problem, start: Position) -> float:
+    """The smallest strength at which all that has one is zero, on the last fold."""
+    return float(_critical(problem, start.slope)[-1])
+
+
+def _lengths(problem: Problem, slope: np.ndarray) -> np.ndarray:
+    """The norms of the groups, for each of their coefficients."""
+    if problem.data.group is None:
+        return np.abs(slope)
+    squares = np.zeros_like(slope)
+    np.add.at(squares.T, problem.group, (slope**2).T)
+    return np.sqrt(squares)[..., problem.group]
+
+
+def _critical(problem: Problem, slope: np.ndarray) -> np.ndarray:
+    bound = np.delete(problem.l1, problem.unpenalised, axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = np.delete(_lengths(problem, slope), problem.unpenalised, axis=1) / bound
+    return np.max(np.nan_to_num(ratios, posinf=np.inf), axis=1, initial=0.0)
+
+
+def follow(problem: Problem, here: Position, strengths: np.ndarray) -> Found:
+    """Solutions at falling strengths, on every fold."""
+    parts = zip(*_blocks(problem, here, strengths), strict=True)
+    return Found(*(np.concatenate(part, axis=1) for part in parts))
+
+
+def _blocks(problem: Problem, here: Position, strengths: np.ndarray) -> Iterator[Found]:
+    added = np.zeros(0, int)
+    while len(strengths):
+        ahead = _ahead(problem, strengths)
+        padded = np.append(ahead, np.full(problem.block - len(ahead), ahead[-1]))
+        expected = _expected(problem, here, ahead[-1])
+        indices = _order(problem, np.union1d(expected, added))
+        found = _solve(problem, here, indices, padded)
+        missed = _violators(problem, found, padded)[: len(ahead)]
+        missed[:, indices] = False
+        good = np.all(np.asarray(found.gap) <= problem.tol, axis=0)[: len(ahead)]
+        good &= ~np.any(missed, axis=1)
+        count = len(ahead) if good.all() else int(np.argmin(good))
+        new = np.flatnonzero(missed[count:].any(axis=0))
+        # With candidates to add, once more. Otherwise it gets no better than this.
+        if count == 0 and not new.size:
+            count = 1
+        # Adding to those before, not replacing them, makes this end: two sets of
+        # candidates that miss each other's features would take turns for ever.
+        added = new if count else np.union1d(added, new)
+        if count:
+            w = _spread(problem, indices, found)
+            parts = (
+                w.reshape(*w.shape[:2], len(problem.data.y), -1),
+                *(found.loss, found.score, found.gap, found.violation, found.steps),
+            )
+            yield Found(*(np.asarray(part)[:, :count] for part in parts))
+            here = _reached(here, ahead[:count], w, np.asarray(found.slope))
+            strengths = strengths[count:]
+
+
+def _ahead(problem: Problem, strengths: np.ndarray) -> np.ndarray:
+    """The strengths of the next block."""
+    fall = _FALL if problem.few is None else 0.0
+    near = np.count_nonzero(strengths >= fall * strengths[0])
+    return strengths[: min(max(near, 1), problem.block)]
+
+
+def _order(problem: Problem, indices: np.ndarray) -> np.ndarray:
+    """Candidates with the unpenalised ones in front."""
+    return np.concatenate([problem.unpenalised, np.setdiff1d(indices, problem.unpenalised)])
+
+
+def _solve(
+    problem: Problem, here: Position, indices: np.ndarray, strengths: np.ndarray
+) -> Block:
+    count, features = len(indices), len(problem.data.columns)
+    few = problem.few is not None
+    size = min(problem.l1.shape[1], _FEW) if few else _size(count)
+    column, output = np.full(size, features), np.zeros(size, int)
+    output[:count], column[:count] = np.divmod(indices, features)
+    group = None
+    if problem.data.group is not None:
+        first = np.unique(problem.group[indices], return_index=True, return_inverse=True)
+        group = jnp.asarray(np.append(first[1][first[2]], np.arange(count, size)))
+    w = np.zeros((len(here.w), size))
+    w[:, :count] = here.w[:, indices]
+    return solve_block(
+        problem.family,
+        problem.data,
+        Candidates(jnp.asarray(column), jnp.asarray(output), group),
+        problem.folds,
+        jnp.asarray(strengths),
+        jnp.asarray(w),
+        jnp.asarray(problem.tol / 2),
+        unpenalised=len(problem.unpenalised),
+        together=jax.default_backend() != "cpu",
+    )
+
+
+def _size(count: int) -> int:
+    """The next number of candidates that programs are compiled for."""
+    power = max(2 * _FEW, 1 << (count - 1).bit_length())
+    return power * 3 // 4 if power > 256 and count <= power * 3 // 4 else power
+
+
+def _spread(problem: Problem, indices: np.ndarray, found: Block) -> np.ndarray:
+    """Coefficients of all features, an array (folds, strengths, coefficients)."""
+    few = np.asarray(found.w)[..., : len(indices)]
+    w = np.zeros((*few.shape[:2], problem.l1.shape[1]))
+    w[..., indices] = few
+    return w
+
+
+def _reached(
+    before: Position, strengths: np.ndarray, w: np.ndarray, slope: np.ndarray
+) -> Position:
+    slope = slope.reshape(w.shape)
+    last = len(strengths) - 1
+    strength, earlier = strengths[last], strengths[last - 1] if last else before.strength
+    change = slope[:, last] - (slope[:, last - 1] if last else before.slope)
+    rate = change / (strength - earlier) if strength < earlier else before.rate
+    return Position(float(strength), w[:, last], slope[:, last], rate)
+
+
+def _expected(problem: Problem, here: Position, strength: float) -> np.ndarray:
+    """What is active now, or may be so before the strength has fallen to `strength`."""
+    if problem.few is not None:
+        return problem.few
+    slope = here.slope + min(strength - here.strength, 0.0) * here.rate
+    near = _lengths(problem, slope) >= strength * problem.l1
+    active = _lengths(problem, here.w) != 0
+    return np.flatnonzero(np.any(active | near, axis=0))
+
+
+def _violators(problem: Problem, found: Block, strengths: np.ndarray) -> np.ndarray:
+    """For each strength and coefficient, whether zero is wrong on some fold.
+
+    Where the gap is small enough, a small violation is no fault.
+    """
+    slope = np.asarray(found.slope).reshape(*found.slope.shape[:2], -1)
+    bound = strengths[:, None] * problem.l1[:, None, :]
+    allowed = allowed_violation(problem.tol, problem.folds.null_error)
+    small = np.asarray(found.gap) <= problem.tol
+    slack = np.where(small, np.asarray(allowed)[:, None], 0.0)
+    return np.any(_lengths(problem, slope) > bound + slack[..., None], axis=0)

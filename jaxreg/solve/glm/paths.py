@@ -1,0 +1,220 @@
+"""Paths of logistic, multinomial, Poisson and group-sparse models, each certified."""
+
+from typing import Any
+
+import numpy as np
+
+from jaxreg.penalties import GroupLasso, Penalty
+from jaxreg.solve.checks import check_data, check_samples
+from jaxreg.solve.glm.families import Gaussian, Poisson
+from jaxreg.solve.glm.model import GLMPath as GLMPath, classes_of, model_of, solve_model
+from jaxreg.strength.cross_validation import Folds
+
+
+def logistic_path(
+    x: Any,
+    y: Any,
+    strengths: Any = None,
+    *,
+    penalty: Penalty | None = None,
+    intercept: bool = True,
+    standardize: bool = False,
+    sample_weight: Any = None,
+    folds: Folds | None = None,
+    num: int = 100,
+    ratio: float = 1e-2,
+    tol: float = 1e-9,
+) -> GLMPath:
+    """Logistic regression at many strengths, and its cross-validation.
+
+        min  mean of log(1 + exp(η)) − y·η  +  strength · penalty(w),   η = x @ w + bias
+
+    By proximal Newton steps on the features that are or may become active, from large to
+    small strengths; then all features are checked. What is returned is certified by its
+    duality gap, in float64 whatever JAX's default is. With three classes or more it is
+    multinomial regression: log Σ exp(η_c) − η_y. No class is a reference; coefficients
+    without a penalty, and intercepts, add up to zero over the classes.
+
+    With `folds`, every fold and the whole data are solved as one batched program, which
+    screens features for all of them at once.
+
+    Args:
+        x: Features, an array (samples, features).
+        y: For each sample its class: 0 or 1, bools, or 0, ..., k − 1, each of which occurs.
+        strengths: Positive; or `None` for `num` of them, from the smallest one at which
+            all coefficients are zero down to `ratio` times that.
+        penalty: An `L1` (the default, of strength 1), `L2`, `ElasticNet` or `GroupLasso`;
+            its strengths are numbers, or arrays with one for each feature: 0 for one that
+            is not penalised, infinity to leave one out. They are multiplied by
+            `strengths`.
+        intercept: Whether there is one. It is not penalised.
+        standardize: Whether the penalty is about features of variance 1 (mean square 1 if
+            there is no intercept), in each fold its own. Coefficients are those of the
+            features as given. With folds, groups must not join several features.
+        sample_weight: Non-negative numbers, one for each sample; `None` for ones.
+        folds: For cross-validation: a number, or pairs of indices; see `cross_validate`.
+            Scores are scikit-learn's `log_loss`.
+        num: How many strengths.
+        ratio: The last strength as a fraction of the first.
+        tol: The duality gap to reach, relative to the loss without features; and the
+            largest violation of the optimality conditions, relative to the error without
+            features (or 1e-6, if `tol` is larger: coefficients need more digits than
+            objectives).
+
+    Returns:
+        A `GLMPath`.
+
+    Raises:
+        TypeError: If the data are no real numbers, or sparse; or `penalty` is another one.
+        ValueError: If shapes do not fit, numbers are out of their range or not finite, or
+            all samples are of one class, or a fold does not train on each class; or if
+            strengths must be given, for a penalty without L1 or groups.
+
+    Warns:
+        RuntimeWarning: If Newton's method gets no further before the gap is small enough.
+
+    Example:
+        >>> x = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.0]])
+        >>> found = logistic_path(x, np.array([0, 1, 0, 1]), [0.3, 0.1, 0.01])
+        >>> np.count_nonzero(found.coefficients, axis=1)
+        array([0, 2, 2])
+        >>> bool(np.all(found.gaps < 1e-9))
+        True
+
+    References:
+        Lee, Sun and Saunders, *Proximal Newton-type methods for minimizing composite
+        functions* (2014); Tibshirani and others, *Strong rules for discarding predictors
+        in lasso-type problems* (2012).
+    """
+    x, y, weights = check_data(x, y, sample_weight)
+    family, targets = classes_of(y, weights)
+    model = model_of(family, x, targets, weights, penalty, intercept, standardize)
+    return solve_model(model, strengths, folds, num, ratio, tol)
+
+
+def poisson_path(
+    x: Any,
+    y: Any,
+    strengths: Any = None,
+    *,
+    penalty: Penalty | None = None,
+    offset: Any = None,
+    intercept: bool = True,
+    standardize: bool = False,
+    sample_weight: Any = None,
+    folds: Folds | None = None,
+    num: int = 100,
+    ratio: float = 1e-2,
+    tol: float = 1e-9,
+) -> GLMPath:
+    """Poisson regression of counts at many strengths, and its cross-validation.
+
+        min  mean of exp(η) − y·η  +  strength · penalty(w),   η = offset + x @ w + bias
+
+    Args:
+        x: Features, an array (samples, features).
+        y: Counts (or rates), at least 0.
+        strengths: As for `logistic_path`.
+        penalty: As for `logistic_path`.
+        offset: What is known of η for each sample: the logarithm of the exposure.
+        intercept: Whether there is one. It is not penalised.
+        standardize: As for `logistic_path`.
+        sample_weight: Non-negative numbers, one for each sample; `None` for ones.
+        folds: For cross-validation; scores are scikit-learn's `mean_poisson_deviance`.
+        num: How many strengths.
+        ratio: The last strength as a fraction of the first.
+        tol: As for `logistic_path`; the loss without features is half the deviance.
+
+    Returns:
+        A `GLMPath`.
+
+    Raises:
+        TypeError: If the data are no real numbers, or sparse; or `penalty` is another one.
+        ValueError: If shapes do not fit, numbers are out of their range or not finite, or
+            all counts are zero.
+
+    Example:
+        >>> x, y = np.array([[0.0], [1.0], [2.0]]), np.array([1, 2, 4])
+        >>> found = poisson_path(x, y, [1e-6])
+        >>> found.coefficients.round(3), np.exp(found.intercepts).round(3)
+        (array([[0.693]]), array([1.]))
+
+    References:
+        Friedman, Hastie and Tibshirani, *Regularization paths for generalized linear
+        models via coordinate descent* (2010).
+    """
+    x, y, weights = check_data(x, y, sample_weight)
+    if np.any(y < 0):
+        raise ValueError(f"y must hold counts, at least 0, got {np.min(y):g}.")
+    if not np.any(y > 0 if weights is None else y * weights > 0):
+        raise ValueError(
+            "y must hold a count above 0: without one no rate is small enough."
+        )
+    model = model_of(Poisson(), x, y[None], weights, penalty, intercept, standardize)
+    if offset is not None:
+        model = model._replace(offset=check_samples("offset", offset, len(x))[None])
+    return solve_model(model, strengths, folds, num, ratio, tol)
+
+
+def group_lasso_path(
+    x: Any,
+    y: Any,
+    labels: Any,
+    strengths: Any = None,
+    *,
+    scale: Any = "sqrt_size",
+    intercept: bool = True,
+    sample_weight: Any = None,
+    folds: Folds | None = None,
+    num: int = 100,
+    ratio: float = 1e-2,
+    tol: float = 1e-9,
+) -> GLMPath:
+    """The group lasso at many strengths, and its cross-validation.
+
+        min  ½ · mean of (x @ w + bias − y)²  +  strength · Σ_g scale_g · ‖w_g‖₂
+
+    For classes: `logistic_path` with `penalty=GroupLasso(labels=labels)`.
+
+    Args:
+        x: Features, an array (samples, features).
+        y: The target, one number for each sample.
+        labels: An integer for each feature; equal labels make one group.
+        strengths: As for `logistic_path`.
+        scale: A factor for each group, as for `GroupLasso`: `"sqrt_size"`, `"none"`, a
+            number, or one for each of the sorted labels: 0 for a group that is not
+            penalised, infinity to leave one out.
+        intercept: Whether there is one. It is not penalised.
+        sample_weight: Non-negative numbers, one for each sample; `None` for ones.
+        folds: For cross-validation; scores are mean squared errors.
+        num: How many strengths.
+        ratio: The last strength as a fraction of the first.
+        tol: As for `logistic_path`.
+
+    Returns:
+        A `GLMPath`.
+
+    Raises:
+        TypeError: If the data are no real numbers, or sparse.
+        ValueError: If shapes do not fit, or numbers are out of their range or not finite.
+
+    Example:
+        >>> x = np.array([[1.0, 1.0, 1.0], [1.0, -1.0, 0.0], [-1.0, 1.0, 0.0],
+        ...               [-1.0, -1.0, -1.0]])
+        >>> found = group_lasso_path(x, x @ [3.0, 4.0, 0.0], [0, 0, 1], [1.0], scale="none")
+        >>> found.coefficients.round(3)
+        array([[2.4, 3.2, 0. ]])
+
+    References:
+        Yuan and Lin, *Model selection and estimation in regression with grouped
+        variables* (2006).
+    """
+    x, y, weights = check_data(x, y, sample_weight)
+    if len(np.shape(labels)) != 1 or len(labels) != x.shape[1]:
+        raise ValueError(
+            f"labels must hold an integer for each of the {x.shape[1]} features, got shape "
+            f"{np.shape(labels)}."
+        )
+    penalty = GroupLasso(labels=labels, scale=scale)
+    model = model_of(Gaussian(), x, y[None], weights, penalty, intercept, False)
+    return solve_model(model, strengths, folds, num, ratio, tol)

@@ -1,0 +1,1 @@
+"""Least squares with L1 and L2 penalties, exactly."""
