@@ -7,8 +7,8 @@ import jax
 import pytest
 from hypothesis import Phase, settings
 
-from tests import flags, skipped
-from tests.processes import ROOT, UNREADABLE
+from tests.helpers import flags, skipped
+from tests.helpers.processes import ROOT, UNREADABLE
 
 # Compilation makes timings erratic; a fixed seed makes failures repeat.
 settings.register_profile(

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import pytest
 
 import jaxreg as jr
-from tests.strategies import PENALTIES
-from tests.test_laws import sample
+from tests.helpers.strategies import PENALTIES
+from tests.penalties.test_laws import sample
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 

@@ -8,9 +8,9 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 import jaxreg as jr
-from tests.processes import outputs, start
-from tests.strategies import PENALTIES
-from tests.transforms import CONSTANT, SCHEDULED
+from tests.helpers.processes import outputs, start
+from tests.helpers.strategies import PENALTIES
+from tests.helpers.transforms import CONSTANT, SCHEDULED
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("sharding")]
 SECTIONS = {
@@ -26,7 +26,7 @@ SECTIONS = {
 @pytest.fixture(scope="module")
 def report():
     """What eight devices were checked for, and what was wrong with it, by section."""
-    (printed,) = outputs(start("tests.sharding", devices=8))
+    (printed,) = outputs(start("tests.helpers.sharding", devices=8))
     return json.loads(printed)
 
 
