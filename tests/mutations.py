@@ -58,12 +58,10 @@ class Fault(NamedTuple):
 
     def command(self) -> list[str]:
         if re.fullmatch(r"\w+", self.tests):
-            files = [
-                "tests/penalties/test_laws.py",
-                "tests/penalties/test_special_cases.py",
-            ]
+            files = [_file("test_laws.py"), _file("test_special_cases.py")]
             return [*files, "-k", f"{self.tests}]"]
-        return self.tests.split(" ", 2) if " -k " in self.tests else self.tests.split()
+        names, _, chosen = self.tests.partition(" -k ")
+        return [*map(_file, names.split()), *(["-k", chosen] if chosen else [])]
 
 
 def _file(name: str) -> str:
@@ -165,11 +163,11 @@ FAULTS = [
         # Groups.
         (R, "unit_norms", "squares == 0", "squares < 0", "GroupLasso"),
         (R, "_norms_jvp", "jnp.divide, unit", "jnp.multiply, unit", "GroupLasso"),
-        ("_numbers", "power_of_two", "power > 0", "power > np.inf",
+        ("_arithmetic", "power_of_two", "power > 0", "power > np.inf",
          "test_magnitudes.py -k Group"),
         (ROOTS, "shrink_norms", "over(threshold, scale, weight)",
          "threshold / (scale * weight)", "test_magnitudes.py -k both"),
-        ("_numbers", "over", "jax.lax.optimization_barrier(number / a)", "number / a",
+        ("_arithmetic", "over", "jax.lax.optimization_barrier(number / a)", "number / a",
          "test_magnitudes.py -k both"),
         (R, "Groups.spread", "_others(axes, ndim)", "axes", "GroupLasso"),
         (ROOTS, "_removed", "sizes <= threshold", "sizes <= 0", "GroupLasso"),
@@ -297,9 +295,9 @@ FAULTS = [
          "jnp.subtract, self.reference", "L1"),
         ("penalties/adaptive", "adaptive", "-gamma", "gamma",
          "test_adaptive_strengths.py"),
-        ("_numbers", "times", "jnp.where((b == 0) & jnp.isinf(a), 0.0, a)", "a",
+        ("_arithmetic", "times", "jnp.where((b == 0) & jnp.isinf(a), 0.0, a)", "a",
          "test_laws.py -k infinite"),
-        ("_numbers", "compute_dtype", "np.float32", "jnp.bfloat16",
+        ("_dtypes", "compute_dtype", "np.float32", "jnp.bfloat16",
          "test_laws.py -k precision or dtypes or many"),
         # Parts of arrays.
         ("_sharding", "_total", "jax.lax.psum(x, names)", "x",
@@ -366,7 +364,7 @@ FAULTS = [
         ("solve/lasso/_least_squares", "LeastSquares.prepared",
          "self.positive and free.size",
          "self.positive and False", "test_linear_paths.py"),
-        ("_numbers", "check_count", "count < 1", "count < 0",
+        ("_checks", "check_count", "count < 1", "count < 0",
          "test_linear_paths.py"),
         ("solve/checks", "check_penalty",
          "chosen_arrays(np.zeros(shape), penalty.mask)", "pass",
@@ -534,7 +532,7 @@ FAULTS = [
          "test_contract.py -k float8"),
         ("transforms/orthant", "_pseudo_gradient", "jnp.clip(q, -largest, largest)", "q",
          "test_contract.py -k every_precision"),
-        ("_numbers", "promoted", '"standard"', '"strict"',
+        ("_dtypes", "promoted", '"standard"', '"strict"',
          "test_strict_modes.py -k transforms"),
         ("monitoring/_sums", "Sums.statistics", "jnp.where(steps == 0, 1.0, norm)", "norm",
          "test_strict_modes.py -k monitor"),
@@ -603,7 +601,7 @@ FAULTS = [
          "test_masks.py -k each_layer"),
         ("_tree", "entries_of", "len(entries) < len(leaves)", "False",
          "test_bad_input.py -k same"),
-        ("_functions", "is_function", "not all(map(_is_data, leaves))", "True",
+        ("_checks", "is_function", "not all(map(_is_data, leaves))", "True",
          "test_masks.py -k callable"),
         ("plot/weights", "features", "axis = FEATURES if values.ndim > 1 else 0",
          "axis = 0", "test_plot.py -k features"),

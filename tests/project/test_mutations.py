@@ -19,4 +19,5 @@ def test_every_fault_has_its_place(package):
         fault.place_in(package)
         compile(file.read_text(), fault.name, "exec")
         file.write_text(source)
+        assert all((ROOT / name).exists() for name in fault.command() if ".py" in name)
     assert len({fault.name for fault in FAULTS}) == len(FAULTS) >= 40
