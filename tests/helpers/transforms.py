@@ -29,7 +29,7 @@ ARGUMENTS: dict[str, Any] = {
 
 # Options with which a transform joins the contract in the place of its defaults.
 OPTIONS: dict[str, dict[str, Any]] = {
-    "compensated": {"optimizer": jaxreg.prox_sgd(0.05, jaxreg.L1(0.3))},
+    "with_kahan_compensation": {"optimizer": jaxreg.prox_sgd(0.05, jaxreg.L1(0.3))},
     "constrained_parameter_regularization": {"bound": 0.5},
     "monitor": {"optimizer": jaxreg.prox_sgd(0.05, jaxreg.L1(0.3)), "every": 2},
     "with_decay": {"coupling": "independent", "peak": 0.1, "implicit": True},

@@ -1,8 +1,8 @@
 """What every public transform promises, whatever it does.
 
 Each test is a row of a table whose columns are the transforms that
-`tests.helpers.transforms` finds, with numbers and with schedules as their rates. A row knows nothing of them: only
-parameters, gradients, and how much and where they regularize.
+`tests.helpers.transforms` finds, with numbers and with schedules as their rates. A row
+knows nothing of them: only parameters, gradients, and how much and where they regularize.
 """
 
 import functools

@@ -88,12 +88,12 @@ def test_every_order_is_right_or_refused(outer, inner):
     names = [str(outer), str(inner)]
     tx = pair(outer, inner)
     if not allowed(outer, inner):
-        assert names[0] != "compensated", "it goes around all others"
+        assert names[0] != "with_kahan_compensation", "it goes around all others"
         with pytest.raises(ValueError, match=r"must not .*: .*\. (Use|Give|Leave) "):
             tx.init(jnp.ones(8))
         return
     assert_solved(settled(tx, jnp.float32), names, jnp.float32)
-    if "compensated" in names:
+    if "with_kahan_compensation" in names:
         assert_solved(settled(tx, jnp.bfloat16), names, jnp.bfloat16)
 
 
