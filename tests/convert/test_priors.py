@@ -1,5 +1,7 @@
 """A penalised mean loss is a posterior: against scikit-learn, scipy, and by hand."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,15 +24,11 @@ SCALES = [
 def test_the_prior_has_the_density_that_the_penalty_states(
     penalty, scale_of, strength_of, law, strength, samples, variance
 ):
-    scale = float(scale_of(strength, samples, variance))
-    assert strength_of(scale, samples, variance) == pytest.approx(strength, rel=1e-6)
+    given = {"n_samples": samples, "noise_variance": variance}
+    scale = float(scale_of(strength, **given))
+    assert strength_of(scale, **given) == pytest.approx(strength, rel=1e-6)
     points = np.array([[0.0, 0.0], [0.3, -1.0], [2.0, 0.1]], np.float32)
-    ours = [
-        jr.convert.log_prior(
-            penalty(strength), w, n_samples=samples, noise_variance=variance
-        )
-        for w in points
-    ]
+    ours = [jr.convert.log_prior(penalty(strength), w, **given) for w in points]
     theirs = law.logpdf(points, scale=scale).sum(axis=1)
     np.testing.assert_allclose(np.diff(ours), np.diff(theirs), rtol=1e-5)
 
@@ -69,17 +67,18 @@ def test_strengths_of_zero_and_arrays():
     np.testing.assert_allclose(
         jr.convert.laplace_scale(np.array([1.0, 2.0]), n_samples=4), [0.25, 0.125]
     )
-    assert jax.grad(jr.convert.laplace_strength)(2.0, 1) == pytest.approx(-0.25)
+    of_one = functools.partial(jr.convert.laplace_strength, n_samples=1)
+    assert jax.grad(of_one)(2.0) == pytest.approx(-0.25)
 
 
 @pytest.mark.parametrize("function", [f for _, *both, _ in SCALES for f in both])
 def test_mistakes_are_named(function):
     with pytest.raises(ValueError, match=r"(strength|scale) must be non-negative, got -1"):
-        function(-1.0, 5)
+        function(-1.0, n_samples=5)
     with pytest.raises(ValueError, match="samples must be greater than 0, got 0"):
-        function(1.0, 0)
+        function(1.0, n_samples=0)
     with pytest.raises(ValueError, match="noise_variance must be greater than 0, got nan"):
-        function(1.0, 5, float("nan"))
+        function(1.0, n_samples=5, noise_variance=float("nan"))
 
 
 def test_log_prior_refuses_what_is_no_penalty():

@@ -19,7 +19,8 @@ from tests.helpers.public import PUBLIC, TOP
 README = ROOT / "README.md"
 MODULES = ["jaxreg", *(m.name for m in pkgutil.walk_packages(jaxreg.__path__, "jaxreg."))]
 NAMES = {
-    **{name.split(".")[-1]: value for name, value in {**PUBLIC, **TOP}.items()},
+    **{name.split(".")[-1]: value for name, value in PUBLIC.items()},
+    **TOP,
     "functools": functools,
     "jax": jax,
     "jaxreg": jaxreg,

@@ -180,7 +180,9 @@ def test_the_api_begins_with_what_users_look_for(site):
     first = [next(iter(files.values()))[0] for files in site.TOPICS.values()]
     assert list(site.TOPICS)[:3] == ["penalties", "masks", "transforms"]
     assert first[:3] == ["L1", "weights", "prox_sgd"]
-    assert [name[-1] for name in site.TOPICS["penalties"].values()][-1] == "static"
+    assert [name[-1] for name in site.TOPICS["penalties"].values()][
+        -1
+    ] == "penalties.static"
 
 
 def test_long_signatures_are_wrapped_and_otherwise_as_python_writes_them(site):

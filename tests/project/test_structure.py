@@ -49,7 +49,9 @@ def test_private_files_are_not_imported_from_other_packages():
 def test_imports_have_no_cycles():
     # A package imports its own files, and is imported before each of them.
     graph = {
-        module: [target for target in imported(module) if not target_is_parent(module, target)]
+        module: [
+            target for target in imported(module) if not target_is_parent(module, target)
+        ]
         for module in TREES
         if not SOURCES[module].name == "__init__.py"
     }

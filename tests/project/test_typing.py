@@ -77,7 +77,6 @@ BAD = """\
 import jax.numpy as jnp
 
 import jaxreg as jr
-from tests.helpers.processes import ROOT
 
 jr.L1("strong")
 jr.L1(None)

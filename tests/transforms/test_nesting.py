@@ -250,5 +250,7 @@ def test_a_decay_in_bf16_counts_around_and_is_refused_inside():
         updates, state = tx.update(jnp.zeros_like(w), state, w)
         w = optax.apply_updates(w, updates)
     np.testing.assert_allclose(w.astype(jnp.float32), (1 - 0.01 * DECAY) ** 100, rtol=4e-3)
-    with pytest.raises(ValueError, match=r"Use compensated\(with_decay\(optimizer"):
+    with pytest.raises(
+        ValueError, match=r"Use with_kahan_compensation\(with_decay\(optimizer"
+    ):
         decay(jr.with_kahan_compensation(optax.sgd(0.01))).init(start)
