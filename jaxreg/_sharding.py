@@ -115,7 +115,7 @@ def _split(spec: PartitionSpec, leaf: Leaf) -> Split | None:
     if len(spec) > ndim:
         raise ValueError(
             f"specs must have an entry for each axis of a leaf at most, got {spec} for "
-            f"{leaf.path!r} with {ndim} axes."
+            f"{leaf.quoted} with {ndim} axes."
         )
     split = tuple(map(_as_names, spec)) + ((),) * (ndim - len(spec))
     return split if any(split) else None

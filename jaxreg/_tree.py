@@ -71,6 +71,16 @@ class Leaf(NamedTuple):
         return path_text(self.names)
 
     @property
+    def quoted(self) -> str:
+        """The path as messages write it."""
+        return quoted_path(self.names)
+
+    @property
+    def described(self) -> str:
+        """The leaf as messages write it: `the leaf 'encoder/kernel'`."""
+        return f"the leaf {self.quoted}" if self.names else self.quoted
+
+    @property
     def is_hole(self) -> bool:
         return self.value is None or isinstance(self.value, optax.MaskedNode)
 
@@ -95,6 +105,11 @@ class Leaf(NamedTuple):
 def path_text(names: Names) -> str:
     """The path as users write and read it: `encoder/Dense_0/kernel`."""
     return "/".join(names) if names else "<the array itself>"
+
+
+def quoted_path(names: Names) -> str:
+    """The path in quotation marks, or words for an array that is the whole pytree."""
+    return repr(path_text(names)) if names else "the array given"
 
 
 def walk(tree: Params) -> Iterator[Leaf]:
@@ -221,7 +236,7 @@ def check_no_optimizer(tree: Sequence[Leaf]) -> None:
     if holder is not None:
         raise TypeError(
             "Parameters must not hold the state of an optimizer, but "
-            f"{holder.optimizer} does at {holder.path!r}. Pass the parameters alone: "
+            f"{holder.optimizer} does at {holder.quoted}. Pass the parameters alone: "
             "state.params of a TrainState; beside an nnx.Optimizer the model, or "
             "nnx.state(model, nnx.Param)."
         )
@@ -236,8 +251,8 @@ def check_distinct(tree: Sequence[Leaf]) -> None:
     for leaf in tree:
         if leaf.shares is not None:
             raise ValueError(
-                f"New parameters can be made of distinct ones only, but {leaf.path!r} is "
-                f"{path_text(leaf.shares)!r}, of which JAX would make two. Pass "
+                f"New parameters can be made of distinct ones only, but {leaf.quoted} is "
+                f"{quoted_path(leaf.shares)}, of which JAX would make two. Pass "
                 "nnx.state(model, nnx.Param), or train with nnx.Optimizer."
             )
 
@@ -345,14 +360,14 @@ def broadcast(
             rest = " An entry '' is for all others." if by_pattern else ""
             raise ValueError(
                 f"{what} must cover every leaf it is for, but has no entry at or above "
-                f"{leaf.path!r}. It has {_listing(entries)}.{rest}"
+                f"{leaf.quoted}. It has {_listing(entries)}.{rest}"
             )
     idle = entries.keys() - set(governing) - ({("",)} if by_pattern else set())
     unused = [names for names in entries if names in idle]
     if unused and tree:
         raise ValueError(
             f"{what} must have the structure of the parameters (or be a prefix of it), "
-            f"but nothing is found at {path_text(unused[0])!r}. The parameters are "
+            f"but nothing is found at {quoted_path(unused[0])}. The parameters are "
             f"{_listing([leaf.names for leaf in tree])}."
         )
     return [None if names is None else entries[names] for names in governing]
@@ -382,10 +397,10 @@ def _by_pattern(
     path = "/".join(leaf.names)
     found = [x for x, pattern in patterns.items() if x != ("",) and pattern.search(path)]
     if len(found) > 1:
-        both = " and ".join(sorted(repr(path_text(names)) for names in found))
+        both = " and ".join(sorted(quoted_path(names) for names in found))
         raise ValueError(
             f"{what} must have one pattern for each leaf, but {both} are found in "
-            f"{leaf.path!r}. Make one of them narrower; '' is for all others."
+            f"{leaf.quoted}. Make one of them narrower; '' is for all others."
         )
     return found[0] if found else ("",) if ("",) in patterns else None
 
@@ -426,7 +441,7 @@ def values_at(
 def _fitted(value: Any, leaf: Leaf, what: str, advice: str) -> Any:
     """A value for one leaf: of its dtype, and of a shape that broadcasts to it."""
     if not is_real(value):
-        raise TypeError(f"{what} must be numbers, got {value!r} for {leaf.path!r}.")
+        raise TypeError(f"{what} must be numbers, got {value!r} for {leaf.quoted}.")
     if isinstance(value, float | int):
         return ready(value, leaf.value)
     shape, target = np.shape(value), np.shape(leaf.value)
@@ -436,7 +451,7 @@ def _fitted(value: Any, leaf: Leaf, what: str, advice: str) -> Any:
         fits = False
     if not fits:
         raise ValueError(
-            f"{what} must broadcast against the leaf {leaf.path!r} of shape {target}, got "
+            f"{what} must broadcast against {leaf.described} of shape {target}, got "
             f"shape {shape}. {advice}".rstrip()
         )
     missing = range(len(target) - len(shape)) if shape else ()
@@ -465,7 +480,7 @@ def product(a: Params, b: Params) -> Params:
         for names in entries.keys() - met:
             raise ValueError(
                 "Strengths and their factors must fit each other by name, but only one "
-                f"of them has an entry at {path_text(names)!r}."
+                f"of them has an entry at {quoted_path(names)}."
             )
     return nested({max(x, y, key=len): times(left[x], right[y]) for x, y in pairs})
 
@@ -484,7 +499,7 @@ def nested(entries: Mapping[Names, Any]) -> Params:
 
 
 def _listing(paths: Any, most: int = 8) -> str:
-    texts = [repr(path_text(names)) for names in paths]
+    texts = [quoted_path(names) for names in paths]
     more = f", ... ({len(texts)} in all)" if len(texts) > most else ""
     return ", ".join(texts[:most]) + more if texts else "nothing"
 

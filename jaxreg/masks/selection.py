@@ -369,7 +369,7 @@ def _as_bool(leaf: Leaf) -> bool:
         return bool(value)
     if isinstance(value, Tracer):
         raise TypeError(
-            f"A mask must be known before tracing, but its entry at {leaf.path!r} is "
+            f"A mask must be known before tracing, but its entry at {leaf.quoted} is "
             f"traced: {value}. Choose leaves by name, shape or dtype, not by their values."
             " (Under `optax.inject_hyperparams`, name a mask function in `static_args`, or"
             " wrap it: `jaxreg.masks.as_mask(function)`.)"
@@ -378,7 +378,7 @@ def _as_bool(leaf: Leaf) -> bool:
         if np.ndim(value) == 0:
             return bool(value)
         raise TypeError(
-            f"A mask chooses whole leaves, but its entry at {leaf.path!r} is an array of "
+            f"A mask chooses whole leaves, but its entry at {leaf.quoted} is an array of "
             f"shape {np.shape(value)}. To treat the coordinates of one leaf differently, "
             "give the penalty an array of strengths."
         )
@@ -386,7 +386,7 @@ def _as_bool(leaf: Leaf) -> bool:
     if leaf.is_parameter and np.ndim(value) > 0:
         weighs = "Are the parameters in the place of the mask?"
     raise TypeError(
-        f"A mask must hold True or False, got {value!r} at {leaf.path!r}. {weighs}"
+        f"A mask must hold True or False, got {value!r} at {leaf.quoted}. {weighs}"
     )
 
 
@@ -405,7 +405,7 @@ def chosen(mask: Mask, tree: Sequence[Leaf], params: Params) -> list[bool]:
     for leaf, pick in zip(tree, picks, strict=True):
         if pick and jnp.issubdtype(leaf.value.dtype, jnp.complexfloating):
             raise TypeError(
-                f"Regularized leaves must be real, but {leaf.path!r} has dtype "
+                f"Regularized leaves must be real, but {leaf.quoted} has dtype "
                 f"{leaf.value.dtype}. Wrap the optimizer in "
                 "`optax.contrib.split_real_and_imaginary`, or leave it out of the mask."
             )
@@ -417,17 +417,25 @@ def chosen(mask: Mask, tree: Sequence[Leaf], params: Params) -> list[bool]:
             given = f"{first.dtype}" if present[0].is_array else type(first).__name__
             raise ValueError(
                 "Parameters must hold a floating-point array, but there is none at "
-                f"{listing(present)}: got {given}. (Under `optax.inject_hyperparams`, name "
-                "a penalty in `static_args`: it is callable, and would be called as a "
-                "schedule.)"
+                f"{listing(present)}: got {given}."
             )
         raise NothingChosenError(
             f"The mask {mask!r} must choose at least one floating-point leaf, but it "
             f"chooses none of {listing(floats)}. Nothing would be regularized: name the "
-            "leaves with jaxreg.named(...), or pass mask=jaxreg.everything. (Under "
-            "`optax.inject_hyperparams`, wrap a mask function in jaxreg.masks.as_mask.)"
+            "leaves with jaxreg.named(...), or pass mask=jaxreg.everything."
+            f"{_injected_mask(mask)}"
         )
     return picks
+
+
+def _injected_mask(mask: Mask) -> str:
+    """Advice where a mask is what a function returned that Optax took for a schedule."""
+    if mask != as_mask(False):
+        return ""
+    return (
+        " (Under `optax.inject_hyperparams`, wrap a mask function in "
+        "jaxreg.masks.as_mask.)"
+    )
 
 
 def _refuse_others(tree: Sequence[Leaf], params: Any) -> None:

@@ -251,7 +251,7 @@ def _beside(
     for leaf, pick, value in zip(tree, needed, found, strict=True):
         if pick and value is not None and value.shape != leaf.value.shape:
             raise ValueError(
-                f"{what} must have the shapes of the parameters, but at {leaf.path!r} they "
+                f"{what} must have the shapes of the parameters, but at {leaf.quoted} they "
                 f"are {value.shape} and {leaf.value.shape}."
             )
     return [

@@ -67,7 +67,7 @@ class Coupled(Penalty):
                     check_per_group(name, getattr(term, name), problems)
         except ValueError as error:
             raise ValueError(
-                f"{type(self).__name__} does not fit the leaf {leaf.path!r} of shape "
+                f"{type(self).__name__} does not fit {leaf.described} of shape "
                 f"{shape}: {error}. Choose other leaves with its mask."
             ) from None
 

@@ -131,7 +131,7 @@ class Grouped(Penalty):
                 check_per_group(name, getattr(term, name), groups)
         except ValueError as error:
             raise ValueError(
-                f"{type(self).__name__} does not fit the leaf {leaf.path!r} of shape "
+                f"{type(self).__name__} does not fit {leaf.described} of shape "
                 f"{np.shape(leaf.value)}: {error}. Choose other leaves with its mask, or "
                 "give leaves different axes with axis={'pattern': axis, ...}."
             ) from None

@@ -398,7 +398,7 @@ class Penalty(Record, CalledOnParams, abc.ABC):
             if pick and np.ndim(leaf.value) < self.min_ndim:
                 raise ValueError(
                     f"{type(self).__name__} is for leaves with at least {self.min_ndim} "
-                    f"axes, but {leaf.path!r} has shape {np.shape(leaf.value)}. Choose "
+                    f"axes, but {leaf.quoted} has shape {np.shape(leaf.value)}. Choose "
                     "leaves by a mask: mask=jaxreg.weights & jaxreg.matrices."
                 )
         names = traced_fields(self)
@@ -443,7 +443,7 @@ class Penalty(Record, CalledOnParams, abc.ABC):
         needed = self.whole_axes(np.ndim(leaf.value))
         if self.specs and (names := along(self.specs, needed)):
             raise ValueError(
-                f"{type(self).__name__} needs the axes {needed} of the leaf {leaf.path!r} "
+                f"{type(self).__name__} needs the axes {needed} of {leaf.described} "
                 f"whole, but by its specs the devices along {', '.join(names)} have a part "
                 "each. Gather it first (jax.lax.all_gather), choose other leaves by the "
                 "mask, or use a jitted function in place of shard_map: JAX then gathers."
@@ -619,6 +619,5 @@ def check_is_penalty(penalty: Any) -> None:
         if len(given) > 80:  # The parameters, say.
             given = f"a {type(penalty).__name__}"
         raise TypeError(
-            f"penalty must be a jaxreg penalty such as jaxreg.L1(1e-4), got {given}. "
-            "(Under `optax.inject_hyperparams`, name it in `static_args`.)"
+            f"penalty must be a jaxreg penalty such as jaxreg.L1(1e-4), got {given}."
         )

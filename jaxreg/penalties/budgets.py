@@ -143,7 +143,7 @@ class NOfM(Constraint):
             check_blocks(leaf.value.shape, self.m, self.axis)
         except ValueError as error:
             raise ValueError(
-                f"NOfM does not fit the leaf {leaf.path!r}: {error}. Choose other leaves "
+                f"NOfM does not fit {leaf.described}: {error}. Choose other leaves "
                 "with its mask."
             ) from None
 

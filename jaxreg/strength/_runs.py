@@ -163,7 +163,7 @@ def _shapes_of_one_run(
     for leaf in leaves:
         if is_key(leaf.value):
             raise TypeError(
-                f"train must return arrays of numbers, got keys at {leaf.path!r}: return "
+                f"train must return arrays of numbers, got keys at {leaf.quoted}: return "
                 "jax.random.key_data of them."
             )
     axes = sum(batched)

@@ -18,6 +18,7 @@ from jaxreg._checks import Scalar, check_number, check_numbers, is_concrete, is_
 from jaxreg._dtypes import promoted, raise_precision
 from jaxreg._tree import Leaf, Params, check_distinct, walk
 from jaxreg.penalties import Penalty
+from jaxreg.transforms._fit import check_fit
 from jaxreg.transforms._states import Count, incremented
 
 Rate = Scalar | Callable[[Array], Any]
@@ -60,7 +61,7 @@ def transformation(
         updates: Params, state: Any, params: Params | None = None, **extra_args: Any
     ) -> tuple[Params, Any]:
         del extra_args
-        params = check_params(params)
+        params = check_params(params, updates)
         if not scheduled:
             return rule(updates, params, *rates.values()), state
         values = [
@@ -95,14 +96,15 @@ def rate_at(name: str, rate: Rate, count: Array, *, scalar: bool = True) -> Any:
     return value
 
 
-def check_params(params: Params | None) -> Params:
-    """Refuse an update without parameters, in Optax's words."""
+def check_params(params: Params | None, updates: Params) -> Params:
+    """Refuse an update without parameters, in Optax's words, or one that does not fit."""
     if params is None:
         raise ValueError(
             "You are using a transformation that requires the current value of "
             "parameters, but you are not passing `params` when calling `update`: call "
             "`update(updates, state, params)`."
         )
+    check_fit(updates, params)
     return params
 
 
@@ -162,11 +164,6 @@ def slots_of(
     slots: list[Slot] = []
     for (leaf, pick), update in zip(chosen, structure.flatten_up_to(updates), strict=True):
         is_array = hasattr(update, "dtype") and jnp.issubdtype(update.dtype, jnp.inexact)
-        if pick is not None and is_array and update.shape != leaf.value.shape:
-            raise ValueError(
-                f"An update must have the shape of its parameter, but at {leaf.path!r} "
-                f"they are {update.shape} and {leaf.value.shape}."
-            )
         slots.append(Slot(leaf, update, pick if is_array else None))
     return slots, structure.unflatten
 

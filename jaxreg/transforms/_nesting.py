@@ -158,7 +158,7 @@ def warn_of_second_decay(optimizer: optax.GradientTransformation, leaf: Leaf) ->
         decays = is_concrete(moved) and np.all(np.asarray(moved) * weight < 0)
     if decays:
         warnings.warn(
-            f"with_decay goes around an optimizer that decays {leaf.path!r} by itself, so "
+            f"with_decay goes around an optimizer that decays {leaf.quoted} by itself, so "
             "that both decays add up. Turn one of them off, such as by "
             "optax.adamw(..., weight_decay=0.0).",
             UserWarning,

@@ -132,7 +132,7 @@ def prox_preconditioned(
     def update(
         updates: Params, state: Any, params: Params | None = None, **extra_args: Any
     ) -> tuple[Params, ProxState]:
-        params = check_params(params)
+        params = check_params(params, updates)
         (count,) = state.updates
         rate = rate_at("learning_rate", learning_rate, count)
         factor = rate_at("strength_schedule", strength_schedule, count)

@@ -100,7 +100,7 @@ def constrained_parameter_regularization(
         updates: Params, state: Any, params: Params | None = None, **extra_args: Any
     ) -> tuple[Params, ConstrainedState]:
         del extra_args
-        params = check_params(params)
+        params = check_params(params, updates)
         tree = list(walk(params))
         rows = itertools.count()
         picks = [

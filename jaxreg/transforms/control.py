@@ -110,7 +110,7 @@ def target_sparsity(
     def update(
         updates: Params, state: Any, params: Params | None = None, **extra_args: Any
     ) -> tuple[Params, TargetSparsityState]:
-        params = check_params(params)
+        params = check_params(params, updates)
         (count,) = state.updates
         zeros = _zero_share(penalty, where_updated(updates, params))
         change = rate_at("gain", gain, count) * (_target_at(target, count) - zeros)

@@ -301,7 +301,7 @@ def with_decay(
     def update(
         updates: Params, state: Any, params: Params | None = None, **extra_args: Any
     ) -> tuple[Params, tuple[optax.OptState, optax.OptState]]:
-        params = check_params(params)
+        params = check_params(params, updates)
         moved, inner_state = inner.update(updates, state[0], params, **extra_args)
         moved, own = decay.update(moved, state[1], params)
         return moved, (inner_state, own)

@@ -90,7 +90,7 @@ def with_kahan_compensation(
     def update(
         updates: Params, state: Any, params: Params | None = None, **extra_args: Any
     ) -> tuple[Params, CompensatedState]:
-        params = check_params(params)
+        params = check_params(params, updates)
         tree, structure = leaves_of(params), jax.tree.structure(params)
         given = structure.flatten_up_to(updates)
         remainders = structure.flatten_up_to(state.remainders)

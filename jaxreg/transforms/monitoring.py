@@ -118,7 +118,7 @@ def monitor(
     def update(
         updates: Params, state: Any, params: Params | None = None, **extra_args: Any
     ) -> tuple[Params, MonitorState]:
-        params = check_params(params)
+        params = check_params(params, updates)
         if loss and extra_args.get("value") is None:
             raise ValueError(
                 "monitor(..., loss=True) needs the mean loss: call "

@@ -124,7 +124,7 @@ def orthant_wise(
     def update(
         updates: Params, state: Any, params: Params | None = None, **extra_args: Any
     ) -> tuple[Params, OrthantState]:
-        params = check_params(params)
+        params = check_params(params, updates)
         tree = list(walk(params))
         terms = penalty_at(state.updates[0]).at_leaves(tree, params)
         counter = incremented(state.updates)

@@ -88,7 +88,7 @@ def _proximal(
     def update(
         updates: Params, state: Any, params: Params | None = None, **extra_args: Any
     ) -> tuple[Params, optax.OptState]:
-        params = check_params(params)
+        params = check_params(params, updates)
         moved, inner = step.update(updates, state.inner, params, **extra_args)
         return moved, kind(inner)
 
