@@ -516,7 +516,7 @@ FAULTS = [
         ("transforms/orthant", "orthant_wise",
          'check_inside("orthant_wise", state, INSIDE_ORTHANT_WISE)', "pass",
          "test_nesting.py"),
-        ("transforms/_lift", "check_is_optimizer", "isinstance(optimizer, Penalty)",
+        ("transforms/_arguments", "check_is_optimizer", "isinstance(optimizer, Penalty)",
          "False", "test_nesting.py -k penalty"),
         # In which dtypes.
         ("transforms/_lift", "check_digits", "bits < 32", "bits < 16",

@@ -175,7 +175,11 @@ PENALTIES = [
             "must have different paths.*keys such as 1 and '1'",
         ),
         ("shape", lambda: L1(jnp.ones((2, 3)))(X), r"L1.strength.*\(3,\), got.*\(2, 3\)"),
-        ("wrong length", lambda: L1(jnp.ones(2))(X), "broadcast against the array given of"),
+        (
+            "wrong length",
+            lambda: L1(jnp.ones(2))(X),
+            "broadcast against the array given",
+        ),
         ("no such layer", lambda: L1({"v": 1.0})(PARAMS), "no entry at or above 'w'"),
         (
             "layer too many",
@@ -405,7 +409,11 @@ TRANSFORMS = [
             lambda: updated(add_l2_decay(0.1), {"w": X[:2], "bias": X}),
             r"shape of its parameter, but at 'w' they are \(2,\) and \(3,\)",
         ),
-        ("updates missing", lambda: updated(add_l2_decay(0.1), {"w": X}), "missing where a parameter is, at .bias."),
+        (
+            "updates missing",
+            lambda: updated(add_l2_decay(0.1), {"w": X}),
+            "missing where a parameter is, at .bias.",
+        ),
         (
             "negative schedule",
             lambda: updated(proximal(lambda _: -1.0, L1())),

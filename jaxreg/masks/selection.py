@@ -433,8 +433,7 @@ def _injected_mask(mask: Mask) -> str:
     if mask != as_mask(False):
         return ""
     return (
-        " (Under `optax.inject_hyperparams`, wrap a mask function in "
-        "jaxreg.masks.as_mask.)"
+        " (Under `optax.inject_hyperparams`, wrap a mask function in jaxreg.masks.as_mask.)"
     )
 
 

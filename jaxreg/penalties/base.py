@@ -612,12 +612,13 @@ def _moved(pair: Any, places: tuple[int, ...], by: Any) -> Any:
     return pair and tuple(x + by if i in places else x for i, x in enumerate(pair))
 
 
-def check_is_penalty(penalty: Any) -> None:
-    """Refuse anything but a penalty."""
+def check_is_penalty(penalty: Any, advice: str = "") -> None:
+    """Refuse anything but a penalty; the message ends with the advice."""
     if not isinstance(penalty, Penalty):
         given = repr(penalty)
         if len(given) > 80:  # The parameters, say.
             given = f"a {type(penalty).__name__}"
         raise TypeError(
-            f"penalty must be a jaxreg penalty such as jaxreg.L1(1e-4), got {given}."
+            "penalty must be a jaxreg penalty such as jaxreg.L1(1e-4), got "
+            f"{given}.{advice}"
         )

@@ -65,9 +65,7 @@ def _difference(updates: Params, params: Params, otherwise: str) -> str:
     given_names = {leaf.names for leaf in given}
     wanted_names = {leaf.names for leaf in wanted if not leaf.is_hole}
     missing = [leaf for leaf in wanted if leaf.names in wanted_names - given_names]
-    extra = [
-        leaf for leaf in given if not leaf.is_hole and leaf.names not in wanted_names
-    ]
+    extra = [leaf for leaf in given if not leaf.is_hole and leaf.names not in wanted_names]
     for leaf in (missing + extra)[:1]:
         what = (
             "an update is missing where a parameter is"

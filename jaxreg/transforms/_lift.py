@@ -209,21 +209,6 @@ def check_steps(name: str, steps: Any) -> None:
         raise ValueError(f"{name} must be at least 1 step, got {steps:g}.")
 
 
-def check_is_optimizer(optimizer: Any) -> None:
-    """Refuse anything but a finished optimizer."""
-    if isinstance(optimizer, Penalty):
-        raise TypeError(
-            "optimizer must be a finished Optax optimizer such as optax.adam(1e-3), got "
-            f"{optimizer!r}, which is a penalty. To minimise loss + penalty, use an "
-            "optimizer that takes it: jaxreg.prox_adam(learning_rate, penalty)."
-        )
-    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
-        raise TypeError(
-            "optimizer must be a finished Optax optimizer such as optax.adam(1e-3), got "
-            f"{optimizer!r}."
-        )
-
-
 _INJECTED = (
     "Under optax.inject_hyperparams numbers have the dtype of the parameters: pass it "
     "hyperparam_dtype=jnp.float32."

@@ -26,7 +26,7 @@ from jaxreg._dtypes import is_tiny, raise_precision
 from jaxreg._tree import Leaf, Params
 from jaxreg.masks.selection import MaskLike, as_mask, weights
 from jaxreg.penalties import Penalty
-from jaxreg.penalties.base import check_is_penalty
+from jaxreg.transforms._arguments import check_arguments
 from jaxreg.transforms._lift import (
     Length,
     Rate,
@@ -106,7 +106,12 @@ def prox_preconditioned(
         Yun, Lozano and Yang, *Adaptive proximal gradient methods for structured neural
         networks* (2021), algorithm 1 (ProxGen).
     """
-    check_is_penalty(penalty)
+    check_arguments(
+        prox_preconditioned,
+        scaler=scaler,
+        learning_rate=learning_rate,
+        penalty=penalty,
+    )
     scaling, metric_of = with_metric(scaler, metric)
     check_rate("learning_rate", learning_rate)
     check_rate("strength_schedule", strength_schedule)
@@ -252,6 +257,7 @@ def prox_sgd(
         Parikh and Boyd, *Proximal Algorithms* (2014), section 4.2; the gain of the
         momentum from the fixed point of the two lines above.
     """
+    check_arguments(prox_sgd, learning_rate=learning_rate, penalty=penalty)
     check_below_one("momentum", momentum)
     scaler = (
         optax.identity
@@ -344,6 +350,7 @@ def prox_adam(
         Yun, Lozano and Yang, *Adaptive proximal gradient methods for structured neural
         networks* (2021), algorithm 1 (ProxGen); Kingma and Ba, *Adam* (2015).
     """
+    check_arguments(prox_adam, learning_rate=learning_rate, penalty=penalty)
     for name, value in {"b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root}.items():
         check_number(name, value)
     for name, value in {"b2": b2, "eps": eps, "eps_root": eps_root}.items():
@@ -446,6 +453,7 @@ def dual_averaging_adam(
         section 2; Yun, Lozano and Yang, *Adaptive proximal gradient methods* (2021), for
         the metric.
     """
+    check_arguments(dual_averaging_adam, learning_rate=learning_rate, penalty=penalty)
     return prox_adam(
         learning_rate,
         penalty,

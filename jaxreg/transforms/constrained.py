@@ -13,6 +13,7 @@ from jaxreg._dtypes import raise_precision
 from jaxreg._sharding import MeshAxes, along, as_specs, part_count, splits_of, total
 from jaxreg._tree import Leaf, Params, walk
 from jaxreg.masks.selection import MaskLike, as_mask, chosen, weights
+from jaxreg.transforms._arguments import check_arguments
 from jaxreg.transforms._lift import Length, check_params, slots_of
 from jaxreg.transforms._states import ConstrainedState
 
@@ -75,6 +76,7 @@ def constrained_parameter_regularization(
         through constrained parameter regularization* (2024), algorithm 1 with a warm
         start; the division, in the place of w − 2λw, cannot overshoot.
     """
+    check_arguments(constrained_decay, warmup_steps=warmup_steps, mask=mask)
     mask, specs = as_mask(mask), as_specs(specs)
     for name, value in {"warmup_steps": warmup_steps, "bound": bound, "rate": rate}.items():
         check_number(name, value)

@@ -12,10 +12,9 @@ from jaxreg._checks import check_number, is_concrete
 from jaxreg._sharding import along, zero_share
 from jaxreg._tree import Params, walk
 from jaxreg.penalties import Penalty
-from jaxreg.penalties.base import check_is_penalty
+from jaxreg.transforms._arguments import check_arguments, check_is_optimizer
 from jaxreg.transforms._lift import (
     Rate,
-    check_is_optimizer,
     check_params,
     check_rate,
     rate_at,
@@ -89,7 +88,9 @@ def target_sparsity(
         >>> (w == 0).tolist()
         [True, True, False, False]
     """
-    check_is_penalty(penalty)
+    check_arguments(
+        target_sparsity, learning_rate=learning_rate, penalty=penalty, target=target
+    )
     check_rate("learning_rate", learning_rate)
     check_rate("gain", gain)
     _target_at(target, None)

@@ -39,10 +39,10 @@ from jaxreg._tree import (
     walk,
 )
 from jaxreg.masks.selection import Mask, MaskLike, as_mask, chosen, weights
+from jaxreg.transforms._arguments import check_arguments
 from jaxreg.transforms._lift import (
     Rate,
     Rates,
-    check_is_optimizer,
     check_params,
     map_chosen,
     transformation,
@@ -94,6 +94,7 @@ def add_l2_decay(
     References:
         Loshchilov and Hutter, *Decoupled weight decay regularization* (2019), section 2.
     """
+    check_arguments(add_l2_decay, weight_decay=weight_decay, mask=mask)
 
     def add(gradient: Array, w: Array, pull: _Pull) -> Array:
         return gradient + pull.rate * pull.away(w)
@@ -187,6 +188,12 @@ def decoupled_weight_decay(
         *Cautious weight decay* (2025), algorithm 1; Li, Grandvalet and Davoine, *Explicit
         inductive bias for transfer learning* (2018), section 3 (toward).
     """
+    check_arguments(
+        decoupled_weight_decay,
+        weight_decay=weight_decay,
+        learning_rate=learning_rate,
+        mask=mask,
+    )
     peak = _checked_peak(coupling, peak, learning_rate)
 
     def shrink(update: Array, w: Array, pull: _Pull) -> Array:
@@ -273,7 +280,13 @@ def with_decay(
     References:
         Loshchilov and Hutter, *Decoupled weight decay regularization* (2019), section 2.
     """
-    check_is_optimizer(optimizer)
+    check_arguments(
+        with_decay,
+        optimizer=optimizer,
+        weight_decay=weight_decay,
+        learning_rate=learning_rate,
+        mask=mask,
+    )
     decay = decoupled_weight_decay(
         weight_decay,
         learning_rate=learning_rate,

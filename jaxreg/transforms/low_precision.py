@@ -9,7 +9,8 @@ from jax import Array
 
 from jaxreg._dtypes import promoted, raise_precision, rounded, spacing
 from jaxreg._tree import Leaf, Params, check_distinct, leaves_of
-from jaxreg.transforms._lift import check_is_optimizer, check_params
+from jaxreg.transforms._arguments import check_arguments
+from jaxreg.transforms._lift import check_params
 from jaxreg.transforms._nesting import warn_of_threshold_after_adaptive
 from jaxreg.transforms._states import CompensatedState, unused
 
@@ -73,7 +74,7 @@ def with_kahan_compensation(
         Zamirai et al., *Revisiting bfloat16 training* (2020), section 4 (Kahan
         summation), with the remainder in fixed point.
     """
-    check_is_optimizer(optimizer)
+    check_arguments(compensated, optimizer=optimizer)
     inner = optax.with_extra_args_support(optimizer)
 
     def init(params: Params) -> CompensatedState:

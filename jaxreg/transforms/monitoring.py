@@ -14,10 +14,9 @@ from jaxreg.masks.selection import MaskLike, as_mask, weights
 from jaxreg.monitoring.record import MonitorState, Record, packed
 from jaxreg.monitoring.statistics import Given, measure
 from jaxreg.penalties import Penalty
-from jaxreg.penalties.base import check_is_penalty
+from jaxreg.transforms._arguments import check_arguments
 from jaxreg.transforms._lift import (
     Length,
-    check_is_optimizer,
     check_params,
     check_steps,
 )
@@ -93,11 +92,11 @@ def monitor(
         >>> [f"{x:.0e}" for x in residuals[::20]]
         ['1e+00', '1e-06', '0e+00']
     """
-    check_is_optimizer(optimizer)
+    check_arguments(monitor, optimizer=optimizer, mask=mask)
     check_steps("every", every)
     mask, specs = as_mask(mask), as_specs(specs)
     if penalty is not None:
-        check_is_penalty(penalty)
+        check_arguments(monitor, penalty=penalty)
     elif in_loss:
         raise ValueError("in_loss needs the penalty that is in the loss: penalty=...")
     inner = optax.with_extra_args_support(optimizer)

@@ -12,11 +12,11 @@ from jaxreg._tree import Params, walk
 from jaxreg.masks.selection import MaskLike, as_mask, weights
 from jaxreg.operators import soft_threshold
 from jaxreg.penalties import L1
+from jaxreg.transforms._arguments import check_arguments
 from jaxreg.transforms._lift import (
     Length,
     Rates,
     Slot,
-    check_is_optimizer,
     check_params,
     check_rate,
     check_steps,
@@ -102,7 +102,7 @@ def orthant_wise(
         Andrew and Gao, *Scalable training of L1-regularized log-linear models* (2007),
         section 3 (OWL-QN); the window is ours.
     """
-    check_is_optimizer(optimizer)
+    check_arguments(orthant_wise, optimizer=optimizer, strength=strength, mask=mask)
     mask = as_mask(mask)
     check_rate("strength", strength, scalar=False)
     check_steps("window", window)

@@ -8,7 +8,8 @@ from jaxreg._checks import Scalar
 from jaxreg._tree import Params
 from jaxreg.masks.selection import MaskLike, weights
 from jaxreg.penalties import L1, Penalty
-from jaxreg.penalties.base import Strength, check_is_penalty
+from jaxreg.penalties.base import Strength
+from jaxreg.transforms._arguments import check_arguments
 from jaxreg.transforms._lift import Rate, check_below_one, check_params, transformation
 from jaxreg.transforms._states import DecoupledL1State, ProximalState
 from jaxreg.transforms._steps import aim, prox_update
@@ -60,6 +61,9 @@ def proximal(
         Parikh and Boyd, *Proximal Algorithms* (2014), section 4.2; Yun, Lozano and Yang,
         *Adaptive proximal gradient methods for structured neural networks* (2021).
     """
+    check_arguments(
+        proximal, penalty=penalty, learning_rate=learning_rate, momentum=momentum
+    )
     return _proximal(penalty, learning_rate, momentum, ProximalState)
 
 
@@ -70,7 +74,6 @@ def _proximal(
     kind: type[ProximalState] | type[DecoupledL1State],
 ) -> optax.GradientTransformationExtraArgs:
     """The proximal step, whose state says by its type what it is."""
-    check_is_penalty(penalty)
     check_below_one("momentum", momentum)
 
     def rule(updates: Params, params: Params, learning_rate: Any) -> Params:
@@ -140,4 +143,5 @@ def decoupled_l1(
         Loshchilov and Hutter, *Decoupled weight decay regularization* (2019), for L2;
         the fixed points follow from Adam's update with v = g².
     """
+    check_arguments(decoupled_l1, strength=strength, learning_rate=learning_rate, mask=mask)
     return _proximal(L1(strength, mask=mask), learning_rate, 0.0, DecoupledL1State)

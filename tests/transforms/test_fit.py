@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 import pytest
 
-from tests.transforms import CONSTANT
+from tests.helpers.transforms import CONSTANT
 
 every_constant = pytest.mark.parametrize("recipe", CONSTANT, ids=str)
 
@@ -64,7 +64,7 @@ def test_gradients_in_another_container(recipe):
 @every_constant
 def test_a_bare_array_is_called_so(recipe):
     tx = recipe(mask=True) if "mask" in recipe.takes else recipe()
-    with pytest.raises(ValueError, match=r"at the array given they are \(3,\) and \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"at the array given they are"):
         tx.update(BIAS, tx.init(KERNEL), KERNEL)
     with pytest.raises(ValueError, match="must have the structure.*the array given"):
         tx.update([KERNEL], tx.init(KERNEL), KERNEL)
