@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from jaxreg._checks import check_number
+from jaxreg.linear._parameters import check_switches
 from jaxreg.solve.lasso.path import LinearPath
 
 try:
@@ -53,6 +53,7 @@ class LinearModel(BaseEstimator):
             sample_weight: Weights of the samples, or `None`.
             checks: More arguments of scikit-learn's `validate_data`.
         """
+        check_switches(self.get_params(deep=False))
         checks = {"dtype": np.float64, "y_numeric": True, **checks}
         x, y = map(np.asarray, validate_data(self, X, y, **checks))
         if checks["y_numeric"] and y.dtype.kind in "US":
@@ -146,26 +147,3 @@ class LinearRegressor(RegressorMixin, LinearModel):
 def targets_of(y: np.ndarray) -> np.ndarray:
     """The targets, an array (targets, samples)."""
     return y.reshape(len(y), -1).T
-
-
-def check_alpha(alpha: Any) -> None:
-    """Refuse an `alpha` that is no finite, non-negative number."""
-    check_number("alpha", alpha)
-    if not np.isfinite(alpha):
-        raise ValueError(f"alpha must be finite, got {alpha}.")
-
-
-def check_ratio(l1_ratio: Any) -> float:
-    """An `l1_ratio`, if it may be one."""
-    check_number("l1_ratio", l1_ratio)
-    if l1_ratio > 1:
-        raise ValueError(f"l1_ratio must be at most 1, got {l1_ratio:g}.")
-    return l1_ratio
-
-
-def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
-    """Refuse a word that scikit-learn does not know for an argument."""
-    if not any(value is choice or value == choice for choice in choices):
-        # "deprecated" is how scikit-learn writes that an argument was left out.
-        words = ", ".join(repr(choice) for choice in choices if choice != "deprecated")
-        raise ValueError(f"{name} must be one of {words}, got {value!r}.")

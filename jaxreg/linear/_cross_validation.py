@@ -14,8 +14,7 @@ from sklearn.utils.metadata_routing import (
     process_routing,
 )
 
-from jaxreg._checks import check_count, check_number
-from jaxreg.solve.checks import check_strengths
+from jaxreg.linear._parameters import check_count, check_number, check_strengths
 
 Pair = tuple[np.ndarray, np.ndarray]
 

@@ -11,9 +11,14 @@ from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight
 
-from jaxreg._checks import check_number
 from jaxreg.convert.conventions import from_sklearn
-from jaxreg.linear._base import LinearModel, Vector, check_choice, check_ratio
+from jaxreg.linear._base import LinearModel, Vector
+from jaxreg.linear._parameters import (
+    check_choice,
+    check_class_weight,
+    check_number,
+    check_ratio,
+)
 from jaxreg.linear.grouped import labels_of
 from jaxreg.penalties import GroupLasso, Penalty
 from jaxreg.solve.glm.families import Family, Multinomial
@@ -122,6 +127,8 @@ class LogisticModel(LinearClassifier):
 
     def _check_options(self) -> None:
         """Refuse what would be another model than the one that is solved."""
+        check_number("tol", self.tol, above=0.0)
+        check_class_weight(self.class_weight)
         check_choice("solver", self.solver, SOLVERS)
         check_choice(
             "multi_class", self.multi_class, ("auto", "ovr", "multinomial", "deprecated")

@@ -4,8 +4,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from jaxreg._checks import check_number
-from jaxreg.linear._base import LinearRegressor, check_alpha
+from jaxreg.linear._base import LinearRegressor
 from jaxreg.linear._cross_validation import (
     RESCALE,
     CrossValidated,
@@ -13,6 +12,7 @@ from jaxreg.linear._cross_validation import (
     best_of,
     folds_of,
 )
+from jaxreg.linear._parameters import check_alpha, check_number
 from jaxreg.solve.glm.paths import GLMPath, group_lasso_path
 
 
@@ -22,6 +22,7 @@ class _Grouped(LinearRegressor):
     tol: float
 
     def _path(self, x: Any, y: Any, weights: Any, **options: Any) -> GLMPath:
+        check_number("tol", self.tol, above=0.0)
         labels = labels_of(self.groups, x.shape[1])
         return group_lasso_path(
             x,

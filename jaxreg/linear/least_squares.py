@@ -7,14 +7,8 @@ from sklearn.base import MultiOutputMixin
 from sklearn.utils.metadata_routing import UNUSED
 
 from jaxreg.convert.conventions import from_sklearn
-from jaxreg.linear._base import (
-    LinearRegressor,
-    Matrix,
-    Vector,
-    check_alpha,
-    check_ratio,
-    targets_of,
-)
+from jaxreg.linear._base import LinearRegressor, Matrix, Vector, targets_of
+from jaxreg.linear._parameters import check_alpha, check_ratio
 from jaxreg.solve.lasso.path import elastic_net_path
 
 

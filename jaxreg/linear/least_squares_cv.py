@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.utils.validation import column_or_1d
 
 from jaxreg.convert.conventions import from_sklearn
-from jaxreg.linear._base import LinearRegressor, Matrix, Vector, check_ratio
+from jaxreg.linear._base import LinearRegressor, Matrix, Vector
 from jaxreg.linear._cross_validation import (
     RESCALE,
     CrossValidated,
@@ -15,7 +15,7 @@ from jaxreg.linear._cross_validation import (
     best_of,
     folds_of,
 )
-from jaxreg.solve.checks import check_strengths
+from jaxreg.linear._parameters import check_ratio, check_strengths
 from jaxreg.solve.lasso.cross_validation import elastic_net_cv
 from jaxreg.solve.lasso.path import elastic_net_path
 

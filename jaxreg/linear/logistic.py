@@ -5,8 +5,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from jaxreg._checks import check_number
 from jaxreg.linear._logistic import LogisticModel, ratio_of
+from jaxreg.linear._parameters import check_number
 
 
 class LogisticRegression(LogisticModel):

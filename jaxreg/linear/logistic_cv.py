@@ -13,8 +13,6 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.validation import _check_method_params
 
-from jaxreg._checks import check_count
-from jaxreg.linear._base import check_choice
 from jaxreg.linear._cross_validation import (
     CrossValidated,
     Pair,
@@ -31,7 +29,7 @@ from jaxreg.linear._logistic import (
     joined,
     ratio_of,
 )
-from jaxreg.solve.checks import check_strengths
+from jaxreg.linear._parameters import check_choice, check_count, check_strengths
 from jaxreg.solve.glm.model import GLMPath
 from jaxreg.strength import CrossValidation
 
@@ -222,6 +220,7 @@ class LogisticRegressionCV(CrossValidated, LogisticModel):
             cs = check_strengths(self.Cs, 0.0, "Cs")
         check_choice("penalty", self.penalty, ("l1", "l2", "elasticnet", "deprecated"))
         if self._one_ratio:
+            check_choice("l1_ratios", self.l1_ratios, (None, "warn"))
             ratios = [None if self.penalty == "elasticnet" else 0.0]
         else:
             ratios = check_strengths(self.l1_ratios, name="l1_ratios")

@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.base import MultiOutputMixin
 
 from jaxreg.linear._base import LinearRegressor, Matrix, Vector, targets_of
+from jaxreg.linear._parameters import check_strengths
 from jaxreg.penalties import L2
-from jaxreg.solve.checks import check_strengths
 from jaxreg.solve.lasso.path import LinearPath, elastic_net_path
 
 

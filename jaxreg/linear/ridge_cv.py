@@ -17,8 +17,8 @@ from jaxreg.linear._cross_validation import (
     scorer_of,
     takes,
 )
+from jaxreg.linear._parameters import check_strengths
 from jaxreg.linear.ridge import Ridge, ridge_of, total_of
-from jaxreg.solve.checks import check_strengths
 from jaxreg.solve.lasso.ridge import left_out
 from jaxreg.strength.cross_validation import CrossValidation
 

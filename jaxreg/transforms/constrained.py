@@ -76,7 +76,9 @@ def constrained_parameter_regularization(
         through constrained parameter regularization* (2024), algorithm 1 with a warm
         start; the division, in the place of w − 2λw, cannot overshoot.
     """
-    check_arguments(constrained_decay, warmup_steps=warmup_steps, mask=mask)
+    check_arguments(
+        constrained_parameter_regularization, warmup_steps=warmup_steps, mask=mask
+    )
     mask, specs = as_mask(mask), as_specs(specs)
     for name, value in {"warmup_steps": warmup_steps, "bound": bound, "rate": rate}.items():
         check_number(name, value)

@@ -74,7 +74,7 @@ def with_kahan_compensation(
         Zamirai et al., *Revisiting bfloat16 training* (2020), section 4 (Kahan
         summation), with the remainder in fixed point.
     """
-    check_arguments(compensated, optimizer=optimizer)
+    check_arguments(with_kahan_compensation, optimizer=optimizer)
     inner = optax.with_extra_args_support(optimizer)
 
     def init(params: Params) -> CompensatedState:

@@ -53,7 +53,7 @@ def test_imports_have_no_cycles():
             target for target in imported(module) if not target_is_parent(module, target)
         ]
         for module in TREES
-        if not SOURCES[module].name == "__init__.py"
+        if SOURCES[module].name != "__init__.py"
     }
     graphlib.TopologicalSorter(graph).prepare()
 

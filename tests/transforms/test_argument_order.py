@@ -9,7 +9,8 @@ import optax
 import pytest
 
 import jaxreg
-from jaxreg import L1, as_mask, named, weights
+from jaxreg import L1, named, weights
+from jaxreg.masks import as_mask
 from tests.helpers.transforms import TRANSFORMS
 
 PARAMS = {"kernel": jnp.array([1.0, -2.0])}
@@ -31,27 +32,26 @@ def kind_of(name):
     return KINDS.get(name, "number")
 
 
-def places(factory):
-    """The arguments by place that it requires, its penalty and its mask, with values."""
+def required(factory):
+    """The arguments that it requires, its penalty and its mask, with values."""
     parameters = inspect.signature(factory).parameters.values()
     return {
         parameter.name: VALUES[kind_of(parameter.name)]
         for parameter in parameters
-        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-        and (parameter.default is parameter.empty or parameter.name in KINDS)
+        if parameter.default is parameter.empty or parameter.name in KINDS
     }
 
 
 SWAPS = [
     pytest.param(factory, first, second, id=f"{factory.__name__}-{first}-{second}")
     for factory in TRANSFORMS
-    for first, second in itertools.combinations(places(factory), 2)
+    for first, second in itertools.combinations(required(factory), 2)
     if kind_of(first) != kind_of(second)
 ]
 KINDS_GIVEN = [
     pytest.param(factory, name, kind, id=f"{factory.__name__}-{name}-{kind}")
     for factory in TRANSFORMS
-    for name in places(factory)
+    for name in required(factory)
     for kind in VALUES
     if kind != kind_of(name) and (kind_of(name), kind) not in ALLOWED
 ]
@@ -76,14 +76,14 @@ def test_every_transform_is_in_the_table():
 
 @pytest.mark.parametrize(("factory", "first", "second"), SWAPS)
 def test_two_arguments_swapped(factory, first, second):
-    right = places(factory)
+    right = required(factory)
     swapped = {**right, first: right[second], second: right[first]}
     check(factory, swapped, (first, second))
 
 
 @pytest.mark.parametrize(("factory", "name", "kind"), KINDS_GIVEN)
 def test_an_argument_of_another_kind(factory, name, kind):
-    check(factory, {**places(factory), name: VALUES[kind]}, [name])
+    check(factory, {**required(factory), name: VALUES[kind]}, [name])
 
 
 # What Optax's `inject_hyperparams` makes of arguments is said where it may be the caller.
@@ -93,18 +93,18 @@ INJECTED = "inject_hyperparams"
 
 
 @pytest.mark.parametrize(
-    "factory", [f for f in TRANSFORMS if "penalty" in places(f)], ids=lambda f: f.__name__
+    "factory", [f for f in TRANSFORMS if "penalty" in required(f)], ids=lambda f: f.__name__
 )
 def test_a_transform_tells_how_to_inject(factory):
     with pytest.raises(TypeError, match=INJECTED):
-        factory(**{**places(factory), "penalty": 0.1})
+        factory(**{**required(factory), "penalty": 0.1})
 
 
 @pytest.mark.parametrize(
     "use",
     [
-        lambda: jaxreg.strength_max(lambda p: 0.0, PARAMS, 0.1),
-        lambda: jaxreg.strength_max(lambda p: 0.0, {"n": jnp.arange(3)}, L1()),
+        lambda: jaxreg.strength_max(lambda p: 0.0, 0.1, PARAMS),
+        lambda: jaxreg.strength_max(lambda p: 0.0, L1(), {"n": jnp.arange(3)}),
         lambda: jaxreg.minimize(lambda p: 0.0, 0.1, PARAMS),
         lambda: jaxreg.minimize(lambda p: 0.0, L1(), {"bias": jnp.ones(2)}),
         lambda: jaxreg.minimize(lambda p: 0.0, L1(), {"n": jnp.arange(3)}),
@@ -128,9 +128,9 @@ def test_a_mask_function_that_was_called_as_a_schedule(wrap):
     def no_vectors(params):
         return jax.tree.map(lambda x: jnp.ndim(x) > 1, params)
 
-    injected = optax.inject_hyperparams(jaxreg.proximal_l1)
-    tx = injected(0.1, 0.1, mask=no_vectors)
+    injected = optax.inject_hyperparams(jaxreg.decoupled_l1)
+    tx = injected(0.1, learning_rate=0.1, mask=no_vectors)
     with pytest.raises((TypeError, ValueError), match=f"{INJECTED}.*as_mask"):
         wrap(tx.init)(PARAMS)
-    fixed = injected(0.1, 0.1, mask=as_mask(lambda p: {"kernel": True}))
+    fixed = injected(0.1, learning_rate=0.1, mask=as_mask(lambda p: {"kernel": True}))
     fixed.init(PARAMS)
