@@ -518,6 +518,13 @@ FAULTS = [
          "test_nesting.py"),
         ("transforms/_arguments", "check_is_optimizer", "isinstance(optimizer, Penalty)",
          "False", "test_nesting.py -k penalty"),
+        ("transforms/_fit", "_has_shape", "update.shape == leaf.shape", "True",
+         "test_fit.py"),
+        ("transforms/_arguments", "check_arguments", "not _may_be(name, value)", "False",
+         "test_argument_order.py"),
+        ("linear/_parameters", "_of_parameter",
+         "raise InvalidParameterError(str(error)) from None", "raise",
+         "test_bad_parameters.py"),
         # In which dtypes.
         ("transforms/_lift", "check_digits", "bits < 32", "bits < 16",
          "test_low_precision.py -k injected"),

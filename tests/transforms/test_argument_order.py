@@ -1,7 +1,10 @@
 """Arguments of a transform in the wrong order, or of the wrong kind, are named."""
 
+# pyright: reportArgumentType=false
+
 import inspect
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -90,6 +93,7 @@ def test_an_argument_of_another_kind(factory, name, kind):
 
 
 INJECTED = "inject_hyperparams"
+BAD: Any = 0.1  # No penalty.
 
 
 @pytest.mark.parametrize(
@@ -103,9 +107,9 @@ def test_a_transform_tells_how_to_inject(factory):
 @pytest.mark.parametrize(
     "use",
     [
-        lambda: jaxreg.strength_max(lambda p: 0.0, 0.1, PARAMS),
+        lambda: jaxreg.strength_max(lambda p: 0.0, BAD, PARAMS),
         lambda: jaxreg.strength_max(lambda p: 0.0, L1(), {"n": jnp.arange(3)}),
-        lambda: jaxreg.minimize(lambda p: 0.0, 0.1, PARAMS),
+        lambda: jaxreg.minimize(lambda p: 0.0, BAD, PARAMS),
         lambda: jaxreg.minimize(lambda p: 0.0, L1(), {"bias": jnp.ones(2)}),
         lambda: jaxreg.minimize(lambda p: 0.0, L1(), {"n": jnp.arange(3)}),
         lambda: L1()({"bias": jnp.ones(2)}),
@@ -114,7 +118,7 @@ def test_a_transform_tells_how_to_inject(factory):
         lambda: L1()(None),
         lambda: L1().prox("w"),
         lambda: weights.of({"bias": jnp.ones(2)}),
-        lambda: jaxreg.adaptive(0.1, PARAMS),
+        lambda: jaxreg.adaptive(BAD, PARAMS),
     ],
 )
 def test_other_functions_do_not(use):
