@@ -11,6 +11,7 @@ Prints the cost of three pairs under each, and saves the figure into examples/ou
 """
 
 import argparse
+import inspect
 import pathlib
 from collections.abc import Sequence
 
@@ -25,6 +26,7 @@ from jaxreg import plot
 
 OUTPUT = pathlib.Path(__file__).parent / "output"
 
+# Strengths at which the panels look good; other penalties are shown as they are by default.
 LINES: list[jr.Penalty] = [
     jr.L1(1.0),
     jr.L2(0.5),
@@ -69,6 +71,13 @@ POINTS: list[jr.Penalty] = [
     jr.Rank(1),
 ]
 COLUMNS = 8
+
+shown = {type(penalty) for penalty in (*LINES, *AREAS, *POINTS)}
+for kind in (getattr(jr, name) for name in dir(jr)):
+    is_penalty = inspect.isclass(kind) and issubclass(kind, jr.Penalty)
+    if is_penalty and not inspect.isabstract(kind) and kind not in shown:
+        is_entrywise = issubclass(kind, jr.penalties.Entrywise)
+        (LINES if is_entrywise else AREAS if kind.is_finite else POINTS).append(kind())
 
 
 def seen_by(penalty: jr.Penalty, pair: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Every example of the site's pages: it runs, and gives what the page says.
+"""Every example of the pages: it runs, and gives what the page says.
 
 The blocks of a page run in order, in one namespace. A block that a `text` block follows
 prints what that shows; one that defines `theirs` and `ours` makes them equal. Where a
@@ -27,7 +27,10 @@ from tests.helpers.processes import ROOT
 from tests.helpers.public import PUBLIC
 
 DOCS = ROOT / "docs"
-PAGES = {path.stem: path.read_text() for path in sorted(DOCS.glob("*.md"))}
+PAGES = {
+    path.stem: path.read_text()
+    for path in (*sorted(DOCS.glob("*.md")), ROOT / "CONTRIBUTING.md")
+}
 NUMBER = r"(?<![\w.])-?\d+(?:[.,]\d+)*(?:e[+-]\d+)?"
 
 
