@@ -74,14 +74,6 @@ def test_penalties(cls, dtype, mode):
     run(mode, everything_of, sample(cls), params)
 
 
-@pytest.mark.parametrize("cls", PENALTIES)
-def test_penalties_transfer_nothing(cls):
-    penalty = jax.tree.map(jnp.asarray, sample(cls))
-    step = jax.jit(everything_of)
-    with jax.transfer_guard("disallow"):
-        step(penalty, PARAMS)
-
-
 # Transforms.
 
 every_recipe = pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """What `minimize` promises: converged solutions are close to the minimum."""
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -109,37 +108,3 @@ def test_squares_that_underflow_certify_nothing():
     assert duality_gap(loss, jr.L1(1e-30), jnp.zeros(6)) == np.inf
     assert duality_gap(jr.losses.Squared(x, 0 * y), jr.L1(1.0), jnp.zeros(6)) == 0
     assert duality_gap(jr.losses.Squared(x, y), jr.L1(0.0), jnp.zeros(6)) == np.inf
-
-
-STRICT = {
-    "jax_debug_nans": True,
-    "jax_numpy_rank_promotion": "raise",
-    "jax_numpy_dtype_promotion": "strict",
-    "jax_check_tracer_leaks": True,
-}
-PENALTIES = [jr.L1(0.05), jr.ElasticNet(0.05, 0.05), jr.GroupLasso(0.05, axis=0)]
-
-
-@pytest.fixture
-def _strict_modes():
-    before = {mode: getattr(jax.config, mode) for mode in STRICT}
-    for mode, value in STRICT.items():
-        jax.config.update(mode, value)
-    yield
-    for mode, value in before.items():
-        jax.config.update(mode, value)
-
-
-@pytest.mark.usefixtures("_strict_modes")
-@pytest.mark.parametrize("x64", [False, True])
-@pytest.mark.parametrize("cls", LOSSES)
-def test_strict_modes_are_kept(cls, x64):
-    """With labels and counts that are whole numbers."""
-    rng = np.random.default_rng(0)
-    labels: Any = rng.integers(0, 3 if cls is jr.losses.Multinomial else 2, 30)
-    outputs = (3,) if cls is jr.losses.Multinomial else ()
-    with jax.enable_x64(x64):
-        x = rng.normal(size=(30, 4)).astype(jnp.result_type(float))
-        start = {"kernel": jnp.zeros((4, *outputs)), "bias": jnp.zeros(outputs)}
-        for penalty in PENALTIES:
-            assert jr.minimize(cls(x, labels), penalty, start).converged
