@@ -70,7 +70,7 @@ def gaussian_scale(
 def gaussian_strength(
     scale: ArrayLike, *, n_samples: Scalar, noise_variance: Scalar = 1.0
 ) -> Array:
-    """The strength of `L2` that states a Gaussian prior: `gaussian_scale` the other way.
+    """The strength of `L2` of a Gaussian prior: the inverse of `gaussian_scale`.
 
         noise_variance / (2 · n_samples · scale²)
 
@@ -127,7 +127,7 @@ def laplace_scale(
 def laplace_strength(
     scale: ArrayLike, *, n_samples: Scalar, noise_variance: Scalar = 1.0
 ) -> Array:
-    """The strength of `L1` that states a Laplace prior: `laplace_scale` the other way.
+    """The strength of `L1` of a Laplace prior: the inverse of `laplace_scale`.
 
         noise_variance / (n_samples · scale)
 

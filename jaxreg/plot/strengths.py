@@ -26,7 +26,7 @@ def path(
     """Draw how each coefficient changes with the strength.
 
     A coefficient that is exactly zero is not drawn: lines start where it enters. Names
-    stand at the left end, where strengths are small, as far as there is room.
+    stand at the left end, where strengths are small, as far as they fit.
 
     Args:
         strengths: The strengths, as for `sweep`.
@@ -47,14 +47,14 @@ def path(
         (3, 'log')
     """
     values, names = numbers(coefficients), list(names)
-    sizes = _sizes(strengths, len(values), "coefficients")
-    values = values.reshape(len(values), -1)[np.argsort(sizes)]
+    scalars = _scalars(strengths, len(values), "coefficients")
+    values = values.reshape(len(values), -1)[np.argsort(scalars)]
     if names and len(names) != values.shape[1]:
         raise ValueError(
             f"names must name all {values.shape[1]} coefficients, got {len(names)} names."
         )
     ax = axes(ax)
-    order = np.sort(sizes)
+    order = np.sort(scalars)
     ax.axhline(0.0, color=GREY, linewidth=0.8)
     colours = plt.get_cmap("viridis")(np.linspace(0.0, 0.9, values.shape[1]))
     for column, colour in zip(values.T, colours, strict=True):
@@ -62,7 +62,7 @@ def path(
         beside = np.r_[column[1:] != 0, False] | np.r_[False, column[:-1] != 0]
         shown = np.where((column != 0) | beside, column, np.nan)
         ax.plot(order, shown, color=colour, linewidth=1.5)
-    _finish(ax, sizes, chosen)
+    _finish(ax, scalars, chosen)
     if names:
         _name(ax, order[0], values[0], names)
     ax.set_ylabel("coefficient")
@@ -134,16 +134,16 @@ def trade_off(
     )
     for side, given, colour, label, factor in both:
         values = factor * numbers(given)
-        sizes = _sizes(strengths, len(values), label)
-        order = np.argsort(sizes)
+        scalars = _scalars(strengths, len(values), label)
+        order = np.argsort(scalars)
         runs = values.reshape(len(values), -1)[order]
         if runs.shape[1] > 1:
-            side.plot(sizes[order], runs, ".", color=colour, markersize=3, alpha=0.4)
-        side.plot(sizes[order], runs.mean(axis=1), color=colour, linewidth=1.8)
+            side.plot(scalars[order], runs, ".", color=colour, markersize=3, alpha=0.4)
+        side.plot(scalars[order], runs.mean(axis=1), color=colour, linewidth=1.8)
         side.set_ylabel(label, color=colour)
         side.tick_params(axis="y", labelcolor=colour)
     # "best" knows only the lines of one side. At small strengths both are far from here.
-    _finish(ax, _sizes(strengths, None, ""), chosen, legend="center left")
+    _finish(ax, _scalars(strengths, None, ""), chosen, legend="center left")
     return ax
 
 
@@ -170,12 +170,12 @@ def cross_validation(
         >>> [text.get_text() for text in ax.get_legend().get_texts()]
         ['best mean: 0.1', 'one standard error: 1']
     """
-    sizes = _sizes(found.strengths, len(found.scores), "scores")
+    scalars = _scalars(found.strengths, len(found.scores), "scores")
     ax = axes(ax)
-    order = np.argsort(sizes)
+    order = np.argsort(scalars)
     mean, error = found.mean, found.standard_error
     ax.errorbar(
-        sizes[order],
+        scalars[order],
         mean[order],
         yerr=error[order],
         color=RED,
@@ -192,36 +192,36 @@ def cross_validation(
             chosen["one standard error"] = one_standard_error(found)
             worse = -error[best] if found.higher_is_better else error[best]
             ax.axhline(mean[best] + worse, color=GREY, linewidth=0.8, linestyle=":")
-    _finish(ax, sizes, chosen)
+    _finish(ax, scalars, chosen)
     ax.set_ylabel("score" if found.higher_is_better else "loss")
     return ax
 
 
-def _sizes(strengths: Any, rows: int | None, what: str) -> np.ndarray:
+def _scalars(strengths: Any, rows: int | None, what: str) -> np.ndarray:
     """The strengths as numbers: of a penalty, the first that is not always the same."""
     leaves = [numbers(x) for x in jax.tree.leaves(strength_axis(strengths))]
-    sizes = next((x for x in leaves if np.ndim(x) == 1 and np.ptp(x) > 0), leaves[0])
-    if rows is not None and rows != len(sizes):
+    scalars = next((x for x in leaves if np.ndim(x) == 1 and np.ptp(x) > 0), leaves[0])
+    if rows is not None and rows != len(scalars):
         raise ValueError(
-            f"There must be one of the {what} for each of the {len(sizes)} strengths, got "
+            f"There must be one of the {what} for each of the {len(scalars)} strengths, got "
             f"{rows}."
         )
-    return sizes
+    return scalars
 
 
 def _finish(
     ax: Axes,
-    sizes: np.ndarray,
+    scalars: np.ndarray,
     chosen: Chosen | None,
     legend: Literal["best", "center left"] = "best",
 ) -> None:
     """A logarithmic axis of strengths, and marks at the chosen ones."""
-    if np.all(sizes > 0):
+    if np.all(scalars > 0):
         ax.set_xscale("log")
     ax.set_xlabel("strength")
     styles = zip((BLUE, GREEN, RED), ("--", "-.", ":"), strict=True)
     for (name, index), (colour, style) in zip((chosen or {}).items(), styles, strict=False):
-        label = f"{name}: {sizes[index]:.3g}"
-        ax.axvline(sizes[index], color=colour, linestyle=style, label=label)
+        label = f"{name}: {scalars[index]:.3g}"
+        ax.axvline(scalars[index], color=colour, linestyle=style, label=label)
     if chosen:
         ax.legend(loc=legend, fontsize="small", framealpha=1.0, edgecolor="none")

@@ -69,8 +69,8 @@ def stats(
         )
     count = len(next(iter(lines.values())))
     taken = columns.get("step", np.arange(count))
-    steps, places = np.unique(taken, return_index=True)
-    steps, places = steps[steps >= 0], places[steps >= 0]
+    steps, indices = np.unique(taken, return_index=True)
+    steps, indices = steps[steps >= 0], indices[steps >= 0]
     if len(steps) == 0:
         raise ValueError("The history must have at least one step, got none.")
     total = lines.pop("total", None)
@@ -78,15 +78,15 @@ def stats(
     colours = plt.get_cmap("viridis")(np.linspace(0.0, 0.9, max(1, len(lines))))
     if len(lines) <= len(SEVERAL):
         colours = SEVERAL
-    for place, (name, values) in enumerate(lines.items()):
-        label = name if place < _NAMED else f"_{name}"
-        style = _STYLES[place % len(_STYLES)]
-        ax.plot(steps, values[places], style, color=colours[place], label=label)
+    for index, (name, values) in enumerate(lines.items()):
+        label = name if index < _NAMED else f"_{name}"
+        style = _STYLES[index % len(_STYLES)]
+        ax.plot(steps, values[indices], style, color=colours[index], label=label)
     if len(lines) > _NAMED:
         ax.plot([], [], color=GREY, label=f"and {len(lines) - _NAMED} more")
     if total is not None:
-        ax.plot(steps, total[places], color="black", linewidth=2.5, label="total")
-    _scale(ax, [*lines.values(), *([] if total is None else [total])], places)
+        ax.plot(steps, total[indices], color="black", linewidth=2.5, label="total")
+    _scale(ax, [*lines.values(), *([] if total is None else [total])], indices)
     ax.set(xlabel="step", ylabel=_WORDS.get(statistic, statistic.replace("_", " ")))
     ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     if len(ax.lines) > 1:
@@ -104,8 +104,8 @@ def _columns(
     return {name: np.atleast_1d(numbers(values)) for name, values in history.items()}
 
 
-def _scale(ax: Axes, lines: Sequence[np.ndarray], places: np.ndarray) -> None:
-    values = np.concatenate([line[places] for line in lines])
+def _scale(ax: Axes, lines: Sequence[np.ndarray], indices: np.ndarray) -> None:
+    values = np.concatenate([line[indices] for line in lines])
     values = values[np.isfinite(values)]
     if values.size and values.min() > 0 and values.max() > 100 * values.min():
         ax.set_yscale("log")
