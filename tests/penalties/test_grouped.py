@@ -257,7 +257,7 @@ def test_derivatives_of_the_prox_are_finite_and_right(cls, with_metric):
         def of_these(*arguments):
             return outcome(*arguments, *[None] * (4 - len(arguments)))
 
-        every = range(len(arguments))
+        every, compiled = range(len(arguments)), jax.jit(of_these)
         for derivative in (jax.jacfwd, jax.jacrev):
             jacobians = jax.jit(derivative(of_these, every))(*arguments)
             assert all(np.all(np.isfinite(jacobian)) for jacobian in jacobians)
@@ -266,7 +266,7 @@ def test_derivatives_of_the_prox_are_finite_and_right(cls, with_metric):
                 if i == 0:
                     direction[:, 0] = 0
                 ahead, behind = (
-                    of_these(
+                    compiled(
                         *arguments[:i], arguments[i] + h * direction, *arguments[i + 1 :]
                     )
                     for h in (1e-6, -1e-6)

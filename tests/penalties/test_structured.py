@@ -342,14 +342,14 @@ def test_derivatives_of_the_prox_are_finite_and_right(of):
             x, step, strength, *metric = arguments
             return of(strength).prox(x, step, *metric)
 
-        every = range(len(arguments))
+        every, compiled = range(len(arguments)), jax.jit(outcome)
         derivatives = [jax.jit(d(outcome, every)) for d in (jax.jacfwd, jax.jacrev)]
         for derivative in derivatives:
             jacobians = derivative(*arguments)
             for i in every:
                 direction = rng.normal(size=np.shape(arguments[i]))
                 ahead, behind = (
-                    outcome(
+                    compiled(
                         *arguments[:i], arguments[i] + h * direction, *arguments[i + 1 :]
                     )
                     for h in (1e-6, -1e-6)
