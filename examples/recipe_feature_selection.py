@@ -1,9 +1,9 @@
 """Feature selection with a network: which of 20 inputs does y depend on?
 
 Friedman's function uses five of them, one through a square that no linear model sees. A
-group lasso on the first layer (`axis=0` of its kernel numbers the inputs) prices each input
-as a whole. One fit keeps too many; a second one, whose strengths come from the first
-(`adaptive`), keeps the right ones. A little L2 on the second layer stops it from
+group lasso on the first layer (`group_axis=0` of its kernel numbers the inputs) penalises
+each input as a whole. One fit keeps too many; a second one, whose strengths come from the
+first (`adaptive`), keeps the right ones. A little L2 on the second layer stops it from
 undoing the shrinking of the first.
 """
 
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, list[int]]:
     }
     params["first"]["bias"], params["second"]["bias"] = jnp.zeros(UNITS), jnp.zeros(())
 
-    groups, ridge = jr.GroupLasso(1e-3, axis=0, mask=FIRST), jr.L2(1e-3, mask=SECOND)
+    groups, ridge = jr.GroupLasso(1e-3, group_axis=0, mask=FIRST), jr.L2(1e-3, mask=SECOND)
     print(f"{'':22}{'test R²':>8}{'inputs':>8}   which (the truth: 0 1 2 3 4)")
     used = dict[str, list[int]]()
     for name in ("group lasso", "adaptive group lasso"):
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, list[int]]:
         on = np.flatnonzero(np.any(np.asarray(params["first"]["kernel"]) != 0, axis=1))
         used[name] = [int(i) for i in on]
         print(f"{name:22}{score:8.3f}{len(on):8}   {' '.join(map(str, on))}")
-        groups = jr.adaptive(jr.GroupLasso(1e-3, axis=0, mask=FIRST), params)
+        groups = jr.adaptive(jr.GroupLasso(1e-3, group_axis=0, mask=FIRST), params)
     return used
 
 

@@ -1,6 +1,6 @@
 """Flax nnx: whole channels off, with a group lasso in `nnx.Optimizer`, on digits.
 
-`axis=-1` of a kernel numbers the output channels, so each group is one channel. Of a
+`group_axis=-1` of a kernel numbers the output channels, so each group is one channel. Of a
 channel that is off, nothing but its bias is left. Prints how many channels each layer uses.
 """
 
@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 
 import jaxreg as jr
 
-PENALTY = jr.GroupLasso(1.5e-3, axis=-1, mask=jr.named("conv.*/kernel$"))
+PENALTY = jr.GroupLasso(1.5e-3, group_axis=-1, mask=jr.named("conv.*/kernel$"))
 BATCH = 128
 
 

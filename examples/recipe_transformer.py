@@ -20,7 +20,7 @@ import jaxreg as jr
 NUMBERS, WIDTH, HIDDEN = 23, 32, 64
 PENALTY = (
     jr.L1(3e-4, mask=jr.named("attention/.*kernel$"))
-    + jr.GroupLasso(1e-3, axis=-1, mask=jr.named("hidden/kernel$"))
+    + jr.GroupLasso(1e-3, group_axis=-1, mask=jr.named("hidden/kernel$"))
     + jr.L2(1e-3, mask=jr.named("(block/out|head)/kernel$"))
 )
 

@@ -23,14 +23,11 @@ from jaxreg._sharding import Split, along, largest, part_count, total, whole
 Axis = int | tuple[int, ...]
 """The axis, or the axes, that number the groups. `()`: the whole array is one group."""
 
+Labels = Sequence[int] | Array | np.ndarray
+"""An integer for each index of the numbering axis: equal ones make one group."""
+
 Entries = Any
 """An array, or a tuple of arrays whose groups are joined."""
-
-
-class Joint(tuple[Axis, ...]):
-    """The axes of several arrays: group i is everything at index i of each of them."""
-
-    __slots__ = ()
 
 
 class Groups(NamedTuple):
@@ -91,8 +88,6 @@ class Groups(NamedTuple):
 
     def numbers(self, strength: Any) -> Any:
         """A strength that broadcasts to the (first) array, as numbers per group."""
-        if isinstance(strength, tuple):
-            strength = strength[0]
         if np.ndim(strength) == 0:
             return strength
         axes, ndim = self.axes[0], self.ndims[0]
@@ -131,56 +126,58 @@ def _others(axes: tuple[int, ...], ndim: int) -> tuple[int, ...]:
     return tuple(i for i in range(ndim) if i not in axes)
 
 
-def kept_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+def numbering_axes(group_axis: Axis, ndim: int) -> tuple[int, ...]:
     """The axes that number the groups of an array with `ndim` axes, ascending.
 
     Raises:
         ValueError: If the array has no such axis, or one is named twice.
     """
-    axes = (axis,) if isinstance(axis, int) else axis
+    axes = (group_axis,) if isinstance(group_axis, int) else group_axis
     if ndim == 0 and len(axes) < 2:  # A number is a group of its own.
         return ()
     if not all(-ndim <= i < ndim for i in axes):
-        raise ValueError(f"axis must be axes of the array, got {axis} for {ndim} axes")
+        raise ValueError(
+            f"group_axis must be axes of the array, got {group_axis} for {ndim} axes"
+        )
     kept = sorted({i % ndim for i in axes})
     if len(kept) < len(axes):
-        raise ValueError(f"axis must name each axis once, got {axis} for {ndim} axes")
+        raise ValueError(
+            f"group_axis must name each axis once, got {group_axis} for {ndim} axes"
+        )
     return tuple(kept)
 
 
-def groups_of(
-    x: Entries,
-    axis: Axis | Joint,
-    labels: Sequence[int] | None,
-    splits: tuple[Split | None, ...] | None = None,
+def groups_of(x: Array, group_axis: Axis, labels: Labels | None) -> Groups:
+    """The groups of one array; see `joined_groups`."""
+    return joined_groups((x,), (group_axis,), labels, (None,))
+
+
+def joined_groups(
+    arrays: Sequence[Array],
+    group_axes: Sequence[Axis],
+    labels: Labels | None,
+    splits: tuple[Split | None, ...],
 ) -> Groups:
-    """The groups of an array, or of a tuple of arrays.
+    """The groups of several arrays: group i is everything at index i of each of them.
 
     Args:
-        x: An array, or a tuple of arrays.
-        axis: What numbers the groups; `Joint` for a tuple of arrays.
+        arrays: The arrays.
+        group_axes: What numbers the groups of each.
         labels: An integer for each index of the one numbering axis: equal ones belong
             to the same group.
-        splits: For each array, how it is split between devices; `None` if none is.
+        splits: For each array, how it is split between devices; `None` if it is not.
 
     Returns:
         The groups.
 
     Raises:
-        ValueError: If `axis` or `labels` do not fit the array, or the arrays do not have
+        ValueError: If an axis or `labels` do not fit the arrays, or these do not have
             the same groups.
     """
-    parts = jax.tree.leaves(x)
-    splits = splits or (None,) * len(parts)
     axes = tuple(
-        kept_axes(one, part.ndim)
-        for one, part in zip(
-            axis if isinstance(axis, Joint) else (axis,), parts, strict=True
-        )
+        numbering_axes(axis, x.ndim) for axis, x in zip(group_axes, arrays, strict=True)
     )
-    shapes = [
-        tuple(part.shape[i] for i in kept) for part, kept in zip(parts, axes, strict=True)
-    ]
+    shapes = [tuple(x.shape[i] for i in kept) for x, kept in zip(arrays, axes, strict=True)]
     if len(set(shapes)) > 1:
         raise ValueError(
             "joined arrays must have the same number of groups, got "
@@ -188,8 +185,8 @@ def groups_of(
         )
     shape = shapes[0]
     size: Any = sum(
-        _size(part, _others(kept, part.ndim), split)
-        for part, kept, split in zip(parts, axes, splits, strict=True)
+        _size(x, _others(kept, x.ndim), split)
+        for x, kept, split in zip(arrays, axes, splits, strict=True)
     )
     numbers = None
     if labels is not None:
@@ -200,7 +197,7 @@ def groups_of(
             )
         _, numbers, counts = np.unique(labels, return_inverse=True, return_counts=True)
         size, shape = counts * size, (len(counts),)
-    ndims, dtype = tuple(part.ndim for part in parts), compute_dtype(*parts)
+    ndims, dtype = tuple(x.ndim for x in arrays), compute_dtype(*arrays)
     return Groups(axes, ndims, shape, size, dtype, numbers, splits)
 
 

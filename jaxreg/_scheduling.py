@@ -36,7 +36,7 @@ def after(done: Array | None, values: Any) -> Any:
     if done is None or is_concrete(done) or varies(done):
         return values
 
-    # A one, which XLA does not know: to it a size may be less than −1.
+    # A one, which XLA does not know: to it an absolute value may be less than −1.
     one = jnp.where(jnp.abs(done) < -1, 0.0, 1.0)
 
     def same(value: Any) -> Any:

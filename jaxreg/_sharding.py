@@ -18,7 +18,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import NamedSharding, PartitionSpec, reshard
 
-from jaxreg._tree import Leaf, Names, broadcast, entries_of
+from jaxreg._prefixes import broadcast, entries_of
+from jaxreg._tree import Leaf, Names
 
 MeshAxes = tuple[str, ...]
 """Names of mesh axes."""
@@ -73,10 +74,10 @@ class Specs:
     entries: tuple[tuple[Names, PartitionSpec], ...]
 
     def splits(self, tree: Sequence[Leaf]) -> list[Split | None]:
-        """How each leaf and hole of `tree` is split; `None` if it is not."""
+        """How each leaf of `tree` is split; `None` if it is not."""
         found = broadcast(dict(self.entries), tree, "specs", [False] * len(tree))
         return [
-            None if spec is None or leaf.is_hole else _split(spec, leaf)
+            None if spec is None or leaf.is_missing else _split(spec, leaf)
             for spec, leaf in zip(found, tree, strict=True)
         ]
 
@@ -106,7 +107,7 @@ def as_specs(specs: Any) -> Specs | None:
 
 
 def splits_of(specs: Specs | None, tree: Sequence[Leaf]) -> list[Split | None]:
-    """How each leaf and hole of `tree` is split; `None` if it is not."""
+    """How each leaf of `tree` is split; `None` if it is not."""
     return [None] * len(tree) if specs is None else specs.splits(tree)
 
 
@@ -198,7 +199,7 @@ def count_zeros(x: Array, names: MeshAxes) -> Array:
     return total(jnp.sum(x == 0, dtype=jnp.float32), names)
 
 
-def zero_share(parts: Collection[tuple[Array, MeshAxes]]) -> Array:
-    """The share of exact zeros in arrays, each with the mesh axes that split it."""
+def zero_fraction(parts: Collection[tuple[Array, MeshAxes]]) -> Array:
+    """The fraction of exact zeros in arrays, each with the mesh axes that split it."""
     zeros = sum((count_zeros(x, names) for x, names in parts), start=jnp.zeros(()))
     return zeros / max(1, sum(x.size * part_count(names) for x, names in parts))

@@ -92,7 +92,7 @@ def modopt_elastic_net():
     return modopt("ElasticNet", identity, 0.3, 0.4)()
 
 
-WHOLE: dict[str, Any] = {"axis": (), "scale": "none"}
+WHOLE: dict[str, Any] = {"group_axis": (), "scale": "none"}
 
 TABLE = {
     "jaxopt lasso": (L1(0.4), jaxopt("prox_lasso", 0.4)),

@@ -109,7 +109,11 @@ def test_specs_are_part_of_what_a_penalty_is():
 def test_under_vmap_with_a_name_as_in_shard_map():
     """The largest weights of a group are equal, on one device or on two."""
     x = jnp.array([[3.0, 3.0, 1.0], [3.0, -2.0, 0.0]])
-    for penalty in (jr.L1Linf(0.5, axis=()), jr.GroupLasso(0.5, axis=()), jr.L1(0.5)):
+    for penalty in (
+        jr.L1Linf(0.5, group_axis=()),
+        jr.GroupLasso(0.5, group_axis=()),
+        jr.L1(0.5),
+    ):
         split = penalty.replace(specs=P("i"))
         alone = jax.value_and_grad(penalty)(x.ravel())
         value, gradient = jax.vmap(jax.value_and_grad(split), axis_name="i")(x)

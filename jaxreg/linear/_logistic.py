@@ -160,7 +160,7 @@ class LogisticModel(LinearClassifier):
     def _penalty(self, l1_ratio: float, features: int) -> Penalty:
         if self.groups is None:
             return from_sklearn(1.0, l1_ratio)
-        return GroupLasso(axis=0, labels=labels_of(self.groups, features))
+        return GroupLasso(group_axis=0, labels=labels_of(self.groups, features))
 
     def _path(
         self, data: Checked, l1_ratio: float, cs: np.ndarray, folds: Any = None

@@ -1,4 +1,4 @@
-"""What a leaf is in its layer, told by its name: the same in every framework.
+"""What a leaf is in its layer, decided by its name: the same in every framework.
 
 Where a leaf has no name that tells, its neighbours may: in pairs (W, b) of a tuple or a
 list, b is the bias, and `gamma` and `beta` of one shape beside a kernel of as many units
@@ -143,8 +143,8 @@ def _is_pairs(layer: _Layer) -> bool:
 
 def _fits_as_bias(bias: Leaf, kernel: Leaf) -> bool:
     """Whether an array has a number for each unit of a kernel, and the kernel has more."""
-    if bias.is_hole or kernel.is_hole:
-        return bias.is_hole or len(_shape(bias)) < 2
+    if bias.is_missing or kernel.is_missing:
+        return bias.is_missing or len(_shape(bias)) < 2
     shape, whole = _shape(bias), _shape(kernel)
     if len(whole) < 2:
         return len(whole) == 1 and shape == ()
@@ -156,7 +156,7 @@ def _is_scale_or_offset(leaf: Leaf, layer: _Layer) -> bool:
     """Whether a leaf is `gamma` or `beta`, beside the other and a kernel of those units."""
     other, shape = _partner(leaf, layer), _shape(leaf)
     return other is not None and any(
-        x.is_hole or (len(_shape(x)) > len(shape) and _shape(x)[UNITS:] == shape[UNITS:])
+        x.is_missing or (len(_shape(x)) > len(shape) and _shape(x)[UNITS:] == shape[UNITS:])
         for x in layer.values()
         if x is not leaf and x is not other
     )
@@ -170,7 +170,7 @@ def _partner(leaf: Leaf, layer: _Layer) -> Leaf | None:
     other = "beta" if found.group(1) == "gamma" else "gamma"
     name = leaf.names[-1][:start] + other + leaf.names[-1][stop:]
     partner = layer.get((*leaf.names[:-1], name))
-    if partner is None or not (partner.is_hole or _shape(partner) == _shape(leaf)):
+    if partner is None or not (partner.is_missing or _shape(partner) == _shape(leaf)):
         return None
     return partner
 

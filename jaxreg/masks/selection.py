@@ -14,8 +14,8 @@ the parameters to such a pytree will also do. The path of a leaf is the same in 
 framework: `encoder/Dense_0/kernel`.
 
 Masks are deliberately not callable: `optax.inject_hyperparams` takes every callable
-argument for a schedule, calls it on the step counter, and so turns a masked decay off
-without a word. To hand a mask to Optax itself, pass `mask.of`, a function of the
+argument for a schedule, calls it on the step counter, and so silently turns a masked decay
+off. To hand a mask to Optax itself, pass `mask.of`, a function of the
 parameters: `optax.masked(transform, jaxreg.weights.of)`.
 """
 
@@ -26,7 +26,6 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -35,12 +34,13 @@ from jax.core import Tracer
 
 from jaxreg._checks import CalledOnParams, is_function
 from jaxreg._dtypes import raise_precision
+from jaxreg._prefixes import broadcast
 from jaxreg._tree import (
     Leaf,
     Names,
     Params,
     Tree,
-    broadcast,
+    assembled,
     check_no_optimizer,
     listing,
     walk,
@@ -50,7 +50,7 @@ from jaxreg.masks.roles import roles_of
 
 
 class Mask(abc.ABC):
-    """A choice of leaves, made by their names, shapes and places in the tree.
+    """A choice of leaves, made by their names, shapes and paths in the tree.
 
     Masks combine with `&`, `|` and `~`, also with bool pytrees and functions. They are
     hashable, so a penalty that carries one never recompiles because of it.
@@ -65,7 +65,7 @@ class Mask(abc.ABC):
 
     @abc.abstractmethod
     def choose(self, tree: Sequence[Leaf], params: Params) -> list[bool]:
-        """One bool for each leaf and hole that `walk(params)` lists in `tree`."""
+        """One bool for each leaf of `tree = list(walk(params))`, missing ones too."""
 
     def of(self, params: Params) -> Params:
         """The mask as a pytree of bools with the structure of `params`.
@@ -85,11 +85,8 @@ class Mask(abc.ABC):
             {'step': False, 'w': True}
         """
         tree = list(walk(params))
-        picks = with_shared(tree, chosen(self, tree, params))
-        return jax.tree.unflatten(
-            jax.tree.structure(params),
-            [pick for leaf, pick in zip(tree, picks, strict=True) if not leaf.is_hole],
-        )
+        is_chosen = with_shared(tree, chosen(self, tree, params))
+        return assembled(tree, params, is_chosen)
 
     def __bool__(self) -> bool:
         raise TypeError(
@@ -216,15 +213,10 @@ class _Not(Mask):
         return f"~{self.part!r}"
 
 
-def _are_weights(tree: Sequence[Leaf]) -> list[bool]:
-    return [role in ("weight", "embedding") for role in roles_of(tree)]
-
-
-def _are_matrices(tree: Sequence[Leaf]) -> list[bool]:
-    return [len(getattr(leaf.value, "shape", ())) >= 2 for leaf in tree]
-
-
-weights: Mask = _Rule("weights", _are_weights)
+weights: Mask = _Rule(
+    "weights",
+    lambda tree: [role in ("weight", "embedding") for role in roles_of(tree)],
+)
 """The default: every weight, and no bias, normalisation scale or offset, or intercept.
 
 Decided by the *name* of the leaf, so that layers stacked by `nn.scan` or `vmap`, whose
@@ -244,7 +236,10 @@ something else.
 everything: Mask = _Rule("everything", lambda tree: [True] * len(tree))
 """Every floating-point array: Optax's own default."""
 
-matrices: Mask = _Rule("matrices", _are_matrices)
+matrices: Mask = _Rule(
+    "matrices",
+    lambda tree: [len(getattr(leaf.value, "shape", ())) >= 2 for leaf in tree],
+)
 """Every floating-point array with two axes or more.
 
 The rule of many training scripts. It also takes in the biases and scales of layers
@@ -334,13 +329,15 @@ def as_mask(mask: MaskLike) -> Mask:
         )
     if isinstance(mask, optax.GradientTransformation):
         raise TypeError(
-            "A mask must hold True or False, got an Optax optimizer, which does not tell "
+            "A mask must hold True or False, got an Optax optimizer, which does not say "
             "what it regularizes: pass the penalty or the mask that it was made with."
         )
     if is_function(mask):
         _check_takes_params(mask)
         return _Function(mask)
-    entries = tuple((leaf.names, _as_bool(leaf)) for leaf in walk(mask) if not leaf.is_hole)
+    entries = tuple(
+        (leaf.names, _as_bool(leaf)) for leaf in walk(mask) if not leaf.is_missing
+    )
     if not entries:
         raise TypeError(f"A mask must choose leaves, got the empty pytree {mask!r}.")
     return _Tree(entries)
@@ -384,33 +381,40 @@ def _as_bool(leaf: Leaf) -> bool:
         )
     weighs = "To weigh leaves differently, give the penalty a pytree of strengths."
     if leaf.is_parameter and np.ndim(value) > 0:
-        weighs = "Are the parameters in the place of the mask?"
+        weighs = "Are the parameters given for the mask?"
     raise TypeError(
         f"A mask must hold True or False, got {value!r} at {leaf.quoted}. {weighs}"
     )
 
 
 def chosen(mask: Mask, tree: Sequence[Leaf], params: Params) -> list[bool]:
-    """Whether each leaf (or hole) of `tree = list(walk(params))` is regularized.
+    """Whether each leaf of `tree = list(walk(params))` is regularized.
 
     Raises:
         TypeError: If `params` are no parameters, or a complex-valued leaf is chosen.
         ValueError: If there are leaves, but none of them is chosen.
     """
-    _refuse_others(tree, params)
-    picks = [
-        pick and leaf.is_parameter
-        for leaf, pick in zip(tree, mask.choose(tree, params), strict=True)
+    if params is None:
+        raise TypeError("Parameters must be a pytree of arrays, got None.")
+    if isinstance(params, CalledOnParams):
+        raise TypeError(
+            f"Parameters must be a pytree of arrays, got the penalty {params!r}: are "
+            "arguments in the wrong order?"
+        )
+    check_no_optimizer(tree)
+    is_chosen = [
+        hit and leaf.is_parameter
+        for leaf, hit in zip(tree, mask.choose(tree, params), strict=True)
     ]
-    for leaf, pick in zip(tree, picks, strict=True):
-        if pick and jnp.issubdtype(leaf.value.dtype, jnp.complexfloating):
+    for leaf, hit in zip(tree, is_chosen, strict=True):
+        if hit and jnp.issubdtype(leaf.value.dtype, jnp.complexfloating):
             raise TypeError(
                 f"Regularized leaves must be real, but {leaf.quoted} has dtype "
                 f"{leaf.value.dtype}. Wrap the optimizer in "
                 "`optax.contrib.split_real_and_imaginary`, or leave it out of the mask."
             )
-    present = [leaf for leaf in tree if not leaf.is_hole]
-    if present and not any(picks):
+    present = [leaf for leaf in tree if not leaf.is_missing]
+    if present and not any(is_chosen):
         floats = [leaf for leaf in present if leaf.is_parameter]
         if not floats:
             first = present[0].value
@@ -425,7 +429,7 @@ def chosen(mask: Mask, tree: Sequence[Leaf], params: Params) -> list[bool]:
             "leaves with jaxreg.named(...), or pass mask=jaxreg.everything."
             f"{_injected_mask(mask)}"
         )
-    return picks
+    return is_chosen
 
 
 def _injected_mask(mask: Mask) -> str:
@@ -437,24 +441,12 @@ def _injected_mask(mask: Mask) -> str:
     )
 
 
-def _refuse_others(tree: Sequence[Leaf], params: Any) -> None:
-    """Refuse what is taken for parameters, but is something else."""
-    if params is None:
-        raise TypeError("Parameters must be a pytree of arrays, got None.")
-    if isinstance(params, CalledOnParams):
-        raise TypeError(
-            f"Parameters must be a pytree of arrays, got the penalty {params!r}: are "
-            "arguments in the wrong order?"
-        )
-    check_no_optimizer(tree)
-
-
 def chosen_arrays(params: Params, mask: MaskLike) -> dict[Names, Array]:
     """The regularized leaves by name, as arrays of at least float32."""
     tree = list(walk(params))
-    picks = chosen(as_mask(mask), tree, params)
+    is_chosen = chosen(as_mask(mask), tree, params)
     return {
         leaf.names: raise_precision(leaf.value)
-        for leaf, pick in zip(tree, picks, strict=True)
-        if pick
+        for leaf, hit in zip(tree, is_chosen, strict=True)
+        if hit
     }

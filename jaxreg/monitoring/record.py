@@ -110,17 +110,17 @@ def latest_stats(state: Any, params: Params, mask: MaskLike = weights) -> dict[s
             "parameters of the group."
         )
     tree = list(walk(params))
-    picks = chosen(as_mask(mask), tree, params)
+    is_chosen = chosen(as_mask(mask), tree, params)
     state = found[0]
     record = Record(*map(_unboxed, state.record))
     statistics = _statistics(OF_EACH[: record.total.shape[-1] - len(OF_MATRICES)])
     every = [leaf for leaf in tree if is_measurable(leaf)]
     _check_fits(record, every)
-    names = {leaf.names for leaf, pick in zip(tree, picks, strict=True) if pick}
+    names = {leaf.names for leaf, needed in zip(tree, is_chosen, strict=True) if needed}
     leaves = {
         statistic: {
-            leaf.names: record.each[..., row, place]
-            for place, leaf in enumerate(every)
+            leaf.names: record.each[..., row, index]
+            for index, leaf in enumerate(every)
             if leaf.names in names and (statistic in OF_EACH or is_matrix(leaf))
         }
         for row, statistic in enumerate(statistics)
@@ -150,6 +150,6 @@ def _check_fits(record: Record, leaves: list[Leaf]) -> None:
             "latest_stats needs the parameters that the monitored optimizer is for: it has "
             f"statistics of {record.each.shape[-1]} arrays, but {len(leaves)} are given "
             f"({listing(leaves)}). Inside optax.partition or optax.masked those are the "
-            "parameters of its group, with None in the place of the others; "
+            "parameters of its group, with None for the others; "
             "jaxreg.monitor(optax.partition(...)) has statistics of all."
         )

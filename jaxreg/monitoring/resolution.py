@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._checks import check_number, check_numbers
-from jaxreg._tree import Params, values_at, walk
+from jaxreg._prefixes import values_at
+from jaxreg._tree import Params, walk
 from jaxreg.masks.selection import MaskLike, as_mask, chosen, weights
 from jaxreg.monitoring._text import table
 
@@ -67,10 +68,10 @@ def decay_resolution(
     """Tell on which leaves a weight decay is too small for the dtype to do anything.
 
     A step of decay replaces w by w − learning_rate · weight_decay · w, rounded to the
-    dtype of w. In bf16 numbers are 1/128 to 1/256 of their size apart, so a fraction below
-    1/512 rounds to nothing: by itself such a decay never moves a weight, however long one
-    trains. Steps of the optimizer carry it along where they are larger than the spacing,
-    and less and less of it as they become smaller. Wrap the optimizer in
+    dtype of w. The spacing of bf16 numbers is 1/128 to 1/256 of their absolute value, so a
+    fraction below 1/512 rounds to nothing: by itself such a decay never moves a weight,
+    however long one trains. Steps of the optimizer carry it along where they are larger
+    than the spacing, and less and less of it as they become smaller. Wrap the optimizer in
     `with_kahan_compensation` to
     make all of it count.
 
@@ -104,16 +105,16 @@ def decay_resolution(
     check_number("learning_rate", learning_rate)
     check_numbers("weight_decay", weight_decay)
     tree = list(walk(params))
-    picks = chosen(as_mask(mask), tree, params)
-    decays = values_at(weight_decay, tree, picks, "weight_decay", by_pattern=True)
-    shares = [
+    is_chosen = chosen(as_mask(mask), tree, params)
+    decays = values_at(weight_decay, tree, is_chosen, "weight_decay", by_pattern=True)
+    fractions = [
         0.0 if decay is None else float(learning_rate * np.max(decay)) for decay in decays
     ]
     return Resolution(
         tuple(
-            _resolved(leaf.path, leaf.value.dtype, share)
-            for leaf, share in zip(tree, shares, strict=True)
-            if share > 0
+            _resolved(leaf.path, leaf.value.dtype, fraction)
+            for leaf, fraction in zip(tree, fractions, strict=True)
+            if fraction > 0
         )
     )
 

@@ -1,4 +1,4 @@
-"""What the weights do: sizes, exact zeros, steps, and how far they are from a solution."""
+"""What the weights do: norms, exact zeros, steps, and how far they are from a solution."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,9 +8,10 @@ from jax import Array
 
 from jaxreg._checks import Scalar
 from jaxreg._dtypes import raise_precision
+from jaxreg._prefixes import broadcast
 from jaxreg._scheduling import after, waits
-from jaxreg._sharding import along, as_specs, splits_of, zero_share
-from jaxreg._tree import Leaf, Names, Params, broadcast, walk
+from jaxreg._sharding import along, as_specs, splits_of, zero_fraction
+from jaxreg._tree import Leaf, Names, Params, walk
 from jaxreg.masks.selection import MaskLike, as_mask, chosen, chosen_arrays, weights
 from jaxreg.monitoring._sums import Sums
 from jaxreg.monitoring.optimality import (
@@ -34,7 +35,7 @@ def weight_stats(
     in_loss: bool = False,
     specs: Any = None,
 ) -> dict[str, Array]:
-    """Statistics of the weights, per leaf and in total: sizes, zeros, steps, optimality.
+    """Statistics of the weights, per leaf and in total: norms, zeros, steps, optimality.
 
     For each leaf, and under `total` for all of them together:
 
@@ -58,7 +59,7 @@ def weight_stats(
 
         penalty          the penalty; and penalty/L1, ... of each term of a sum
         loss             the loss, without the penalty
-        penalty_share    penalty / (loss + penalty); likewise of each term
+        penalty_fraction penalty / (loss + penalty); likewise of each term
         strength_ratio   strength / strength_max(g). With the gradients at zero weights
                          this is λ/λ_max; at a solution of the lasso, it is 1
 
@@ -69,7 +70,7 @@ def weight_stats(
         gradients: Those of the loss at the parameters, for what needs them.
         penalty: The penalty, for what needs it. Without a prox there is no
             `kkt_residual` and no `strength_ratio`.
-        loss: The mean loss at the parameters, for `loss` and `penalty_share`.
+        loss: The mean loss at the parameters, for `loss` and `penalty_fraction`.
         in_loss: Whether `gradients` and `loss` are those of `loss + penalty`: the
             penalty's part is then taken out of them first.
         specs: Inside `shard_map`, how leaves are split; see `Penalty`.
@@ -123,7 +124,7 @@ def sparsity(params: Params, mask: MaskLike = weights, *, specs: Any = None) -> 
     splits = splits_of(as_specs(specs), tree)
     split = {leaf.names: along(own) for leaf, own in zip(tree, splits, strict=True)}
     arrays = chosen_arrays(params, mask)
-    return zero_share([(x, split[names]) for names, x in arrays.items()])
+    return zero_fraction([(x, split[names]) for names, x in arrays.items()])
 
 
 class Given(NamedTuple):
@@ -192,19 +193,19 @@ def measure(
     gradients = _beside(tree, every, given.gradients, "The gradients")
     penalty = given.penalty
     if given.in_loss and penalty is not None and gradients is not None:
-        gradients = without_penalty(penalty, tree, params, gradients)
+        gradients = without_penalty(penalty.bind(params), gradients)
 
-    def at(column: list[Any] | None, place: int) -> Any:
-        return None if column is None else column[place]
+    def at(column: list[Any] | None, index: int) -> Any:
+        return None if column is None else column[index]
 
     sums: dict[int, Sums] = {}
     done: Array | None = None
-    for place, pick in enumerate(every if each else counted):
-        if pick:
-            value = tree[place].value
-            own = at(updates, place), at(gradients, place)
-            sums[place] = Sums.of(value, *own, split=splits[place], done=done)
-            done = sums[place].done if waits(value) else done
+    for index, is_chosen in enumerate(every if each else counted):
+        if is_chosen:
+            value = tree[index].value
+            own = at(updates, index), at(gradients, index)
+            sums[index] = Sums.of(value, *own, split=splits[index], done=done)
+            done = sums[index].done if waits(value) else done
     empty = jnp.zeros((0, 0))
     none = Sums.of(
         empty,
@@ -213,20 +214,21 @@ def measure(
     )
 
     costs = _costs(after(done, params), given)
-    if penalty is not None and gradients is not None and has_prox(penalty, tree, params):
+    bound = None if penalty is None or gradients is None else penalty.bind(params)
+    if bound is not None and has_prox(bound):
         done = costs["penalty"]
-        ratio = strength_ratio(penalty, tree, params, after(done, gradients))
+        ratio = strength_ratio(bound, after(done, gradients))
         costs["strength_ratio"] = ratio
-        gaps = residuals(penalty, tree, params, after(ratio, gradients))
+        gaps = residuals(bound, after(ratio, gradients))
         none = none.with_residual(empty)
-        for place, part in sums.items():
-            sums[place] = part.with_residual(gaps[place], splits[place], done)
-            done = sums[place].done if waits(gaps[place]) else done
-    total = Sums.merged([none, *(part for place, part in sums.items() if counted[place])])
+        for index, part in sums.items():
+            sums[index] = part.with_residual(gaps[index], splits[index], done)
+            done = sums[index].done if waits(gaps[index]) else done
+    total = Sums.merged([none, *(part for index, part in sums.items() if counted[index])])
     columns: dict[str, dict[Names, Array]] = {name: {} for name in none.statistics()}
-    for place, part in sums.items():
+    for index, part in sums.items():
         for statistic, value in part.statistics().items():
-            columns[statistic][tree[place].names] = value
+            columns[statistic][tree[index].names] = value
     return Measured(columns, total.statistics(), costs)
 
 
@@ -243,20 +245,20 @@ def is_matrix(leaf: Leaf) -> bool:
 def _beside(
     tree: Sequence[Leaf], needed: Sequence[bool], values: Params | None, what: str
 ) -> list[Any] | None:
-    """What belongs to each parameter in another pytree; zeros where that has a hole."""
+    """What belongs to each parameter in another pytree; zeros where that is missing."""
     if values is None:
         return None
-    entries = {leaf.names: None if leaf.is_hole else leaf.value for leaf in walk(values)}
+    entries = {leaf.names: None if leaf.is_missing else leaf.value for leaf in walk(values)}
     found = broadcast(entries, tree, what, needed)
-    for leaf, pick, value in zip(tree, needed, found, strict=True):
-        if pick and value is not None and value.shape != leaf.value.shape:
+    for leaf, is_chosen, value in zip(tree, needed, found, strict=True):
+        if is_chosen and value is not None and value.shape != leaf.value.shape:
             raise ValueError(
                 f"{what} must have the shapes of the parameters, but at {leaf.quoted} they "
                 f"are {value.shape} and {leaf.value.shape}."
             )
     return [
-        (jnp.zeros_like(leaf.value) if value is None else value) if pick else None
-        for leaf, pick, value in zip(tree, needed, found, strict=True)
+        (jnp.zeros_like(leaf.value) if value is None else value) if is_chosen else None
+        for leaf, is_chosen, value in zip(tree, needed, found, strict=True)
     ]
 
 
@@ -278,17 +280,17 @@ def _costs(params: Params, given: Given) -> dict[str, Array]:
         return costs
     loss = raise_precision(given.loss)
     objective = loss if given.in_loss else loss + whole
-    shares = {
-        name.replace("penalty", "penalty_share", 1): value / objective
+    fractions = {
+        name.replace("penalty", "penalty_fraction", 1): value / objective
         for name, value in costs.items()
     }
-    return {"loss": objective - whole if given.in_loss else loss} | costs | shares
+    return {"loss": objective - whole if given.in_loss else loss} | costs | fractions
 
 
 def _names(terms: Sequence[Penalty]) -> list[str]:
     """A name for each term: its class, with a number where there are several of it."""
     kinds = [type(getattr(term, "penalty", term)).__name__ for term in terms]
     return [
-        kind if kinds.count(kind) == 1 else f"{kind}_{kinds[:place].count(kind)}"
-        for place, kind in enumerate(kinds)
+        kind if kinds.count(kind) == 1 else f"{kind}_{kinds[:index].count(kind)}"
+        for index, kind in enumerate(kinds)
     ]

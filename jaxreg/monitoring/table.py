@@ -11,7 +11,8 @@ import jax
 import numpy as np
 
 from jaxreg._checks import check_numbers
-from jaxreg._tree import Leaf, Params, values_at, walk
+from jaxreg._prefixes import values_at
+from jaxreg._tree import Leaf, Params, walk
 from jaxreg.masks.roles import doubtful, roles_of
 from jaxreg.masks.selection import (
     MaskLike,
@@ -121,8 +122,14 @@ class Description:
 
     @property
     def _foot(self) -> tuple[str, ...]:
-        share = 100 * self.regularized / max(1, self.total)
-        return ("total", "", "", f"{self.total:,}", f"{self.regularized:,} ({share:.1f} %)")
+        percent = 100 * self.regularized / max(1, self.total)
+        return (
+            "total",
+            "",
+            "",
+            f"{self.total:,}",
+            f"{self.regularized:,} ({percent:.1f} %)",
+        )
 
 
 def describe(
@@ -199,7 +206,7 @@ def describe(
         decay_mask = what
     terms = terms_of(what) if isinstance(what, Penalty) else ()
     columns = [_terms_at(term, tree, params) for term in terms]
-    marks = [False] * len(tree) if terms else _picks(what, tree, params)
+    marks = [False] * len(tree) if terms else _chosen_by(what, tree, params)
     decays, lost = _decays(
         weight_decay,
         learning_rate,
@@ -212,14 +219,14 @@ def describe(
     treated = [
         Treated(
             leaf,
-            tuple(term for column in columns if (term := column[place]) is not None),
-            decays[place],
-            marks[place],
-            roles[place],
-            doubts[place],
+            tuple(term for column in columns if (term := column[index]) is not None),
+            decays[index],
+            marks[index],
+            roles[index],
+            doubts[index],
         )
-        for place, leaf in enumerate(tree)
-        if leaf.is_array and leaf.shares is None
+        for index, leaf in enumerate(tree)
+        if leaf.is_array and leaf.same_as is None
     ]
     idle = [term for term, column in zip(terms, columns, strict=True) if not any(column)]
     notes = [f"{term!r} chooses no leaf." for term in idle if len(terms) > 1 and tree]
@@ -239,12 +246,12 @@ def _refuse(**given: Any) -> None:
 
 def _terms_at(term: Penalty, tree: list[Leaf], params: Params) -> Sequence[Penalty | None]:
     try:
-        return term.at_leaves(tree, params)
+        return term.bind(params).terms
     except NothingChosenError:
         return [None] * len(tree)
 
 
-def _picks(mask: MaskLike, tree: list[Leaf], params: Params) -> list[bool]:
+def _chosen_by(mask: MaskLike, tree: list[Leaf], params: Params) -> list[bool]:
     try:
         return chosen(as_mask(mask), tree, params)
     except NothingChosenError:
@@ -262,9 +269,9 @@ def _decays(
     if weight_decay is None:
         return [None] * len(tree), []
     check_numbers("weight_decay", weight_decay)
-    picks = _picks(mask, tree, params)
-    decays = values_at(weight_decay, tree, picks, "weight_decay", by_pattern=True)
-    if learning_rate is None or not any(picks):
+    is_chosen = _chosen_by(mask, tree, params)
+    decays = values_at(weight_decay, tree, is_chosen, "weight_decay", by_pattern=True)
+    if learning_rate is None or not any(is_chosen):
         return decays, []
     return decays, decay_resolution(
         params, learning_rate=learning_rate, weight_decay=weight_decay, mask=mask

@@ -20,7 +20,7 @@ from jaxreg.operators.roots import concave_root, secular_root
 
 
 def rounding(*values: Any) -> float:
-    """How far off its set rounding may leave a projection, relative to the set's size.
+    """How far off its set rounding may leave a projection, relative to the radius.
 
     Args:
         *values: The arrays that are projected together, as they are stored.
@@ -52,8 +52,8 @@ def onto_l2_ball(
     radius = _numbers(radius, length)
     inside = scale * length <= radius * (1 + tolerance)
     removed = (radius == 0) & (length >= 0)
-    free = inside | removed
-    radius = jnp.where(free, 1.0, radius)
+    is_solved = inside | removed
+    radius = jnp.where(is_solved, 1.0, radius)
     if metric is None:
         factor = radius / jnp.where(length == 0, 1.0, length)
         moved = jax.tree.map(jnp.multiply, unit, groups.spread(factor))
@@ -63,7 +63,7 @@ def onto_l2_ball(
     pull = jax.tree.map(jnp.multiply, metric, unit)
     held = jax.tree.map(jnp.multiply, metric, groups.spread(ratio))
     ones = jax.tree.map(jnp.ones_like, metric)
-    root = secular_root(groups, pull, ones, held, length / ratio, free)
+    root = secular_root(groups, pull, ones, held, length / ratio, is_solved)
     moved = jax.tree.map(
         lambda pull, held, root, radius: radius * (pull / (held + root)),
         pull,
@@ -82,14 +82,14 @@ def inside_l1_ball(groups: Groups, x: Entries, radius: Any, tolerance: float) ->
 def onto_l1_ball(
     groups: Groups, x: Entries, radius: Any, metric: Entries | None, tolerance: float
 ) -> Entries:
-    """sign(xᵢ)·max(|xᵢ| − t/dᵢ, 0), where t makes the sum of sizes the radius."""
-    sizes = jax.tree.map(jnp.abs, x)
-    length = groups.total(sizes)
+    """sign(xᵢ)·max(|xᵢ| − t/dᵢ, 0), where t makes the L1 norm the radius."""
+    absolutes = jax.tree.map(jnp.abs, x)
+    length = groups.total(absolutes)
     radius = _numbers(radius, length)
     inside = length <= radius * (1 + tolerance)
     removed = (radius == 0) & (length >= 0)
-    moved = _lowered(groups, sizes, radius, metric, inside | removed)
-    moved = jax.tree.map(lambda x, size: jnp.where(x < 0, 0.0 - size, size), x, moved)
+    moved = _lowered(groups, absolutes, radius, metric, inside | removed)
+    moved = jax.tree.map(lambda x, z: jnp.where(x < 0, 0.0 - z, z), x, moved)
     return _settled(groups, x, moved, inside, removed)
 
 
@@ -113,7 +113,7 @@ def onto_simplex(
 
 
 def _lowered(
-    groups: Groups, x: Entries, total: Array, metric: Entries | None, free: Array
+    groups: Groups, x: Entries, total: Array, metric: Entries | None, is_solved: Array
 ) -> Entries:
     """max(xᵢ − t/dᵢ, 0) for each group, with the t that makes the sum the total.
 
@@ -125,7 +125,7 @@ def _lowered(
         metric = jax.tree.map(jnp.ones_like, x)
     else:
         metric, _ = metric_units(groups, metric)  # Only their ratios matter.
-    total = jnp.where(free, 0.0, total)
+    total = jnp.where(is_solved, 0.0, total)
     fixed, target = jax.lax.stop_gradient((metric, total))
 
     def less(x: Entries, t: Array, metric: Entries) -> Entries:
@@ -137,7 +137,7 @@ def _lowered(
         rates = jax.tree.map(lambda d, up: jnp.where(up, 1 / d, 0.0), metric, is_above)
         slope = groups.total(rates)
         root = (groups.total(kept) - total) / jnp.where(slope == 0, 1.0, slope)
-        return jnp.where(free | (slope == 0), t, root)
+        return jnp.where(is_solved | (slope == 0), t, root)
 
     def highest(x: Entries, by: Array) -> Array:
         heights = jax.tree.map(lambda x, d, t: d * (x - t), x, fixed, groups.spread(by))

@@ -9,7 +9,7 @@ with drop = rise for the total variation, and ∞ and 0 for a fit that must not 
 solved by dividing: which entries lie above a level is a problem about zeros and ones, and
 one pass over the chain solves it. The chain is cut wherever that changes, and each piece
 asks again at its own level. A piece that stays whole has found its value. All pieces of
-all chains are asked at once, so few rounds are needed (ten or so for thousands of
+all chains are solved at once, so few rounds are needed (ten or so for thousands of
 entries); on accelerators each is a scan in parallel, of logarithmic depth.
 """
 
@@ -98,8 +98,8 @@ def isotonic_regression(
         Best and Chakravarti, *Active set algorithms for isotonic regression* (1990).
     """
     chains = _chains(x, axis, jnp.inf, metric)
-    never, free = chains.number, jnp.zeros_like(chains.number)
-    costs = (never, free) if increasing else (free, never)
+    never, no_cost = chains.number, jnp.zeros_like(chains.number)
+    costs = (never, no_cost) if increasing else (no_cost, never)
     fused = _fuse(chains.x, chains.weight, *costs) * chains.scale
     return like(jnp.moveaxis(fused, -1, axis), x)
 
@@ -111,7 +111,7 @@ def sorted_soft_threshold(x: Array, thresholds: Array) -> Array:
 
         argmin_z  Σ tᵢ·|z|₍ᵢ₎ + ½·Σ (zᵢ − xᵢ)²
 
-    where |z|₍ᵢ₎ is the i-th largest entry. Entries of similar size become equal.
+    where |z|₍ᵢ₎ is the i-th largest entry. Entries of similar absolute value become equal.
 
     A sharded array is gathered on every device.
 
@@ -131,14 +131,14 @@ def sorted_soft_threshold(x: Array, thresholds: Array) -> Array:
         via convex optimization* (2015), section 2.
     """
     entries = whole(raise_precision(x), range(np.ndim(x)))
-    sizes = jnp.abs(jnp.ravel(entries))
-    scale = power_of_two(jnp.max(sizes, initial=0.0))
-    sizes = sizes / scale
-    order = jnp.argsort(-sizes)
+    absolutes = jnp.abs(jnp.ravel(entries))
+    scale = power_of_two(jnp.max(absolutes, initial=0.0))
+    absolutes = absolutes / scale
+    order = jnp.argsort(-absolutes)
     # Any larger ones remove everything as well; infinite ones would not be numbers.
-    thresholds = jnp.minimum(thresholds / scale, 2 * jnp.sum(sizes))
-    levels = isotonic_regression(sizes[order] - thresholds, increasing=False)
-    kept = jnp.zeros_like(sizes).at[order].set(jnp.maximum(levels, 0.0)) * scale
+    thresholds = jnp.minimum(thresholds / scale, 2 * jnp.sum(absolutes))
+    levels = isotonic_regression(absolutes[order] - thresholds, increasing=False)
+    kept = jnp.zeros_like(absolutes).at[order].set(jnp.maximum(levels, 0.0)) * scale
     kept = jnp.reshape(kept, entries.shape)
     return like(jnp.where(kept == 0, 0.0, jnp.sign(entries) * kept), x)
 
@@ -184,12 +184,12 @@ def smoothness_prox(
         x, weight = entry
         total = held + weight
         mean = mean + (x - mean) * (weight / total)
-        share = coupling / (total + coupling)
-        return (total * share, mean), (mean, share)
+        fraction = coupling / (total + coupling)
+        return (total * fraction, mean), (mean, fraction)
 
     def backward(after: Array, entry: Any) -> Any:
-        mean, share = entry
-        z = mean + (after - mean) * share
+        mean, fraction = entry
+        z = mean + (after - mean) * fraction
         return z, z
 
     rows = jnp.moveaxis(chains.x, -1, 0), jnp.moveaxis(chains.weight, -1, 0)

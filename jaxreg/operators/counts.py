@@ -21,9 +21,9 @@ from jaxreg._sharding import Split, along, part_count, part_index, parts_along, 
 def keep_largest(groups: Groups, x: Entries, count: Any, metric: Entries | None) -> Entries:
     """`x` with all but the `count` entries of largest d·x² of each group set to zero.
 
-    Of equal ones the first are kept, and what is NaN is kept. The size to exceed is found
-    by bisection of its bits, which are ordered as the numbers are: 31 counts in float32,
-    and no sort. Then equal ones are told apart by their places, if there is need to.
+    Of equal ones the first are kept, and what is NaN is kept. The absolute value to exceed
+    is found by bisection of its bits, which are ordered as the numbers are: 31 counts in
+    float32, and no sort. Then equal ones are told apart by their indices, if needed.
     """
     scores = _scores(groups, jax.lax.stop_gradient(x), metric)
     bits, highest = jax.tree.map(_bits, (scores, groups.largest(scores)))
@@ -33,8 +33,8 @@ def keep_largest(groups: Groups, x: Entries, count: Any, metric: Entries | None)
         found = jax.tree.map(condition, *entries, groups.spread(limit))
         return _number_of(groups, found)
 
-    def is_tie_up_to(tie: Array, place: Array, last: Array) -> Array:
-        return tie & (place <= last)
+    def is_tie_up_to(tie: Array, index: Array, last: Array) -> Array:
+        return tie & (index <= last)
 
     def few_exceed(limit: Array) -> Array:
         return number(jnp.greater, limit, bits) <= count
@@ -44,23 +44,23 @@ def keep_largest(groups: Groups, x: Entries, count: Any, metric: Entries | None)
     ties = jax.tree.map(jnp.equal, bits, groups.spread(limit))
     missing = count - number(jnp.greater, limit, bits)
     excess = number(jnp.equal, limit, bits) > missing
-    places, size = _places(groups, x)
+    indices, size = _indices(groups, x)
 
     def too_many(last: Array) -> Array:
-        return number(is_tie_up_to, last, ties, places) > missing
+        return number(is_tie_up_to, last, ties, indices) > missing
 
     end = jnp.where(excess & (limit > 0), size, 0).astype(jnp.int32)
     last = _least(too_many, none.astype(jnp.int32), end)
 
     def entry(
-        x: Array, bits: Array, tie: Array, place: Array, limit: Array, last: Array
+        x: Array, bits: Array, tie: Array, index: Array, limit: Array, last: Array
     ) -> Array:
-        is_kept = (bits > limit) | (tie & (place < last)) | jnp.isnan(x)
+        is_kept = (bits > limit) | (tie & (index < last)) | jnp.isnan(x)
         return jnp.where(is_kept, x, 0.0)
 
     last = jnp.where(excess, last, np.iinfo(np.int32).max)
     limits = groups.spread(limit), groups.spread(last)
-    return jax.tree.map(entry, x, bits, ties, places, *limits)
+    return jax.tree.map(entry, x, bits, ties, indices, *limits)
 
 
 def inside_count(groups: Groups, x: Entries, count: Any) -> Array:
@@ -78,11 +78,11 @@ def _number_of(groups: Groups, hits: Entries) -> Array:
 
 def _scores(groups: Groups, x: Entries, metric: Entries | None) -> Entries:
     """√d·|x|/2, in the order of d·x²: of d only the ratios in a group matter."""
-    sizes = jax.tree.map(jnp.abs, x)
+    absolutes = jax.tree.map(jnp.abs, x)
     if metric is None:
-        return sizes
+        return absolutes
     unit, _ = metric_units(groups, metric)
-    return jax.tree.map(lambda d, size: jnp.sqrt(d) * (size / 2), unit, sizes)
+    return jax.tree.map(lambda d, absolute: jnp.sqrt(d) * (absolute / 2), unit, absolutes)
 
 
 def _bits(x: Array) -> Array:
@@ -90,7 +90,7 @@ def _bits(x: Array) -> Array:
     return jax.lax.bitcast_convert_type(jnp.where(jnp.isnan(x), np.inf, x), kind)
 
 
-def _places(groups: Groups, x: Entries) -> tuple[Entries, int]:
+def _indices(groups: Groups, x: Entries) -> tuple[Entries, int]:
     """A different integer for every entry of all arrays, and how many entries there are."""
     arrays, structure = jax.tree.flatten(x)
     sizes = [
@@ -105,12 +105,12 @@ def _places(groups: Groups, x: Entries) -> tuple[Entries, int]:
 def _numbered(x: Array, start: int, split: Split | None) -> Array:
     names = [along(split, (i,)) for i in range(x.ndim)]
     lengths = [n * part_count(own) for n, own in zip(x.shape, names, strict=True)]
-    place = jnp.full(x.shape, start, jnp.int32)
+    flat_index = jnp.full(x.shape, start, jnp.int32)
     for i in range(x.ndim):
         index = jax.lax.broadcasted_iota(jnp.int32, x.shape, i)
         index += x.shape[i] * part_index(names[i])
-        place += math.prod(lengths[i + 1 :]) * index
-    return place
+        flat_index += math.prod(lengths[i + 1 :]) * index
+    return flat_index
 
 
 def _least(holds: Callable[[Array], Array], low: Array, high: Array) -> Array:

@@ -142,23 +142,23 @@ def _real(x: Array) -> Array:
 
 def _factors(x: Array) -> tuple[Array, Array, Array]:
     """U, σ, Vᵀ with as many singular values as the shorter axis is long."""
-    u, sizes, vt = jnp.linalg.svd(x, full_matrices=False)
-    return u, sizes, vt
+    u, sigma, vt = jnp.linalg.svd(x, full_matrices=False)
+    return u, sigma, vt
 
 
 @jax.custom_jvp
 def _thresholded(x: Array, threshold: Array) -> Array:
-    u, sizes, vt = _factors(x)
-    return _positive_zeros(_product(u, jnp.maximum(sizes - threshold, 0.0), vt))
+    u, sigma, vt = _factors(x)
+    return _positive_zeros(_product(u, jnp.maximum(sigma - threshold, 0.0), vt))
 
 
 @_thresholded.defjvp
 def _(primals: Any, tangents: Any) -> Any:
     (x, threshold), (dx, dt) = primals, tangents
-    u, sizes, vt = _factors(x)
-    is_kept = sizes > threshold
-    left = jnp.where(is_kept, sizes - jnp.where(is_kept, threshold, 0.0), 0.0)
-    change = _differential((u, sizes, vt), dx, left, is_kept, slope=1.0)
+    u, sigma, vt = _factors(x)
+    is_kept = sigma > threshold
+    left = jnp.where(is_kept, sigma - jnp.where(is_kept, threshold, 0.0), 0.0)
+    change = _differential((u, sigma, vt), dx, left, is_kept, slope=1.0)
     less = _product(u, jnp.where(is_kept, dt, 0.0), vt)
     return _thresholded(x, threshold), change - less
 
@@ -177,17 +177,17 @@ def _(primals: Any, tangents: Any) -> Any:
 @jax.custom_jvp
 def _directions(x: Array) -> Array:
     """U·Vᵀ over the singular values that are not zero, to rounding."""
-    u, sizes, vt = _factors(x)
-    return _product(u, _are_nonzero(x, sizes).astype(x.dtype), vt)
+    u, sigma, vt = _factors(x)
+    return _product(u, _are_nonzero(x, sigma).astype(x.dtype), vt)
 
 
 @_directions.defjvp
 def _(primals: Any, tangents: Any) -> Any:
     (x,), (dx,) = primals, tangents
-    u, sizes, vt = _factors(x)
-    is_kept = _are_nonzero(x, sizes)
+    u, sigma, vt = _factors(x)
+    is_kept = _are_nonzero(x, sigma)
     ones = is_kept.astype(x.dtype)
-    change = _differential((u, sizes, vt), dx, ones, is_kept, slope=0.0)
+    change = _differential((u, sigma, vt), dx, ones, is_kept, slope=0.0)
     return _directions(x), change
 
 
@@ -199,9 +199,9 @@ def truncated(x: Array, rank: Scalar, tolerance: float) -> Array:
     """
     if x.size == 0:
         return x
-    u, sizes, vt = _factors(x)
-    is_kept, is_inside = _first(sizes, rank, tolerance)
-    moved = _positive_zeros(_product(u, jnp.where(is_kept, sizes, 0.0), vt))
+    u, sigma, vt = _factors(x)
+    is_kept, is_inside = _first(sigma, rank, tolerance)
+    moved = _positive_zeros(_product(u, jnp.where(is_kept, sigma, 0.0), vt))
     return jnp.where(is_inside[..., None], x, moved)
 
 
@@ -210,10 +210,10 @@ def _(tolerance: float, primals: Any, tangents: Any) -> Any:
     (x, rank), (dx, _) = primals, tangents
     if x.size == 0:
         return x, dx
-    u, sizes, vt = _factors(x)
-    is_kept, is_inside = _first(sizes, rank, tolerance)
-    kept = jnp.where(is_kept, sizes, 0.0)
-    change = _differential((u, sizes, vt), dx, kept, is_kept, slope=1.0)
+    u, sigma, vt = _factors(x)
+    is_kept, is_inside = _first(sigma, rank, tolerance)
+    kept = jnp.where(is_kept, sigma, 0.0)
+    change = _differential((u, sigma, vt), dx, kept, is_kept, slope=1.0)
     return truncated(x, rank, tolerance), jnp.where(is_inside[..., None], dx, change)
 
 
@@ -222,24 +222,24 @@ def has_rank(x: Array, rank: Scalar, tolerance: float) -> Array:
     return _first(singular_values(x), rank, tolerance)[1][..., 0]
 
 
-def _first(sizes: Array, rank: Scalar, tolerance: float) -> tuple[Array, Array]:
+def _first(sigma: Array, rank: Scalar, tolerance: float) -> tuple[Array, Array]:
     """Which singular values are the first `rank`, and whether the others are zero."""
-    order = jnp.arange(sizes.shape[-1], dtype=jnp.float32)
+    order = jnp.arange(sigma.shape[-1], dtype=jnp.float32)
     rank = jnp.asarray(rank, jnp.float32)
-    is_kept = jnp.broadcast_to(order < rank, sizes.shape)
-    sizes = sizes / power_of_two(jnp.max(sizes, axis=-1, keepdims=True, initial=0.0))
-    norm = jnp.sqrt(jnp.sum(jnp.square(sizes), axis=-1, keepdims=True))
-    rest = jnp.where(is_kept, 0.0, sizes)
+    is_kept = jnp.broadcast_to(order < rank, sigma.shape)
+    sigma = sigma / power_of_two(jnp.max(sigma, axis=-1, keepdims=True, initial=0.0))
+    norm = jnp.sqrt(jnp.sum(jnp.square(sigma), axis=-1, keepdims=True))
+    rest = jnp.where(is_kept, 0.0, sigma)
     return is_kept, jnp.max(rest, axis=-1, keepdims=True, initial=0.0) <= tolerance * norm
 
 
-def _are_nonzero(x: Array, sizes: Array) -> Array:
+def _are_nonzero(x: Array, sigma: Array) -> Array:
     rounding = max(x.shape[-2:]) * jnp.finfo(x.dtype).eps
-    return sizes > rounding * sizes[..., :1]
+    return sigma > rounding * sigma[..., :1]
 
 
-def _product(u: Array, sizes: Array, vt: Array) -> Array:
-    return dot(u * sizes[..., None, :], vt)
+def _product(u: Array, sigma: Array, vt: Array) -> Array:
+    return dot(u * sigma[..., None, :], vt)
 
 
 def dot(a: Array, b: Array) -> Array:
@@ -266,10 +266,10 @@ def _differential(
     Returns:
         Array of the shape of `dx`.
     """
-    u, sizes, vt = factors
+    u, sigma, vt = factors
     left, right = dot(u.mT, dx), dot(dx, vt.mT)
     inner = dot(left, vt.mT)
-    rows, columns = sizes[..., :, None], sizes[..., None, :]
+    rows, columns = sigma[..., :, None], sigma[..., None, :]
     f_rows, f_columns = f[..., :, None], f[..., None, :]
     both = is_kept[..., :, None] & is_kept[..., None, :]
     some = is_kept[..., :, None] | is_kept[..., None, :]
@@ -278,7 +278,7 @@ def _differential(
     odd = jnp.where(some, _ratio(f_rows + f_columns, rows + columns, slope), 0.0)
     inner_change = (even * (inner + inner.mT) + odd * (inner - inner.mT)) / 2
     # What dx adds outside of the columns of U, or of V: one of them is none.
-    ratio = jnp.where(is_kept, _ratio(f, sizes, slope), 0.0)
+    ratio = jnp.where(is_kept, _ratio(f, sigma, slope), 0.0)
     outer_left = (right - dot(u, inner)) * ratio[..., None, :]
     outer_right = ratio[..., :, None] * (left - dot(inner, vt))
     return dot(dot(u, inner_change) + outer_left, vt) + dot(u, outer_right)

@@ -20,7 +20,7 @@ from jaxreg.operators.counts import check_n_of_m, keep_largest, keep_n_of_m
 
 
 def project_l2_ball(
-    x: Array, radius: Scalar = 1.0, axis: Axis = (), metric: Array | None = None
+    x: Array, radius: Scalar = 1.0, group_axis: Axis = (), metric: Array | None = None
 ) -> Array:
     """The nearest point with groups no longer than `radius`.
 
@@ -33,8 +33,8 @@ def project_l2_ball(
     Args:
         x: Array of any shape.
         radius: A non-negative scalar, or an array that broadcasts against `x`, of length
-            1 along all axes but `axis`.
-        axis: The axis, or axes, that number the groups; `()` for all of `x` as one.
+            1 along all axes but `group_axis`.
+        group_axis: The axis, or axes, that number the groups; `()` for all of `x` as one.
         metric: The positive d, which broadcasts to `x`; `None` for ones.
 
     Returns:
@@ -53,11 +53,11 @@ def project_l2_ball(
         Parikh and Boyd, *Proximal Algorithms* (2014), section 6.5.1.
     """
     check_numbers("radius", radius)
-    return _on_groups(onto_l2_ball, x, radius, axis, metric)
+    return _on_groups(onto_l2_ball, x, radius, group_axis, metric)
 
 
 def project_l1_ball(
-    x: Array, radius: Scalar = 1.0, axis: Axis = (), metric: Array | None = None
+    x: Array, radius: Scalar = 1.0, group_axis: Axis = (), metric: Array | None = None
 ) -> Array:
     """The nearest point with groups whose magnitudes add up to at most `radius`.
 
@@ -69,8 +69,8 @@ def project_l1_ball(
     Args:
         x: Array of any shape.
         radius: A non-negative scalar, or an array that broadcasts against `x`, of length
-            1 along all axes but `axis`.
-        axis: The axis, or axes, that number the groups; `()` for all of `x` as one.
+            1 along all axes but `group_axis`.
+        group_axis: The axis, or axes, that number the groups; `()` for all of `x` as one.
         metric: The positive d, which broadcasts to `x`; `None` for ones.
 
     Returns:
@@ -90,11 +90,11 @@ def project_l1_ball(
         l1-ball for learning in high dimensions* (2008), section 4.
     """
     check_numbers("radius", radius)
-    return _on_groups(onto_l1_ball, x, radius, axis, metric)
+    return _on_groups(onto_l1_ball, x, radius, group_axis, metric)
 
 
 def project_simplex(
-    x: Array, total: Scalar = 1.0, axis: Axis = (), metric: Array | None = None
+    x: Array, total: Scalar = 1.0, group_axis: Axis = (), metric: Array | None = None
 ) -> Array:
     """The nearest point with non-negative groups that add up to `total`.
 
@@ -106,8 +106,8 @@ def project_simplex(
     Args:
         x: Array of any shape.
         total: A non-negative scalar, or an array that broadcasts against `x`, of length
-            1 along all axes but `axis`.
-        axis: The axis, or axes, that number the groups; `()` for all of `x` as one.
+            1 along all axes but `group_axis`.
+        group_axis: The axis, or axes, that number the groups; `()` for all of `x` as one.
         metric: The positive d, which broadcasts to `x`; `None` for ones.
 
     Returns:
@@ -128,11 +128,11 @@ def project_simplex(
         *From softmax to sparsemax* (2016), section 2.
     """
     check_numbers("total", total)
-    return _on_groups(onto_simplex, x, total, axis, metric)
+    return _on_groups(onto_simplex, x, total, group_axis, metric)
 
 
 def project_cardinality(
-    x: Array, count: Scalar, axis: Axis = (), metric: Array | None = None
+    x: Array, count: Scalar, group_axis: Axis = (), metric: Array | None = None
 ) -> Array:
     """The nearest point with groups of at most `count` non-zeros: the largest are kept.
 
@@ -144,8 +144,8 @@ def project_cardinality(
     Args:
         x: Array of any shape.
         count: A non-negative scalar, or an array that broadcasts against `x`, of length
-            1 along all axes but `axis`.
-        axis: The axis, or axes, that number the groups; `()` for all of `x` as one.
+            1 along all axes but `group_axis`.
+        group_axis: The axis, or axes, that number the groups; `()` for all of `x` as one.
         metric: The positive d, which broadcasts to `x`; `None` for ones.
 
     Returns:
@@ -164,7 +164,7 @@ def project_cardinality(
         section 3.
     """
     check_numbers("count", count)
-    return _on_groups(_kept, x, count, axis, metric)
+    return _on_groups(_kept, x, count, group_axis, metric)
 
 
 def project_n_of_m(
@@ -217,12 +217,12 @@ def _kept(
     return keep_largest(groups, x, count, metric)
 
 
-@functools.partial(jax.jit, static_argnames=("project", "axis"))
+@functools.partial(jax.jit, static_argnames=("project", "group_axis"))
 def _on_groups(
-    project: Callable[..., Array], x: Any, limit: Any, axis: Axis, metric: Any
+    project: Callable[..., Array], x: Any, limit: Any, group_axis: Axis, metric: Any
 ) -> Array:
     raised = raise_precision(x)
-    groups = groups_of(raised, axis, None)
+    groups = groups_of(raised, group_axis, None)
     if metric is not None:
         metric = jnp.broadcast_to(jnp.asarray(metric, raised.dtype), raised.shape)
     moved = project(groups, raised, groups.numbers(limit), metric, rounding(x))

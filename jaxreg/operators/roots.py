@@ -22,19 +22,20 @@ def shrink_norms(
     """argmin_z  Σ_g t_g·‖z_g‖₂ + ½·Σ dᵢ(zᵢ − xᵢ)², for thresholds t per group."""
     unit, scale = units(groups, x)
     if metric is None:
-        sizes = unit_norms(groups, unit)
-        removed, threshold = _removed(sizes, threshold / scale)
-        return scaled(groups, x, 1 - threshold / jnp.where(sizes == 0, 1.0, sizes), removed)
+        lengths = unit_norms(groups, unit)
+        removed, threshold = _removed(lengths, threshold / scale)
+        kept = 1 - threshold / jnp.where(lengths == 0, 1.0, lengths)
+        return scaled(groups, x, kept, removed)
     metric, weight = metric_units(groups, metric)
-    sizes = norms(groups, jax.tree.map(jnp.multiply, metric, unit))
-    removed, threshold = _removed(sizes, over(threshold, scale, weight))
-    return _shrink_in_metric(groups, (x, unit), threshold, sizes, removed, metric)
+    lengths = norms(groups, jax.tree.map(jnp.multiply, metric, unit))
+    removed, threshold = _removed(lengths, over(threshold, scale, weight))
+    return _shrink_in_metric(groups, (x, unit), threshold, lengths, removed, metric)
 
 
-def _removed(sizes: Array, threshold: Any) -> tuple[Array, Array]:
+def _removed(lengths: Array, threshold: Any) -> tuple[Array, Array]:
     """Which groups become zero, and the thresholds of the others."""
-    threshold = jnp.broadcast_to(jnp.asarray(threshold, sizes.dtype), sizes.shape)
-    removed = (sizes <= threshold) & (threshold > 0)
+    threshold = jnp.broadcast_to(jnp.asarray(threshold, lengths.dtype), lengths.shape)
+    removed = (lengths <= threshold) & (threshold > 0)
     return removed, jnp.where(removed, 0.0, threshold)
 
 
@@ -42,7 +43,7 @@ def _shrink_in_metric(
     groups: Groups,
     entries: tuple[Entries, Entries],
     threshold: Array,
-    sizes: Array,
+    lengths: Array,
     removed: Array,
     metric: Entries,
 ) -> Entries:
@@ -52,23 +53,23 @@ def _shrink_in_metric(
     other arguments are.
     """
     x, unit = entries
-    free = removed | (threshold == 0)
-    t = jnp.where(free, 1.0, threshold)
-    root = secular_root(groups, unit, metric, groups.spread(t), sizes / t, free)
+    is_solved = removed | (threshold == 0)
+    t = jnp.where(is_solved, 1.0, threshold)
+    root = secular_root(groups, unit, metric, groups.spread(t), lengths / t, is_solved)
 
     def entry(
-        x: Array, d: Array, root: Array, t: Array, removed: Array, free: Array
+        x: Array, d: Array, root: Array, t: Array, removed: Array, is_solved: Array
     ) -> Any:
-        kept = jnp.where(free, x, x * (d * root / (d * root + t)))
+        kept = jnp.where(is_solved, x, x * (d * root / (d * root + t)))
         return jnp.where(removed, 0.0, kept)
 
-    spreads = map(groups.spread, (root, t, removed, free))
+    spreads = map(groups.spread, (root, t, removed, is_solved))
     return jax.tree.map(entry, x, metric, *spreads)
 
 
 # Most Newton steps. From the bounds below 5 are enough for almost all groups; 12 also for
-# metrics and weights of many sizes between 1e-10 and 1e8 in one group (in float32 and in
-# float64, where they leave 1e-9 at worst).
+# metrics and weights of many magnitudes between 1e-10 and 1e8 in one group (in float32 and
+# in float64, where they leave 1e-9 at worst).
 _NEWTON_STEPS = 12
 
 
@@ -79,7 +80,7 @@ def secular_root(
     slopes: Entries,
     offsets: Entries,
     pulls: Array,
-    free: Array,
+    is_solved: Array,
 ) -> Array:
     """The root θ of  Σ (slopeᵢ·xᵢ/(slopeᵢ·θ + offsetᵢ))² = 1, for each group.
 
@@ -96,39 +97,40 @@ def secular_root(
         slopes: Positive entries.
         offsets: Positive entries, or numbers spread over the groups.
         pulls: √Σ(...)² at θ = 0, at least 1, for each group.
-        free: Groups without an equation; their root is 1.
+        is_solved: Groups without an equation; their root is 1.
 
     Returns:
         A number for each group.
     """
 
     def newton(root: Array) -> _Step:
-        return _newton_step(groups, root, x, slopes, offsets, free)
+        return _newton_step(groups, root, x, slopes, offsets, is_solved)
 
     def is_open(state: tuple[Any, _Step]) -> Array:
         return (state[0] < _NEWTON_STEPS) & ~jnp.all(state[1].is_exact)
 
     def solve(first: _Step) -> Array:
-        low = jnp.maximum(_lower_bound(groups, x, slopes, offsets, free), first.root)
+        low = jnp.maximum(_lower_bound(groups, x, slopes, offsets, is_solved), first.root)
         start = 0, _Step(low, jnp.zeros_like(first.is_exact))
         _, last = jax.lax.while_loop(
             is_open, lambda state: (state[0] + 1, newton(state[1].root)), start
         )
         return last.root
 
-    first = newton(jnp.where(free, 1.0, norms(groups, x) * (1 - 1 / pulls)))
+    first = newton(jnp.where(is_solved, 1.0, norms(groups, x) * (1 - 1 / pulls)))
     return jax.lax.cond(jnp.all(first.is_exact), lambda first: first.root, solve, first)
 
 
 @secular_root.defjvp
 def _secular_root_jvp(groups: Groups, primals: Any, tangents: Any) -> tuple[Array, Array]:
-    x, slopes, offsets, pulls, free = primals
-    root = secular_root(groups, x, slopes, offsets, pulls, free)
+    x, slopes, offsets, pulls, is_solved = primals
+    root = secular_root(groups, x, slopes, offsets, pulls, is_solved)
 
     def step(x: Entries, slopes: Entries, offsets: Entries) -> Array:
         # Where there is nothing to solve, nothing can be too large for a derivative.
-        x = jax.tree.map(lambda x, free: jnp.where(free, 0.0, x), x, groups.spread(free))
-        return _newton_step(groups, root, x, slopes, offsets, free).root
+        solved = groups.spread(is_solved)
+        x = jax.tree.map(lambda x, done: jnp.where(done, 0.0, x), x, solved)
+        return _newton_step(groups, root, x, slopes, offsets, is_solved).root
 
     return root, jax.jvp(step, (x, slopes, offsets), tuple(tangents[:3]))[1]
 
@@ -146,11 +148,11 @@ def _newton_step(
     x: Entries,
     slopes: Entries,
     offsets: Entries,
-    free: Array,
+    is_solved: Array,
 ) -> _Step:
     """One Newton step of all groups.
 
-    With w the share of each term in the sum and g = slope/(slope·θ + offset) ≤ 1/θ, the
+    With w the fraction of each term in the sum and g = slope/(slope·θ + offset) ≤ 1/θ, the
     function's curvature is h''/h' = −3·Var_w(g)/E_w(g), and Var_w(θg) ≤ 1 − E_w(θg). So a
     short step of length δ ends within about 3/2·(1 − E_w(θg))·δ²/θ of the root, which is
     exact where the sum then is 1 but for its rounding.
@@ -162,19 +164,19 @@ def _newton_step(
     total = groups.total(squares)
     slope = groups.total(jax.tree.map(jnp.multiply, squares, rates))
     is_flat = slope == 0
-    nothing = free | is_flat
+    nothing = is_solved | is_flat
     total = jnp.where(nothing, 1.0, total)
     slope = jnp.where(nothing, 1.0, slope)
     length = total * (jnp.sqrt(total) - 1) / slope
-    share, steepness = length / root, root * slope / total
-    rest = 8 * jnp.maximum(1 - steepness, 0.0) * jnp.square(share) * steepness
+    fraction, steepness = length / root, root * slope / total
+    rest = 8 * jnp.maximum(1 - steepness, 0.0) * jnp.square(fraction) * steepness
     is_exact = rest < jnp.finfo(total.dtype).eps
     # What is NaN stays so: there is nothing to be found.
-    return _Step(root + length, free | (is_exact & ~is_flat) | jnp.isnan(length))
+    return _Step(root + length, is_solved | (is_exact & ~is_flat) | jnp.isnan(length))
 
 
 def _lower_bound(
-    groups: Groups, x: Entries, slopes: Entries, offsets: Entries, free: Array
+    groups: Groups, x: Entries, slopes: Entries, offsets: Entries, is_solved: Array
 ) -> Array:
     """Of the root: from each entry alone, and from the steepest slope for all of them."""
     highest = groups.largest(
@@ -185,7 +187,7 @@ def _lower_bound(
     pulls = norms(groups, jax.tree.map(jnp.multiply, slopes, x))
     excess, widest = pulls - groups.largest(offsets), groups.largest(slopes)
     return jnp.maximum(
-        highest, jnp.where(free, 1.0, excess / jnp.where(widest == 0, 1.0, widest))
+        highest, jnp.where(is_solved, 1.0, excess / jnp.where(widest == 0, 1.0, widest))
     )
 
 

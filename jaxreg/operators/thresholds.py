@@ -63,7 +63,7 @@ def abs_zero_subgradient(x: Array) -> Array:
 
 
 def hard_threshold(x: Array, threshold: Scalar) -> Array:
-    """Set every entry of `x` to zero that is not larger than `threshold` in size.
+    """Set every entry of `x` to zero whose absolute value is at most `threshold`.
 
         argmin_z  ½t²·1[z ≠ 0] + ½(z − x)²  =  x where |x| > t, else 0
 
@@ -118,7 +118,7 @@ def firm_threshold(x: Array, threshold: Scalar, keep: Scalar) -> Array:
     return jnp.where(jnp.abs(x) <= keep, slope * soft_threshold(x, threshold), x)
 
 
-def group_norm(x: Array, axis: Axis = -1) -> Array:
+def group_norm(x: Array, group_axis: Axis = -1) -> Array:
     """The Euclidean norm of each group of `x`, with the gradient 0 at a zero group.
 
         √Σ x_g²
@@ -127,10 +127,11 @@ def group_norm(x: Array, axis: Axis = -1) -> Array:
 
     Args:
         x: Array of any shape.
-        axis: The axis, or axes, that number the groups; the norms run over all others.
+        group_axis: The axis, or axes, that number the groups; the norms run over the
+            others.
 
     Returns:
-        Array that broadcasts against `x`: of length 1 along all axes but `axis`.
+        Array that broadcasts against `x`: of length 1 along all axes but `group_axis`.
 
     Example:
         >>> group_norm(jnp.array([[3.0, 0.0], [4.0, 0.0]]))
@@ -138,12 +139,12 @@ def group_norm(x: Array, axis: Axis = -1) -> Array:
         >>> jax.grad(lambda x: jnp.sum(group_norm(x)))(jnp.zeros((1, 2)))
         Array([[0., 0.]], dtype=float32)
     """
-    groups = groups_of(x, axis, None)
+    groups = groups_of(x, group_axis, None)
     return groups.spread(norms(groups, x))
 
 
 def group_soft_threshold(
-    x: Array, threshold: Scalar, axis: Axis = -1, metric: Array | None = None
+    x: Array, threshold: Scalar, group_axis: Axis = -1, metric: Array | None = None
 ) -> Array:
     """Move every group of `x` towards zero by `threshold` in length, stopping at zero.
 
@@ -158,8 +159,8 @@ def group_soft_threshold(
     Args:
         x: Array of any shape.
         threshold: The non-negative `t`: a scalar, or an array that broadcasts against
-            `x`, of length 1 along all axes but `axis`.
-        axis: The axis, or axes, that number the groups.
+            `x`, of length 1 along all axes but `group_axis`.
+        group_axis: The axis, or axes, that number the groups.
         metric: The non-negative d, of the shape of `x`; `None` for ones.
 
     Returns:
@@ -178,7 +179,7 @@ def group_soft_threshold(
         Lozano and Yang, *Adaptive proximal gradient methods for structured neural
         networks* (2021), section 4.
     """
-    groups = groups_of(x, axis, None)
+    groups = groups_of(x, group_axis, None)
     if metric is not None:
         metric = jnp.broadcast_to(jnp.asarray(metric, x.dtype), x.shape)
     return shrink_norms(groups, x, groups.numbers(threshold), metric)

@@ -83,23 +83,23 @@ class Combined(NamedTuple):
         self._check_centred()
         arrays, structure = jax.tree.flatten(gradient)
         pulls = [_inward(g, own) for g, own in zip(arrays, self.intervals, strict=True)]
-        free: Any = True if self.rest is None else _is_free(self.rest)
+        is_unpenalised: Any = True if self.rest is None else _is_unpenalised(self.rest)
         scales = [
-            jnp.max(self._unheld(place, pull, free), initial=0.0)
-            for place, pull in enumerate(pulls)
+            jnp.max(self._unheld(i, pull, is_unpenalised), initial=0.0)
+            for i, pull in enumerate(pulls)
         ]
         if self.rest is not None:
             scales.append(self.rest.array_critical_scale(structure.unflatten(pulls)))
         return functools.reduce(jnp.maximum, scales)
 
-    def _unheld(self, place: int, pull: Array, free: Any) -> Array:
+    def _unheld(self, index: int, pull: Array, is_unpenalised: Any) -> Array:
         """∞ where an entry is pulled off zero, and no strength can hold it there."""
         is_penalised = functools.reduce(
             jnp.logical_or,
-            (strength > 0 for strength, _ in self.squares[place]),
-            self.rest is None and bool(self.intervals[place]),
+            (strength > 0 for strength, _ in self.squares[index]),
+            self.rest is None and bool(self.intervals[index]),
         )
-        is_lost = (free & is_penalised & (pull != 0)) | jnp.isinf(pull)
+        is_lost = (is_unpenalised & is_penalised & (pull != 0)) | jnp.isinf(pull)
         return jnp.where(is_lost, jnp.inf, 0.0)
 
     def _check_centred(self) -> None:
@@ -127,15 +127,15 @@ def combined(blocks: Sequence[Any]) -> Combined | None:
 
     The first block must cover the leaves of all others.
     """
-    places = blocks[0].places
-    squares: dict[int, list[Square]] = {place: [] for place in places}
-    intervals: dict[int, list[Interval]] = {place: [] for place in places}
+    indices = blocks[0].indices
+    squares: dict[int, list[Square]] = {i: [] for i in indices}
+    intervals: dict[int, list[Interval]] = {i: [] for i in indices}
     others = []
     for block in blocks:
         if (square := block.term.as_square()) is not None:
-            squares[block.places[0]].append(square)
+            squares[block.indices[0]].append(square)
         elif (interval := block.term.as_interval()) is not None:
-            intervals[block.places[0]].append(interval)
+            intervals[block.indices[0]].append(interval)
         else:
             others.append(block.term)
     if len(others) > 1:
@@ -146,8 +146,8 @@ def combined(blocks: Sequence[Any]) -> Combined | None:
     axes = sorted({name for block in blocks for name in block.term.summed_over()})
     return Combined(
         rest,
-        tuple(tuple(squares[place]) for place in places),
-        tuple(tuple(intervals[place]) for place in places),
+        tuple(tuple(squares[i]) for i in indices),
+        tuple(tuple(intervals[i]) for i in indices),
         tuple(axes),
     )
 
@@ -194,7 +194,7 @@ def _inward(gradient: Array, intervals: tuple[Interval, ...]) -> Array:
     return jnp.where((low > 0) | (high < 0), jnp.inf, gradient)
 
 
-def _is_free(term: Any) -> Any:
+def _is_unpenalised(term: Any) -> Any:
     """Where all strengths of a term are zero."""
     strengths = [jnp.asarray(getattr(term, name)) for name in strength_fields(term)]
     return functools.reduce(jnp.add, strengths) == 0 if strengths else False

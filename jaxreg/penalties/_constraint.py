@@ -13,7 +13,8 @@ from jaxreg._groups import Entries, Groups
 from jaxreg._tree import Leaf, Params
 from jaxreg.operators.balls import rounding
 from jaxreg.penalties._grouped import Grouped, Scale
-from jaxreg.penalties.base import Block, Penalty
+from jaxreg.penalties.base import Penalty
+from jaxreg.penalties.bound import Block
 from jaxreg.penalties.fields import static
 
 
@@ -36,8 +37,8 @@ class Constraint(Penalty):
 class RoundedConstraint(Constraint):
     """A constraint that rounding can break.
 
-    `tolerance` is how far outside still counts as inside, relative to the size of the
-    set. By default it covers what rounding to the dtype of a leaf does to points of C.
+    `tolerance` is how far outside still counts as inside, relative to the extent of
+    the set. By default it covers what rounding to the dtype of a leaf does to points of C.
     """
 
     tolerance: float | None = static(default=None, kw_only=True)
@@ -47,8 +48,11 @@ class RoundedConstraint(Constraint):
         if self.tolerance is not None:
             return blocks
         return [
-            Block(places, term._with(tolerance=rounding(*(tree[i].value for i in places))))
-            for places, term in blocks
+            Block(
+                indices,
+                term._with(tolerance=rounding(*(tree[i].value for i in indices))),
+            )
+            for indices, term in blocks
         ]
 
     @property

@@ -1,7 +1,7 @@
 """Penalties that tie the entries along some axes together."""
 
 import abc
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +50,7 @@ class Coupled(Penalty):
     def check_leaf(self, shape: tuple[int, ...]) -> None:
         """Refuse, by a ValueError, a leaf that this penalty does not fit."""
 
-    def at_leaves(self, tree: list[Leaf], params: Params) -> list[Penalty | None]:
+    def at_leaves(self, tree: list[Leaf], params: Params) -> list[Any]:
         terms = super().at_leaves(tree, params)
         for leaf, term in zip(tree, terms, strict=True):
             if term is not None:

@@ -3,7 +3,7 @@
 import abc
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,12 @@ from jax import Array
 from jax.core import Tracer
 
 from jaxreg._checks import Scalar, is_concrete
-from jaxreg._groups import Axis, Entries, Groups, Joint, groups_of, kept_axes
-from jaxreg._sharding import MeshAxes, along
-from jaxreg._tree import Leaf, Params, broadcast, entries_of
-from jaxreg.penalties.base import Block, Penalty
+from jaxreg._groups import Axis, Entries, Groups, Labels, joined_groups, numbering_axes
+from jaxreg._prefixes import broadcast, entries_of
+from jaxreg._sharding import MeshAxes, Split, along
+from jaxreg._tree import Leaf, Params
+from jaxreg.penalties.base import Penalty
+from jaxreg.penalties.bound import Block
 from jaxreg.penalties.fields import static, traced_fields
 
 Scale = str | float | Sequence[Any] | Array | np.ndarray
@@ -25,13 +27,25 @@ Axes = Axis | Mapping[str, Axis] | tuple[tuple[str, Axis], ...]
 """The axis that numbers the groups, or one for each pattern of paths."""
 
 
+class Joined(NamedTuple):
+    """How leaves that have their groups in common number them.
+
+    Attributes:
+        axes: For each leaf, the axes that number the groups.
+        splits: For each leaf, how it is split between devices.
+    """
+
+    axes: tuple[Axis, ...]
+    splits: tuple[Split | None, ...]
+
+
 class Grouped(Penalty):
     """A penalty that is a sum over groups of weights: R(w) = Σ_g r(w_g).
 
     Which weights are a group is said by four fields, common to all these penalties:
 
-    - `axis`: the axis, or axes, that *number* the groups; a group is everything at one
-      index of it. −1, the default, takes the output units of Dense and Conv kernels; 0
+    - `group_axis`: the axis, or axes, that *number* the groups; a group is everything at
+      one index of it. −1, the default, takes the output units of Dense and Conv kernels; 0
       the input features of a Dense kernel; `()` the whole array. A mapping from patterns
       to axes, `{"embedding": 0, "": -1}`, gives leaves different axes; `""` is for
       those that no other pattern is for.
@@ -44,15 +58,19 @@ class Grouped(Penalty):
     - `scale`: a factor for each group: `"sqrt_size"`, `"none"`, a number, or an array
       that broadcasts to the groups.
 
-    Subclasses declare `axis` after their strengths, and write formulas about an array
-    and its `Groups` (with `jax.tree.map`: the array may be a tuple of joined ones).
+    Subclasses write formulas about an array and its `Groups`, with `jax.tree.map`: the
+    array may be a tuple of joined ones, and so may the strengths named in `entrywise`.
     """
 
-    _entrywise: ClassVar[frozenset[str]] = frozenset()
+    always_shown: ClassVar[frozenset[str]] = frozenset({"group_axis"})
+    entrywise: ClassVar[frozenset[str]] = frozenset()
+    """The strengths that may differ within a group."""
 
+    group_axis: Axes = static(default=-1, kw_only=True)
     scale: Scale = static(default="sqrt_size", kw_only=True)
-    labels: Sequence[int] | Array | np.ndarray | None = static(default=None, kw_only=True)
+    labels: Labels | None = static(default=None, kw_only=True)
     together: str | None = static(default=None, kw_only=True)
+    _joined: Joined | None = static(default=None, kw_only=True)
 
     @abc.abstractmethod
     def groups_value(self, x: Entries, groups: Groups) -> Array:
@@ -72,7 +90,7 @@ class Grouped(Penalty):
         return ()
 
     def array_value(self, x: Entries) -> Array:
-        return self.groups_value(x, self._groups(x))
+        return self.groups_value(x, self.groups(x))
 
     def array_prox(self, x: Entries, step: Scalar, metric: Entries | None) -> Entries:
         return _compiled_prox(self, x, step, metric)
@@ -90,59 +108,53 @@ class Grouped(Penalty):
         scale = float(scale) if np.ndim(scale) == 0 else jnp.asarray(scale, groups.dtype)
         return groups.numbers(strength) * scale
 
-    def _groups(self, x: Entries) -> Groups:
-        splits = self.specs if isinstance(self._axis, Joint) else (self.specs,)
-        return groups_of(x, self._axis, self._labels, splits)
+    def groups(self, x: Entries) -> Groups:
+        """The groups of a leaf, or of joined leaves."""
+        axes, splits = self._layout()
+        return joined_groups(jax.tree.leaves(x), axes, self.labels, splits)
 
     def summed_over(self) -> MeshAxes:
-        is_joint = isinstance(self._axis, Joint)
-        axis, split = (
-            (self._axis[0], self.specs[0]) if is_joint else (self._axis, self.specs)
-        )
-        return along(split, kept_axes(axis, len(split))) if split else ()
+        axes, splits = self._layout()
+        split = splits[0]
+        return along(split, numbering_axes(axes[0], len(split))) if split else ()
 
-    @property
-    def _axis(self) -> Any:
-        # Each class declares this field itself, to have it after its strengths.
-        return vars(self)["axis"]
-
-    @property
-    def _labels(self) -> tuple[int, ...] | None:
-        return vars(self)["labels"]
+    def _layout(self) -> Joined:
+        axis: Any = self.group_axis
+        return self._joined or Joined((axis,), (self.specs,))
 
     # How groups are found in a pytree.
 
-    def at_leaves(self, tree: list[Leaf], params: Params) -> list[Penalty | None]:
+    def at_leaves(self, tree: list[Leaf], params: Params) -> list[Any]:
         terms = super().at_leaves(tree, params)
-        axes = self._axes_of(tree, [term is not None for term in terms])
+        axes = self._axes_at(tree, [term is not None for term in terms])
         return [
-            None if term is None else self._with_axis(term, leaf, axis)
+            None if term is None else self._at_leaf(term, leaf, axis)
             for leaf, term, axis in zip(tree, terms, axes, strict=True)
         ]
 
-    def _with_axis(self, term: Any, leaf: Leaf, axis: Axis) -> Penalty:
-        """The penalty of a leaf, checked against its shape."""
-        term = term._with(axis=axis)
+    def _at_leaf(self, term: Any, leaf: Leaf, axis: Axis) -> Any:
+        """The penalty of a leaf with its own axis, checked against its shape."""
         try:
-            groups = groups_of(leaf.value, axis, self._labels)
+            groups = joined_groups((leaf.value,), (axis,), self.labels, (None,))
             if self.together is None:
                 _check_scale(self.scale, groups)
-            for name in set(traced_fields(self)) - self._entrywise:
+            for name in set(traced_fields(self)) - self.entrywise:
                 check_per_group(name, getattr(term, name), groups)
         except ValueError as error:
             raise ValueError(
                 f"{type(self).__name__} does not fit {leaf.described} of shape "
                 f"{np.shape(leaf.value)}: {error}. Choose other leaves with its mask, or "
-                "give leaves different axes with axis={'pattern': axis, ...}."
+                "give leaves different axes with group_axis={'pattern': axis, ...}."
             ) from None
-        return term
+        return term._with(group_axis=axis)
 
-    def _axes_of(self, tree: list[Leaf], needed: list[bool]) -> list[Any]:
-        axis = self._axis
+    def _axes_at(self, tree: list[Leaf], needed: list[bool]) -> list[Any]:
+        """The axis of each leaf, where patterns give leaves different ones."""
+        axis: Any = self.group_axis
         if not _is_by_pattern(axis):
             return [axis] * len(tree)
         entries = {(pattern,): own for pattern, own in axis}
-        name = f"{type(self).__name__}.axis"
+        name = f"{type(self).__name__}.group_axis"
         return broadcast(entries, tree, name, needed, by_pattern=True)
 
     def blocks(self, tree: list[Leaf], params: Params) -> list[Block]:
@@ -151,24 +163,25 @@ class Grouped(Penalty):
             return blocks
         families: dict[Any, list[Block]] = {}
         for block in blocks:
-            (place,) = block.places
-            match = re.search(self.together, "/".join(tree[place].names))
-            families.setdefault(match.group() if match else place, []).append(block)
-        return [self._joined(family, tree) for family in families.values()]
+            (index,) = block.indices
+            match = re.search(self.together, "/".join(tree[index].names))
+            families.setdefault(match.group() if match else index, []).append(block)
+        return [self._joined_block(family, tree) for family in families.values()]
 
-    def _joined(self, family: list[Block], tree: list[Leaf]) -> Block:
-        """One block of several: their groups have members in all of them."""
-        places = tuple(block.places[0] for block in family)
-        leaves = [tree[place] for place in places]
-        terms = [vars(block.term) for block in family]
-        axes = Joint(term["axis"] for term in terms)
-        shared = set(traced_fields(self)) - self._entrywise
+    def _joined_block(self, family: list[Block], tree: list[Leaf]) -> Block:
+        """One block of several, whose groups have members in all of them."""
+        indices = tuple(block.indices[0] for block in family)
+        leaves = [tree[index] for index in indices]
+        terms = [block.term for block in family]
+        axes = tuple(term.group_axis for term in terms)
+        splits = tuple(term.specs for term in terms)
         try:
-            groups = groups_of(tuple(leaf.value for leaf in leaves), axes, self._labels)
-            _check_scale(self.scale, groups)
-            for name in shared:
-                _check_shared(name, getattr(self, name), places, tree)
-            if len({block.term.summed_over() for block in family}) > 1:
+            arrays = [leaf.value for leaf in leaves]
+            none = (None,) * len(arrays)
+            _check_scale(self.scale, joined_groups(arrays, axes, self.labels, none))
+            for name in set(traced_fields(self)) - self.entrywise:
+                _check_shared(name, getattr(self, name), indices, tree)
+            if len({term.summed_over() for term in terms}) > 1:
                 raise ValueError("their groups must be split between devices alike")
         except ValueError as error:
             raise ValueError(
@@ -176,20 +189,16 @@ class Grouped(Penalty):
                 f"leaves {[leaf.path for leaf in leaves]} of shapes "
                 f"{[np.shape(leaf.value) for leaf in leaves]}: {error}."
             ) from None
-        first: Any = family[0].term
         if len(family) == 1:
-            return Block(places, first)
-        own = {
-            name: tuple(term[name] for term in terms)
-            for name in {"specs", *self._entrywise}
-        }
-        return Block(places, first._with(axis=axes, **own))
+            return family[0]
+        own = {name: tuple(getattr(x, name) for x in terms) for name in self.entrywise}
+        return Block(indices, terms[0]._with(_joined=Joined(axes, splits), **own))
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        checks = {"axis": _as_axis, "labels": _as_labels, "scale": _as_scale}
+        checks = {"group_axis": _as_axis, "labels": _as_labels, "scale": _as_scale}
         for field, check in checks.items():
-            value = check(f"{name}.{field}", vars(self)[field])
+            value = check(f"{name}.{field}", getattr(self, field))
             object.__setattr__(self, field, value)
         if self.together is not None:
             re.compile(self.together)
@@ -207,12 +216,12 @@ def _compiled_prox(
         metric = jax.tree.map(
             lambda d, x: jnp.broadcast_to(jnp.asarray(d, x.dtype), x.shape), metric, x
         )
-    return penalty.groups_prox(x, penalty._groups(x), step, metric)
+    return penalty.groups_prox(x, penalty.groups(x), step, metric)
 
 
 @jax.jit
 def _compiled_critical_scale(penalty: Grouped, gradient: Entries) -> Array:
-    scales = penalty.groups_critical_scale(gradient, penalty._groups(gradient))
+    scales = penalty.groups_critical_scale(gradient, penalty.groups(gradient))
     return jnp.max(scales, initial=0.0)
 
 
@@ -222,8 +231,6 @@ def _is_by_pattern(axis: Any) -> bool:
 
 def _as_axis(name: str, axis: Any) -> Any:
     """An axis as hashable ints: an int, a tuple of them, or pairs (pattern, axis)."""
-    if isinstance(axis, Joint):
-        return axis
     if isinstance(axis, Mapping):
         axis = tuple(axis.items())
     if _is_by_pattern(axis):
@@ -314,11 +321,11 @@ def check_per_group(name: str, strength: Any, groups: Groups) -> None:
 
 
 def _check_shared(
-    name: str, prefix: Any, places: tuple[int, ...], tree: list[Leaf]
+    name: str, prefix: Any, indices: tuple[int, ...], tree: list[Leaf]
 ) -> None:
-    """Refuse strengths that differ between leaves that share their groups."""
-    picks = [place in places for place in range(len(tree))]
-    found = broadcast(entries_of(prefix), tree, name, picks, by_pattern=True)
-    known = [np.ravel(found[p]) for p in places if is_concrete(found[p])]
+    """Refuse strengths that differ between leaves whose groups are joined."""
+    needed = [i in indices for i in range(len(tree))]
+    found = broadcast(entries_of(prefix), tree, name, needed, by_pattern=True)
+    known = [np.ravel(found[i]) for i in indices if is_concrete(found[i])]
     if not all(np.array_equal(other, known[0]) for other in known):
         raise ValueError(f"{name} must be the same for leaves that share their groups")

@@ -7,14 +7,15 @@ import jax.numpy as jnp
 
 from jaxreg._arithmetic import times
 from jaxreg._checks import Scalar, check_number
-from jaxreg._tree import Params, nested, values_at, walk
+from jaxreg._prefixes import nested, values_at
+from jaxreg._tree import Params
 from jaxreg.penalties.base import Penalty, Sum, check_is_penalty
 
 P = TypeVar("P", bound=Penalty)
 
 
 def adaptive(penalty: P, params: Params, gamma: Scalar = 1.0, *, eps: Scalar = 0.0) -> P:
-    """A penalty that holds small weights of a first fit harder than large ones.
+    """A penalty that shrinks small weights of a first fit more than large ones.
 
         strengthᵢ = strength / (|wᵢ| + eps)^gamma          for L1, ElasticNet's l1, ...
         strength_g = strength / (‖w_g‖₂ + eps)^gamma       for group penalties
@@ -26,10 +27,10 @@ def adaptive(penalty: P, params: Params, gamma: Scalar = 1.0, *, eps: Scalar = 0
 
     Args:
         penalty: `L1`, `NonNegativeL1`, `ElasticNet`, `GroupLasso`, `SparseGroupLasso`, a
-            sum of these, or a penalty of your own with `array_sizes`.
+            sum of these, or a penalty of your own with `array_norms`.
         params: The first fit w, a pytree of parameters.
         gamma: The power; above 0. 1 is usual, and 2 after a poor first fit.
-        eps: Added to the sizes. With 0, what the first fit made exactly zero gets an
+        eps: Added to the norms. With 0, what the first fit made exactly zero gets an
             infinite strength and stays out for good.
 
     Returns:
@@ -55,23 +56,21 @@ def adaptive(penalty: P, params: Params, gamma: Scalar = 1.0, *, eps: Scalar = 0
     if isinstance(penalty, Sum):
         terms = (adaptive(term, params, gamma, eps=eps) for term in penalty.terms)
         return penalty.replace(terms=tuple(terms))
-    tree = list(walk(params))
-    factors: dict[str, dict[tuple[str, ...], Any]] = {}
-    for block in penalty.blocks(tree, params):
-        for name, sizes in block.term.array_sizes(block.arrays(tree)).items():
-            for place, part in zip(block.places, jax.tree.leaves(sizes), strict=True):
-                leaf = factors.setdefault(name, {})
-                leaf[tree[place].names] = jnp.power(part + eps, -gamma)
+    bound = penalty.bind(params)
+    values = [leaf.value for leaf in bound.tree]
+    factors: dict[str, dict[int, Any]] = {}
+    for block in bound.blocks:
+        for name, norms in block.term.array_norms(block.arrays(values)).items():
+            for i, part in zip(block.indices, jax.tree.leaves(norms), strict=True):
+                factors.setdefault(name, {})[i] = jnp.power(part + eps, -gamma)
     scaled: dict[str, Any] = {}
     for name, own in factors.items():
-        picks = [leaf.names in own for leaf in tree]
+        needed = [i in own for i in range(len(bound.tree))]
         what = f"{type(penalty).__name__}.{name}"
-        values = values_at(getattr(penalty, name), tree, picks, what, by_pattern=True)
+        strengths = values_at(
+            getattr(penalty, name), bound.tree, needed, what, by_pattern=True
+        )
         scaled[name] = nested(
-            {
-                leaf.names: times(value, own[leaf.names])
-                for leaf, value in zip(tree, values, strict=True)
-                if value is not None
-            }
+            {bound.tree[i].names: times(strengths[i], factor) for i, factor in own.items()}
         )
     return penalty.replace(**scaled)

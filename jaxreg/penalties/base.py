@@ -1,49 +1,26 @@
-"""What a penalty is, and how a formula about one array is lifted to parameters."""
+"""What a penalty is on a pytree: what its users call, sums, and shifted penalties."""
 
-import abc
 import dataclasses
-from typing import Any, ClassVar, NoReturn, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxreg._checks import CalledOnParams, Scalar, check_number, check_numbers, is_real
-from jaxreg._sharding import MeshAxes, Split, along, as_specs, splits_of
-from jaxreg._tree import (
-    Leaf,
-    Params,
-    check_distinct,
-    checked_reference,
-    leaves_of,
-    product,
-    values_at,
-    walk,
-)
-from jaxreg.masks.selection import MaskLike, as_mask, chosen, weights
-from jaxreg.penalties.blocks import (
-    Block,
-    disjoint,
-    joined,
-    moved_by,
-    picked,
-)
-from jaxreg.penalties.fields import (
-    Record,
-    Strength as Strength,
-    check_fields,
-    part,
-    rebuild,
-    static,
-    strength_fields,
-    traced_fields,
-)
+from jaxreg._checks import Scalar, check_number, check_numbers, is_real
+from jaxreg._prefixes import checked_reference, product, values_at
+from jaxreg._sharding import MeshAxes, Split
+from jaxreg._tree import Leaf, Params, assembled, leaves_of
+from jaxreg.masks.selection import weights
+from jaxreg.penalties.bound import Block, disjoint, joined
+from jaxreg.penalties.fields import Strength as Strength, part, strength_fields
+from jaxreg.penalties.formulas import Formulas
 
 P = TypeVar("P")
 
 
-class Penalty(Record, CalledOnParams, abc.ABC):
+class Penalty(Formulas):
     """A regularizer R(w): its value, its proximal operator, its strengths, its mask.
 
     A penalty is an immutable value. Called on parameters it is a pure function that
@@ -89,76 +66,6 @@ class Penalty(Record, CalledOnParams, abc.ABC):
         Array([0.  , 1.05, 2.1 ], dtype=float32)
     """
 
-    is_convex: ClassVar[bool] = True
-    """Whether R is convex; its prox is then firmly nonexpansive."""
-    is_finite: ClassVar[bool] = True
-    """Whether R(w) < ∞ for all w; a constraint is not."""
-    is_norm: ClassVar[bool] = False
-    """Whether R(c·w) = c·R(w) > 0 for all c > 0 and w ≠ 0, with positive strengths."""
-    takes_metric: ClassVar[bool] = True
-    """Whether the prox is known in every diagonal metric."""
-    has_prox: ClassVar[bool] = True
-    """Whether the prox is known at all; otherwise it is a term of the loss only."""
-    is_zero_at_zero: ClassVar[bool] = True
-    """Whether R(0) = 0; not so for what pulls elsewhere."""
-    min_ndim: ClassVar[int] = 0
-    """The fewest axes of an array that it is for."""
-
-    mask: MaskLike = static(default=weights, kw_only=True)
-    specs: Any = static(default=None, kw_only=True)
-
-    # What the author of a penalty writes, about one array in at least float32. Strengths
-    # in `self` are already those of the leaf: scalars, or arrays that broadcast to it.
-
-    @abc.abstractmethod
-    def array_value(self, x: Array) -> Array:
-        """R(x), a scalar."""
-
-    @abc.abstractmethod
-    def array_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:
-        """argmin_z  step·R(z) + ½·Σ dᵢ(zᵢ − xᵢ)², with d the metric (`None`: ones)."""
-
-    @abc.abstractmethod
-    def array_critical_scale(self, gradient: Array) -> Array:
-        """The smallest c ≥ 0 for which z = 0 minimises ⟨gradient, z⟩ + c·R(z)."""
-
-    def whole_axes(self, ndim: int) -> tuple[int, ...]:
-        """The axes of an array that a device must have whole, for the formulas to be right.
-
-        By default all. A sum over entries has none.
-        """
-        return tuple(range(ndim))
-
-    @property
-    def split(self) -> Split | None:
-        """How the leaf is split between devices, for the penalty of a leaf."""
-        return self.specs
-
-    def summed_over(self) -> MeshAxes:
-        """The mesh axes over whose devices values of `array_value` add up."""
-        return along(self.split)
-
-    def array_sizes(self, x: Array) -> dict[str, Any]:
-        """What `adaptive` divides each strength by: |xᵢ|, or ‖x_g‖₂ of its group."""
-        raise TypeError(
-            f"{type(self).__name__} has no strengths that adapt to a first fit: those of "
-            "L1, NonNegativeL1, ElasticNet, GroupLasso and SparseGroupLasso do."
-        )
-
-    # How the terms of a sum that meet on a leaf combine to one prox.
-
-    def as_square(self) -> tuple[Any, Any] | None:
-        """λ and r, if R(w) = λ·Σ(w − r)²; of the penalty of a leaf."""
-        return None
-
-    def as_interval(self) -> tuple[Any, Any] | None:
-        """The bounds, if R is an interval of every entry; of the penalty of a leaf."""
-        return None
-
-    def is_convex_by_entry(self) -> bool:
-        """Whether R is a sum of convex functions of single entries."""
-        return False
-
     # What its users call, on a pytree.
 
     def __call__(self, params: Params) -> Array:
@@ -170,10 +77,7 @@ class Penalty(Record, CalledOnParams, abc.ABC):
         Returns:
             A scalar. Its gradient is finite everywhere.
         """
-        tree = list(walk(params))
-        blocks = self.blocks(tree, params)
-        terms = [block.value(tree) for block in blocks]
-        return sum(terms[1:], start=terms[0]) if terms else jnp.zeros(())
+        return self.bind(params).value()
 
     def prox(self, params: P, step: Scalar = 1.0, metric: Params | None = None) -> P:
         """The proximal operator, in the Euclidean metric or in a diagonal one.
@@ -194,7 +98,7 @@ class Penalty(Record, CalledOnParams, abc.ABC):
             TypeError: If `step` or `metric` are no real numbers.
             ValueError: If a concrete `step` is negative or NaN, or no scalar; if a
                 concrete `metric` is not positive or does not match `params`; if an nnx
-                module has a layer in several places (pass its `nnx.state`).
+                module has a layer at several paths (pass its `nnx.state`).
         """
         check_number("step", step)
         if metric is not None:
@@ -203,14 +107,11 @@ class Penalty(Record, CalledOnParams, abc.ABC):
 
     def unchecked_prox(self, params: P, step: Scalar, metric: Params | None) -> P:
         """`prox` without looking at the numbers: inside a transform NaN gives NaN."""
-        tree = list(walk(params))
-        check_distinct(tree)
-        moved = moved_by(self.blocks(tree, params), tree, step, metric)
-        leaves = [z for leaf, z in zip(tree, moved, strict=True) if not leaf.is_hole]
-        return jax.tree.unflatten(jax.tree.structure(params), leaves)
+        bound = self.bind(params)
+        return assembled(bound.tree, params, bound.prox(step, metric))
 
     def init(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Say what to do where a penalty stands in the place of an optimizer.
+        """Say what to do where a penalty was given for an optimizer.
 
         Optax and Flax call it where they were given a penalty for an optimizer, and
         `optax.inject_hyperparams` where it takes one for a schedule.
@@ -228,27 +129,6 @@ class Penalty(Record, CalledOnParams, abc.ABC):
         )
 
     update = init
-
-    def check_prox(self, *, in_metric: bool) -> None:
-        """Refuse a prox that is not known, in a diagonal metric or in none.
-
-        Args:
-            in_metric: Whether the metric is diagonal and not uniform.
-
-        Raises:
-            ValueError: If the prox is not known.
-        """
-        if not self.has_prox:
-            raise ValueError(
-                f"{type(self).__name__} has no prox in closed form. Add it to the loss: "
-                "loss + penalty(params)."
-            )
-        if in_metric and not self.takes_metric:
-            raise ValueError(
-                f"{type(self).__name__} has no closed prox in a diagonal metric, such as "
-                "that of prox_adam. Use it with prox_sgd, whose metric is uniform, or as "
-                "a term of the loss: loss + penalty(params)."
-            )
 
     def strength_max(self, gradients: Params) -> Array:
         """The smallest strength at which zero is the solution.
@@ -276,10 +156,7 @@ class Penalty(Record, CalledOnParams, abc.ABC):
         unit = self
         if self.only_strength() is not None:
             unit = self._with(**{strength_fields(self)[0]: 1.0})
-        tree = list(walk(gradients))
-        blocks = disjoint(unit.blocks(tree, gradients))
-        scales = [block.critical_scale(tree) for block in blocks]
-        return jnp.max(jnp.stack(scales)) if scales else jnp.zeros(())
+        return unit.bind(gradients).critical_scale()
 
     def only_strength(self) -> Scalar | None:
         """The strength, if there is only one and it is a number; otherwise `None`."""
@@ -386,95 +263,13 @@ class Penalty(Record, CalledOnParams, abc.ABC):
 
     __radd__ = __add__
 
-    # How the lifting works.
-
-    def at_leaves(self, tree: list[Leaf], params: Params) -> "list[Penalty | None]":
-        """The penalty of each leaf of `tree = list(walk(params))`: its own strengths.
-
-        `None` for the leaves that are not chosen.
-        """
-        picks = chosen(as_mask(self.mask), tree, params)
-        for leaf, pick in zip(tree, picks, strict=True):
-            if pick and np.ndim(leaf.value) < self.min_ndim:
-                raise ValueError(
-                    f"{type(self).__name__} is for leaves with at least {self.min_ndim} "
-                    f"axes, but {leaf.quoted} has shape {np.shape(leaf.value)}. Choose "
-                    "leaves by a mask: mask=jaxreg.weights & jaxreg.matrices."
-                )
-        names = traced_fields(self)
-        advice = "(For a path of strengths, `jax.vmap` over the penalty.)"
-        columns = [
-            values_at(
-                getattr(self, name),
-                tree,
-                picks,
-                f"{type(self).__name__}.{name}",
-                advice,
-                by_pattern=True,
-            )
-            for name in names
-        ]
-        splits = splits_of(self.specs, tree)
-        terms: list[Penalty | None] = [
-            self._with(mask=weights, specs=split, **dict(zip(names, row, strict=True)))
-            if pick
-            else None
-            for pick, split, *row in zip(picks, splits, *columns, strict=True)
-        ]
-        for leaf, term in zip(tree, terms, strict=True):
-            if term is not None:
-                term._check_split(leaf)
-        return terms
-
-    def blocks(self, tree: list[Leaf], params: Params) -> list[Block]:
-        """What the formulas are applied to: each chosen leaf by itself.
-
-        A penalty that joins leaves gives blocks of several; its formulas then see a
-        tuple of arrays in the place of one.
-        """
-        return [
-            Block((place,), term)
-            for place, term in enumerate(self.at_leaves(tree, params))
-            if term is not None
-        ]
-
-    def _check_split(self, leaf: Leaf) -> None:
-        """Refuse a part of a leaf whose whole the formulas need."""
-        needed = self.whole_axes(np.ndim(leaf.value))
-        if self.specs and (names := along(self.specs, needed)):
-            raise ValueError(
-                f"{type(self).__name__} needs the axes {needed} of {leaf.described} "
-                f"whole, but by its specs the devices along {', '.join(names)} have a part "
-                "each. Gather it first (jax.lax.all_gather), choose other leaves by the "
-                "mask, or use a jitted function in place of shard_map: JAX then gathers."
-            )
-
-    def _with(self, **changes: Any) -> Self:
-        """`replace` without checks, for values that come from the library itself."""
-        return rebuild(type(self), {**vars(self), **changes})
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "mask", as_mask(self.mask))
-        object.__setattr__(self, "specs", as_specs(self.specs))
-        check_fields(self)
-
-    def __repr__(self) -> str:
-        fields = dataclasses.fields(self)  # pyright: ignore[reportArgumentType]
-        # Options come last, the mask after all others; at their defaults they are not said.
-        shown = [
-            f"{field.name}={getattr(self, field.name)!r}"
-            for field in sorted(fields, key=lambda f: (f.kw_only, f.name == "mask"))
-            if not (field.kw_only and getattr(self, field.name) == field.default)
-        ]
-        return f"{type(self).__name__}({', '.join(shown)})"
-
 
 def terms_of(penalty: Penalty) -> tuple[Penalty, ...]:
     """The terms of a sum, or the penalty alone."""
     return penalty.terms if isinstance(penalty, Sum) else (penalty,)
 
 
-def _refuse_place(penalty: Penalty) -> None:
+def _refuse_own_mask(penalty: Penalty) -> None:
     if penalty.mask != weights or penalty.specs is not None:
         raise TypeError(
             "A combined penalty has no mask or specs of its own: give them to its terms."
@@ -486,7 +281,7 @@ class Sum(Penalty):
 
     terms: tuple[Penalty, ...] = part()
 
-    def at_leaves(self, tree: list[Leaf], params: Params) -> list[Penalty | None]:
+    def at_leaves(self, tree: list[Leaf], params: Params) -> list[Any]:
         columns = [term.at_leaves(tree, params) for term in self.terms]
         return [
             _sum_of([term for term in row if term is not None], leaf)
@@ -500,7 +295,7 @@ class Sum(Penalty):
         return self._with(terms=tuple(term._scaled(factors) for term in self.terms))
 
     def __post_init__(self) -> None:
-        _refuse_place(self)
+        _refuse_own_mask(self)
 
     def __repr__(self) -> str:
         return " + ".join(map(repr, self.terms))
@@ -531,10 +326,10 @@ class Toward(Penalty):
     penalty: Penalty = part()
     reference: Any = part()
 
-    def at_leaves(self, tree: list[Leaf], params: Params) -> list[Penalty | None]:
+    def at_leaves(self, tree: list[Leaf], params: Params) -> list[Any]:
         terms = self.penalty.at_leaves(tree, params)
-        picks = [term is not None for term in terms]
-        references = values_at(self.reference, tree, picks, "The reference")
+        needed = [term is not None for term in terms]
+        references = values_at(self.reference, tree, needed, "The reference")
         return [
             term and self._with(penalty=term, reference=reference)
             for term, reference in zip(terms, references, strict=True)
@@ -542,17 +337,18 @@ class Toward(Penalty):
 
     def blocks(self, tree: list[Leaf], params: Params) -> list[Block]:
         blocks = self.penalty.blocks(tree, params)
-        picks = picked(blocks, tree)
-        references = values_at(self.reference, tree, picks, "The reference")
+        indices = {i for block in blocks for i in block.indices}
+        needed = [i in indices for i in range(len(tree))]
+        references = values_at(self.reference, tree, needed, "The reference")
         return [
             Block(
-                places,
+                block.indices,
                 self._with(
-                    penalty=term,
-                    reference=joined([references[place] for place in places]),
+                    penalty=block.term,
+                    reference=joined([references[i] for i in block.indices]),
                 ),
             )
-            for places, term in blocks
+            for block in blocks
         ]
 
     def check_prox(self, *, in_metric: bool) -> None:
@@ -587,7 +383,7 @@ class Toward(Penalty):
         return self._with(penalty=self.penalty._scaled(factors))
 
     def __post_init__(self) -> None:
-        _refuse_place(self)
+        _refuse_own_mask(self)
         reference = checked_reference("The reference", self.reference)
         # A copy: the initial parameters, a common reference, may be donated.
         object.__setattr__(self, "reference", jax.tree.map(jnp.copy, reference))
@@ -607,9 +403,9 @@ class Toward(Penalty):
         return self.penalty.array_critical_scale(gradient)
 
 
-def _moved(pair: Any, places: tuple[int, ...], by: Any) -> Any:
+def _moved(pair: Any, which: tuple[int, ...], by: Any) -> Any:
     """The pair with some of its numbers moved; `None` as it is."""
-    return pair and tuple(x + by if i in places else x for i, x in enumerate(pair))
+    return pair and tuple(x + by if i in which else x for i, x in enumerate(pair))
 
 
 def check_is_penalty(penalty: Any, advice: str = "") -> None:

@@ -1,6 +1,6 @@
 """Constraints that are not convex: at most so many non-zeros, or so high a rank."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jax import Array
@@ -24,7 +24,6 @@ from jaxreg.penalties._constraint import (
     zero_if,
 )
 from jaxreg.penalties._grouped import Axes
-from jaxreg.penalties.base import Penalty
 from jaxreg.penalties.fields import StrengthField, constant, static
 
 
@@ -35,15 +34,15 @@ class Cardinality(GroupConstraint):
 
     Best-subset selection, or magnitude pruning as a constraint: in `prox_sgd` it is
     iterative hard thresholding. By default every leaf has its budget; `together=""` makes
-    one budget for all of them, `axis` and `labels` one for each group. The prox keeps the
-    entries of largest d·w², of equal ones the first: exact in any diagonal metric. The
+    one budget for all of them, `group_axis` and `labels` one for each group. The prox keeps
+    the entries of largest d·w², of equal ones the first: exact in any diagonal metric. The
     count is traced, so it may change during training without compiling anew.
 
     Args:
         count: Non-negative number, array or pytree prefix, one number for each group.
-        axis: The axis, or axes, that number the groups; see `GroupLasso`.
+        group_axis: The axis, or axes, that number the groups; see `GroupLasso`.
         scale: A factor for each group: `"none"`, a number or an array.
-        labels: An integer for each index along `axis`; equal labels make one group.
+        labels: An integer for each index along `group_axis`; equal labels make one group.
         together: A regular expression that joins leaves; see `GroupLasso`.
         mask: Which leaves; by default `weights`.
 
@@ -64,7 +63,7 @@ class Cardinality(GroupConstraint):
     is_convex: ClassVar[bool] = False
 
     count: StrengthField = constant(default=1)
-    axis: Axes = static(default=())
+    group_axis: Axes = static(default=(), kw_only=True)
 
     def inside(self, x: Entries, groups: Groups) -> Array:
         return inside_count(groups, x, self.per_group(groups, self.count))
@@ -131,7 +130,7 @@ class NOfM(Constraint):
     def array_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:
         return keep_n_of_m(x, self.n, self.m, self.axis, metric)
 
-    def at_leaves(self, tree: list[Leaf], params: Params) -> list[Penalty | None]:
+    def at_leaves(self, tree: list[Leaf], params: Params) -> list[Any]:
         terms = super().at_leaves(tree, params)
         for leaf, term in zip(tree, terms, strict=True):
             if term is not None:

@@ -1,7 +1,7 @@
 """Penalties that grow ever more slowly: between L1, which shrinks, and L0, which counts.
 
 Each prox is the global minimiser of its one-dimensional problem, at every step, found by
-comparing the stationary point of larger size with zero.
+comparing the stationary point of larger absolute value with zero.
 """
 
 import jax
@@ -24,7 +24,7 @@ class LogSum(Entrywise):
     Args:
         strength: Non-negative number, array or pytree prefix; the slope at zero is
             strength/scale.
-        scale: The size of a weight at which it begins to flatten; above 0.
+        scale: The absolute value at which it begins to flatten; above 0.
         mask: Which leaves; by default `weights`.
 
     Raises:
@@ -57,16 +57,18 @@ class LogSum(Entrywise):
         which nothing cancels. Zero is better if  level·log(1 + z/scale) ≥ (x² − t²)/2,
         which is z·(|x| − z/2) for z = |x| − t.
         """
-        size, level = jnp.abs(x), times(self.strength, step)
-        half = size / 2 + self.scale / 2
+        absolute, level = jnp.abs(x), times(self.strength, step)
+        half = absolute / 2 + self.scale / 2
         slope = level / half
         bend = slope / half
         # Where there is no root everything is removed; 1 keeps the derivative finite.
         root = jnp.sqrt(jnp.where(bend < 1, 1 - bend, 1.0))
-        kept = size - slope / (1 + root)
+        kept = absolute - slope / (1 + root)
         found = jnp.where(kept > 0, kept, 1.0)
         cost = level * (_log1p_ratio(found, self.scale) / found)
-        removed = (bend >= 1) | (kept <= 0) | (cost >= size - found / 2)  # False for NaN
+        removed = (
+            (bend >= 1) | (kept <= 0) | (cost >= absolute - found / 2)
+        )  # False for NaN
         return jnp.where(removed, 0.0, jnp.sign(x) * kept)
 
     def slope_at_zero(self) -> Scalar:
@@ -111,18 +113,20 @@ class LHalf(Entrywise):
     strength: StrengthField = ONE
 
     def entry_value(self, x: Array) -> Array:
-        size = abs_zero_subgradient(x)
-        positive = size > 0
-        root = jnp.sqrt(jnp.where(positive, size, 1.0))
-        return times(self.strength, jnp.where(positive, root, size))
+        absolute = abs_zero_subgradient(x)
+        positive = absolute > 0
+        root = jnp.sqrt(jnp.where(positive, absolute, 1.0))
+        return times(self.strength, jnp.where(positive, root, absolute))
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
-        size, level = jnp.abs(x), jnp.asarray(times(self.strength, step), x.dtype)
-        free = level == 0
-        root = jnp.cbrt(jnp.where(free, 1.0, level))
-        ratio = root / jnp.where(size == 0, 1.0, size) * root
-        removed = ((ratio >= 2 / 3) | (size == 0)) & ~free  # False for NaN, which stays
-        ratio = jnp.where(removed | free, 0.0, ratio)
+        absolute, level = jnp.abs(x), jnp.asarray(times(self.strength, step), x.dtype)
+        unpenalised = level == 0
+        root = jnp.cbrt(jnp.where(unpenalised, 1.0, level))
+        ratio = root / jnp.where(absolute == 0, 1.0, absolute) * root
+        removed = (
+            (ratio >= 2 / 3) | (absolute == 0)
+        ) & ~unpenalised  # False for NaN, which stays
+        ratio = jnp.where(removed | unpenalised, 0.0, ratio)
         angle = jnp.arccos(-0.75 * jnp.sqrt(3.0) * ratio**1.5)
         return jnp.where(removed, 0.0, 2 / 3 * x * (1 + jnp.cos(2 / 3 * angle)))
 
@@ -175,29 +179,31 @@ class Lp(Entrywise):
                 )
 
     def entry_value(self, x: Array) -> Array:
-        size = abs_zero_subgradient(x)
-        positive = size > 0
-        power = jnp.where(positive, size, 1.0) ** self.p
-        return times(self.strength, jnp.where(positive, power, size))
+        absolute = abs_zero_subgradient(x)
+        positive = absolute > 0
+        power = jnp.where(positive, absolute, 1.0) ** self.p
+        return times(self.strength, jnp.where(positive, power, absolute))
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
         """|x|·k, where k is the larger root of  k − 1 + p·ratio^(2 − p)·k^(p − 1) = 0.
 
         The ratio is level^(1/(2 − p))/|x|: no power in it is too large or too small.
         """
-        size, level = jnp.abs(x), jnp.asarray(times(self.strength, step), x.dtype)
-        p, free = self.p, level == 0
-        length = jnp.where(free, 1.0, level) ** (1 / (2 - p))
-        ratio = length / jnp.where(size == 0, 1.0, size)
+        absolute, level = jnp.abs(x), jnp.asarray(times(self.strength, step), x.dtype)
+        p, unpenalised = self.p, level == 0
+        length = jnp.where(unpenalised, 1.0, level) ** (1 / (2 - p))
+        ratio = length / jnp.where(absolute == 0, 1.0, absolute)
         jump = (2 - p) / (2 * (1 - p)) ** ((1 - p) / (2 - p))
-        removed = ((ratio * jump >= 1) | (size == 0)) & ~free  # False for NaN, which stays
-        is_still = removed | free
+        removed = (
+            (ratio * jump >= 1) | (absolute == 0)
+        ) & ~unpenalised  # False for NaN, which stays
+        is_still = removed | unpenalised
         pull = jnp.where(is_still, 0.0, p * jnp.where(is_still, 1.0, ratio) ** (2 - p))
-        kept = jnp.ones_like(size)
+        kept = jnp.ones_like(absolute)
         for _ in range(_NEWTON_STEPS):
             excess = kept - 1 + pull * kept ** (p - 1)
             kept = kept - excess / (1 - (1 - p) * pull * kept ** (p - 2))
-        return jnp.where(free, x, jnp.where(removed, 0.0, x * kept))
+        return jnp.where(unpenalised, x, jnp.where(removed, 0.0, x * kept))
 
     def slope_at_zero(self) -> Scalar:
         strength = jnp.asarray(self.strength)

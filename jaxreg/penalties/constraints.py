@@ -26,7 +26,6 @@ from jaxreg.penalties._constraint import (
     zero_if,
 )
 from jaxreg.penalties._grouped import Axes
-from jaxreg.penalties.base import Penalty
 from jaxreg.penalties.fields import StrengthField, constant, static
 
 
@@ -123,7 +122,7 @@ class Box(_Interval):
     def bounds(self) -> tuple[Any, Any]:
         return self.low, self.high
 
-    def at_leaves(self, tree: list[Leaf], params: Params) -> list[Penalty | None]:
+    def at_leaves(self, tree: list[Leaf], params: Params) -> list[Any]:
         terms = super().at_leaves(tree, params)
         for term in terms:
             if isinstance(term, Box):
@@ -144,7 +143,7 @@ class Box(_Interval):
 
 
 class LinfBall(_Interval):
-    """Weights no larger in size than a radius.
+    """Weights whose absolute values are at most a radius.
 
         0 if all |w| ≤ radius, and else ∞
 
@@ -176,19 +175,19 @@ class LinfBall(_Interval):
 
 
 class L2Ball(RoundedConstraint, GroupConstraint):
-    """Groups no longer than a radius: longer ones are drawn back to it.
+    """Groups whose norms are at most a radius: larger ones are scaled back to it.
 
         0 if all ‖w_g‖₂ ≤ radius · scale_g, and else ∞
 
-    Ridge regression with a limit on the length in place of a strength. By default every
-    leaf is a group; `together=""` makes one ball of all of them, `axis` and `labels` make
-    smaller ones. In a diagonal metric the prox solves dᵢxᵢ/(dᵢ + μ) for μ, exactly.
+    Ridge regression with a limit on the norm instead of a strength. By default every
+    leaf is a group; `together=""` makes one ball of all of them, `group_axis` and `labels`
+    make smaller ones. In a diagonal metric the prox solves dᵢxᵢ/(dᵢ + μ) for μ, exactly.
 
     Args:
         radius: Non-negative number, array or pytree prefix, one number for each group.
-        axis: The axis, or axes, that number the groups; see `GroupLasso`.
+        group_axis: The axis, or axes, that number the groups; see `GroupLasso`.
         scale: A factor for each group: `"none"`, `"sqrt_size"`, a number or an array.
-        labels: An integer for each index along `axis`; equal labels make one group.
+        labels: An integer for each index along `group_axis`; equal labels make one group.
         together: A regular expression that joins leaves; see `GroupLasso`.
         tolerance: How far outside still counts as inside, relative to the radius; by
             default the rounding of the dtype and of sums.
@@ -214,7 +213,7 @@ class L2Ball(RoundedConstraint, GroupConstraint):
     """
 
     radius: StrengthField = constant(default=1.0)
-    axis: Axes = static(default=())
+    group_axis: Axes = static(default=(), kw_only=True)
 
     def inside(self, x: Entries, groups: Groups) -> Array:
         return inside_l2_ball(groups, x, self.per_group(groups, self.radius), self.slack)
@@ -225,7 +224,7 @@ class L2Ball(RoundedConstraint, GroupConstraint):
 
 
 class MaxNorm(L2Ball):
-    """The incoming weights of each unit no longer than a radius.
+    """The incoming weights of each unit with a norm of at most a radius.
 
         0 if all ‖w_g‖₂ ≤ radius · scale_g, and else ∞
 
@@ -239,9 +238,9 @@ class MaxNorm(L2Ball):
 
     Args:
         radius: Non-negative number, array or pytree prefix, one number for each group.
-        axis: The axis, or axes, that number the groups; see `GroupLasso`.
+        group_axis: The axis, or axes, that number the groups; see `GroupLasso`.
         scale: A factor for each group: `"none"`, `"sqrt_size"`, a number or an array.
-        labels: An integer for each index along `axis`; equal labels make one group.
+        labels: An integer for each index along `group_axis`; equal labels make one group.
         together: A regular expression that joins leaves; see `GroupLasso`.
         tolerance: How far outside still counts as inside, relative to the radius; by
             default the rounding of the dtype and of sums.
@@ -263,23 +262,23 @@ class MaxNorm(L2Ball):
         way to prevent neural networks from overfitting* (2014), section 5.1.
     """
 
-    axis: Axes = static(default=-1)
+    group_axis: Axes = static(default=-1, kw_only=True)
 
 
 class L1Ball(RoundedConstraint, GroupConstraint):
-    """Groups whose sizes add up to no more than a radius, which makes many zero.
+    """Groups whose L1 norms are at most a radius, which makes many weights zero.
 
         0 if all ‖w_g‖₁ ≤ radius · scale_g, and else ∞
 
-    The lasso as it was first written: with a budget in place of a strength. The prox is a
+    The lasso as it was first written: with a budget instead of a strength. The prox is a
     soft-thresholding with the threshold that spends the budget, exact in any diagonal
     metric. By default every leaf is a group; `together=""` makes one ball of all.
 
     Args:
         radius: Non-negative number, array or pytree prefix, one number for each group.
-        axis: The axis, or axes, that number the groups; see `GroupLasso`.
+        group_axis: The axis, or axes, that number the groups; see `GroupLasso`.
         scale: A factor for each group: `"none"`, `"sqrt_size"`, a number or an array.
-        labels: An integer for each index along `axis`; equal labels make one group.
+        labels: An integer for each index along `group_axis`; equal labels make one group.
         together: A regular expression that joins leaves; see `GroupLasso`.
         tolerance: How far outside still counts as inside, relative to the radius; by
             default the rounding of the dtype and of sums.
@@ -301,7 +300,7 @@ class L1Ball(RoundedConstraint, GroupConstraint):
     """
 
     radius: StrengthField = constant(default=1.0)
-    axis: Axes = static(default=())
+    group_axis: Axes = static(default=(), kw_only=True)
 
     def inside(self, x: Entries, groups: Groups) -> Array:
         return inside_l1_ball(groups, x, self.per_group(groups, self.radius), self.slack)
@@ -318,13 +317,13 @@ class Simplex(RoundedConstraint, GroupConstraint):
 
     For weights that mix: of experts, models, portfolios, architectures. Unlike a softmax
     it has exact zeros. The prox is exact in any diagonal metric. By default every leaf is
-    a group; with `axis=-1` the incoming weights of every unit mix.
+    a group; with `group_axis=-1` the incoming weights of every unit mix.
 
     Args:
         total: Non-negative number, array or pytree prefix, one number for each group.
-        axis: The axis, or axes, that number the groups; see `GroupLasso`.
+        group_axis: The axis, or axes, that number the groups; see `GroupLasso`.
         scale: A factor for each group: `"none"`, `"sqrt_size"`, a number or an array.
-        labels: An integer for each index along `axis`; equal labels make one group.
+        labels: An integer for each index along `group_axis`; equal labels make one group.
         together: A regular expression that joins leaves; see `GroupLasso`.
         tolerance: How far the sum may be off, relative to the total; by default the
             rounding of the dtype and of sums.
@@ -345,7 +344,7 @@ class Simplex(RoundedConstraint, GroupConstraint):
     """
 
     total: StrengthField = constant(default=1.0)
-    axis: Axes = static(default=())
+    group_axis: Axes = static(default=(), kw_only=True)
 
     def inside(self, x: Entries, groups: Groups) -> Array:
         return inside_simplex(groups, x, self.per_group(groups, self.total), self.slack)

@@ -75,11 +75,11 @@ class Entrywise(Penalty):
         return jnp.max(quotient(pull, slope), initial=0.0)
 
 
-def _weighted_sum(strength: Any, sizes: Array) -> Array:
-    """Σ strength · sizes; one number for all is multiplied once, and not with each."""
+def _weighted_sum(strength: Any, terms: Array) -> Array:
+    """Σ strength · terms; one number for all is multiplied once, not with each term."""
     if np.ndim(strength) == 0:
-        return times(strength, jnp.sum(sizes))
-    return jnp.sum(times(strength, sizes))
+        return times(strength, jnp.sum(terms))
+    return jnp.sum(times(strength, terms))
 
 
 class L1(Entrywise):
@@ -132,7 +132,7 @@ class L1(Entrywise):
     def slope_at_zero(self) -> Scalar:
         return self.strength
 
-    def array_sizes(self, x: Array) -> dict[str, Any]:
+    def array_norms(self, x: Array) -> dict[str, Any]:
         return {"strength": jnp.abs(x)}
 
 
@@ -253,7 +253,7 @@ class ElasticNet(Entrywise):
     def slope_at_zero(self) -> Scalar:
         return self.l1
 
-    def array_sizes(self, x: Array) -> dict[str, Any]:
+    def array_norms(self, x: Array) -> dict[str, Any]:
         return {"l1": jnp.abs(x)}
 
 
@@ -298,7 +298,7 @@ class NonNegativeL1(Entrywise):
     def slope_at_zero(self) -> Scalar:
         return self.strength
 
-    def array_sizes(self, x: Array) -> dict[str, Any]:
+    def array_norms(self, x: Array) -> dict[str, Any]:
         return {"strength": jnp.abs(x)}
 
     def array_critical_scale(self, gradient: Array) -> Array:
@@ -338,9 +338,9 @@ class Huber(Entrywise):
     delta: Scalar = constant(default=1.0, above=0.0)
 
     def entry_value(self, x: Array) -> Array:
-        size = jnp.abs(x)
-        inner = jnp.minimum(size, self.delta)
-        beyond = jnp.maximum(size - self.delta, 0.0)
+        absolute = jnp.abs(x)
+        inner = jnp.minimum(absolute, self.delta)
+        beyond = jnp.maximum(absolute - self.delta, 0.0)
         bent = times(self.strength, inner) * (inner / self.delta) / 2
         return bent + times(self.strength, beyond)
 

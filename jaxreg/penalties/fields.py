@@ -7,7 +7,7 @@ scaled nor checked.
 """
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
 import jax
 import numpy as np
@@ -114,16 +114,15 @@ def check_fields(penalty: Any) -> None:
             check_numbers(name, value, above=above, signed=bool(signed))
 
 
-def rebuild(cls: Any, values: dict[str, Any]) -> Any:
-    """An instance of `cls` with given fields, without running its checks."""
-    instance = object.__new__(cls)
-    vars(instance).update(values)
-    return instance
-
-
 @dataclass_transform(frozen_default=True, field_specifiers=(static, constant, part))
 class Record:
-    """A base that makes every subclass a frozen dataclass and a pytree."""
+    """A base that makes every subclass a frozen dataclass and a pytree.
+
+    Attributes:
+        traced: Names of the fields that JAX traces.
+    """
+
+    traced: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -136,7 +135,7 @@ class Record:
                     "a constant of the class)."
                 )
         dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
-        traced = traced_fields(cls)
+        traced = cls.traced = tuple(traced_fields(cls))
         fields = dataclasses.fields(cls)  # pyright: ignore[reportArgumentType]
         fixed = [field.name for field in fields if field.name not in traced]
 
@@ -148,8 +147,10 @@ class Record:
 
         def unflatten(fixed_values: Any, traced_values: Any) -> Any:
             # No checks: JAX also rebuilds pytrees around tracers and placeholders.
-            names, values = (*traced, *fixed), (*traced_values, *fixed_values)
-            return rebuild(cls, dict(zip(names, values, strict=True)))
+            instance = object.__new__(cls)
+            vars(instance).update(zip(traced, traced_values, strict=True))
+            vars(instance).update(zip(fixed, fixed_values, strict=True))
+            return instance
 
         jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten)
 

@@ -19,7 +19,7 @@ from jaxreg._groups import (
 )
 from jaxreg.operators import abs_zero_subgradient, soft_threshold
 from jaxreg.operators.roots import concave_root, shrink_norms
-from jaxreg.penalties._grouped import Axes, Grouped, Scale, check_per_group
+from jaxreg.penalties._grouped import Grouped, Scale, check_per_group
 from jaxreg.penalties.entrywise import Entrywise
 from jaxreg.penalties.fields import ONE, StrengthField, constant, static
 from jaxreg.penalties.nonconvex import MCP, SCAD
@@ -30,22 +30,22 @@ class GroupLasso(Grouped):
 
         strength · Σ_g scale_g · ‖w_g‖₂
 
-    A group is all that belongs to one output unit (`axis=-1`), one input feature
-    (`axis=0` of a Dense kernel), one attention head, ...: groups that become zero can be
-    cut out of the model. The prox is exact in any diagonal metric, Adam's included.
-    The gradient of a group that is exactly zero is 0.
+    A group is all that belongs to one output unit (`group_axis=-1`), one input feature
+    (`group_axis=0` of a Dense kernel), one attention head, ...: groups that become zero can
+    be cut out of the model. The prox is exact in any diagonal metric, Adam's included. The
+    gradient of a group that is exactly zero is 0.
 
     Args:
         strength: Non-negative number, array or pytree prefix. An array gives every group
-            its strength, so it has length 1 along all axes but `axis`: `(1, units)`, or
-            just `(units,)` for the last axis.
-        axis: The axis, or axes, that number the groups; the norms run over all others.
-            With −1 a vector's entries are groups of size one. `()` makes a leaf one
+            its strength, so it has length 1 along all axes but `group_axis`: `(1, units)`,
+            or just `(units,)` for the last axis.
+        group_axis: The axis, or axes, that number the groups; the norms run over the
+            others. With −1 a vector's entries are groups of size one. `()` makes a leaf one
             group. `{"pattern": axis, ...}` gives leaves different axes.
         scale: A factor for each group: `"sqrt_size"` (groups of all sizes are removed
             alike when there is nothing but noise), `"none"`, a number, or an array that
             broadcasts to the groups. Other libraries differ in this default.
-        labels: An integer for each index along `axis`; equal labels make one group. A
+        labels: An integer for each index along `group_axis`; equal labels make one group. A
             `scale` then goes by the sorted labels.
         together: A regular expression that joins leaves: those whose paths give the same
             match share their groups. `r".*/"`: the leaves of a layer; `""`: all.
@@ -58,7 +58,7 @@ class GroupLasso(Grouped):
 
     Example:
         >>> kernel = jnp.array([[3.0, 0.1], [4.0, 0.1]])
-        >>> penalty = GroupLasso(1.0, axis=-1, scale="none")
+        >>> penalty = GroupLasso(1.0, group_axis=-1, scale="none")
         >>> penalty(kernel[:, :1])
         Array(5., dtype=float32)
         >>> penalty.prox(kernel)
@@ -81,7 +81,6 @@ class GroupLasso(Grouped):
     is_norm: ClassVar[bool] = True
 
     strength: StrengthField = ONE
-    axis: Axes = static(default=-1)
 
     def groups_value(self, x: Entries, groups: Groups) -> Array:
         return jnp.sum(times(self.per_group(groups, self.strength), norms(groups, x)))
@@ -95,8 +94,8 @@ class GroupLasso(Grouped):
     def groups_critical_scale(self, gradient: Entries, groups: Groups) -> Array:
         return quotient(norms(groups, gradient), self.per_group(groups, self.strength))
 
-    def array_sizes(self, x: Entries) -> dict[str, Any]:
-        groups = self._groups(x)
+    def array_norms(self, x: Entries) -> dict[str, Any]:
+        groups = self.groups(x)
         return {"strength": groups.spread(norms(groups, x))}
 
 
@@ -111,9 +110,9 @@ class SparseGroupLasso(Grouped):
     Args:
         l1: Non-negative number, array that broadcasts to the leaf, or pytree prefix.
         group: Non-negative number, array or pytree prefix, one number for each group.
-        axis: The axis, or axes, that number the groups; see `GroupLasso`.
+        group_axis: The axis, or axes, that number the groups; see `GroupLasso`.
         scale: A factor for each group: `"sqrt_size"`, `"none"`, a number or an array.
-        labels: An integer for each index along `axis`; equal labels make one group.
+        labels: An integer for each index along `group_axis`; equal labels make one group.
         together: A regular expression that joins leaves; see `GroupLasso`.
         mask: Which leaves; by default `weights`.
 
@@ -136,16 +135,17 @@ class SparseGroupLasso(Grouped):
     """
 
     is_norm: ClassVar[bool] = True
-    _entrywise: ClassVar[frozenset[str]] = frozenset({"l1"})
+    entrywise: ClassVar[frozenset[str]] = frozenset({"l1"})
 
     l1: StrengthField = ONE
     group: StrengthField = ONE
-    axis: Axes = static(default=-1)
 
     def groups_value(self, x: Entries, groups: Groups) -> Array:
-        sizes = jax.tree.map(lambda x, l1: times(l1, abs_zero_subgradient(x)), x, self.l1)
+        absolutes = jax.tree.map(
+            lambda x, l1: times(l1, abs_zero_subgradient(x)), x, self.l1
+        )
         lengths = times(self.per_group(groups, self.group), norms(groups, x))
-        return jnp.sum(groups.total(sizes) + lengths)
+        return jnp.sum(groups.total(absolutes) + lengths)
 
     def groups_prox(
         self, x: Entries, groups: Groups, step: Scalar, metric: Entries | None
@@ -191,13 +191,13 @@ class SparseGroupLasso(Grouped):
         root = concave_root(newton, jnp.zeros_like(bound), bound)
         return jnp.where(is_solved, high, jnp.minimum(root, bound))
 
-    def array_sizes(self, x: Entries) -> dict[str, Any]:
-        groups = self._groups(x)
+    def array_norms(self, x: Entries) -> dict[str, Any]:
+        groups = self.groups(x)
         return {"l1": jax.tree.map(jnp.abs, x), "group": groups.spread(norms(groups, x))}
 
 
 class L1Linf(Grouped):
-    """The largest weight of each group: groups vanish, or share one largest value.
+    """The largest weight of each group: groups vanish, or several weights are largest.
 
         strength · Σ_g scale_g · max |w_g|
 
@@ -206,9 +206,9 @@ class L1Linf(Grouped):
 
     Args:
         strength: Non-negative number, array or pytree prefix, one for each group.
-        axis: The axis, or axes, that number the groups; see `GroupLasso`.
+        group_axis: The axis, or axes, that number the groups; see `GroupLasso`.
         scale: A factor for each group: `"none"`, `"sqrt_size"`, a number or an array.
-        labels: An integer for each index along `axis`; equal labels make one group.
+        labels: An integer for each index along `group_axis`; equal labels make one group.
         together: A regular expression that joins leaves; see `GroupLasso`.
         mask: Which leaves; by default `weights`.
 
@@ -234,12 +234,11 @@ class L1Linf(Grouped):
     is_norm: ClassVar[bool] = True
 
     strength: StrengthField = ONE
-    axis: Axes = static(default=-1)
     scale: Scale = static(default="none", kw_only=True)
 
     def groups_value(self, x: Entries, groups: Groups) -> Array:
-        sizes = groups.largest(jax.tree.map(abs_zero_subgradient, x))
-        return jnp.sum(times(self.per_group(groups, self.strength), sizes))
+        absolutes = groups.largest(jax.tree.map(abs_zero_subgradient, x))
+        return jnp.sum(times(self.per_group(groups, self.strength), absolutes))
 
     def groups_prox(
         self, x: Entries, groups: Groups, step: Scalar, metric: Entries | None
@@ -248,29 +247,32 @@ class L1Linf(Grouped):
         ones = jax.tree.map(jnp.ones_like, x) if metric is None else metric
         metric, weight = metric_units(groups, ones)
         unit, scale = units(groups, x)
-        sizes = jax.tree.map(jnp.abs, unit)
-        pulls = groups.total(jax.tree.map(jnp.multiply, metric, sizes))
+        absolutes = jax.tree.map(jnp.abs, unit)
+        pulls = groups.total(jax.tree.map(jnp.multiply, metric, absolutes))
         threshold = step * self.per_group(groups, self.strength)
         threshold = over(jnp.broadcast_to(threshold, groups.shape), scale, weight)
-        free = threshold == 0
-        removed = (pulls <= threshold) & ~free
-        is_open = ~removed & ~free
+        unpenalised = threshold == 0
+        removed = (pulls <= threshold) & ~unpenalised
+        is_open = ~removed & ~unpenalised
         target = jnp.where(is_open, threshold, 0.0)
         spread = groups.spread
 
         def newton(r: Array) -> Array:
             above = jax.tree.map(
-                lambda x, d, r: jnp.where(x > r, d * (x - r), 0.0), sizes, metric, spread(r)
+                lambda x, d, r: jnp.where(x > r, d * (x - r), 0.0),
+                absolutes,
+                metric,
+                spread(r),
             )
             slope = groups.total(
                 jax.tree.map(
-                    lambda x, d, r: jnp.where(x > r, d, 0.0), sizes, metric, spread(r)
+                    lambda x, d, r: jnp.where(x > r, d, 0.0), absolutes, metric, spread(r)
                 )
             )
             excess = groups.total(above) - target
             return r + excess / jnp.where(slope == 0, 1.0, slope)
 
-        high = groups.largest(sizes)
+        high = groups.largest(absolutes)
         root = concave_root(newton, jnp.zeros_like(high), high)
         level = jnp.where(is_open, root * scale, jnp.where(removed, 0.0, jnp.inf))
 
@@ -295,9 +297,9 @@ class ExclusiveLasso(Grouped):
 
     Args:
         strength: Non-negative number, array or pytree prefix, one for each group.
-        axis: The axis, or axes, that number the groups; see `GroupLasso`.
+        group_axis: The axis, or axes, that number the groups; see `GroupLasso`.
         scale: A factor for each group: `"none"`, `"sqrt_size"`, a number or an array.
-        labels: An integer for each index along `axis`; equal labels make one group.
+        labels: An integer for each index along `group_axis`; equal labels make one group.
         together: A regular expression that joins leaves; see `GroupLasso`.
         mask: Which leaves; by default `weights`.
 
@@ -321,12 +323,11 @@ class ExclusiveLasso(Grouped):
     """
 
     strength: StrengthField = ONE
-    axis: Axes = static(default=-1)
     scale: Scale = static(default="none", kw_only=True)
 
     def groups_value(self, x: Entries, groups: Groups) -> Array:
-        sizes = groups.total(jax.tree.map(abs_zero_subgradient, x))
-        return jnp.sum(times_square(self.per_group(groups, self.strength), sizes))
+        absolutes = groups.total(jax.tree.map(abs_zero_subgradient, x))
+        return jnp.sum(times_square(self.per_group(groups, self.strength), absolutes))
 
     def groups_prox(
         self, x: Entries, groups: Groups, step: Scalar, metric: Entries | None
@@ -335,23 +336,23 @@ class ExclusiveLasso(Grouped):
         ones = jax.tree.map(jnp.ones_like, x) if metric is None else metric
         metric, weight = metric_units(groups, ones)
         unit, scale = units(groups, x)
-        sizes = jax.tree.map(jnp.abs, unit)
+        absolutes = jax.tree.map(jnp.abs, unit)
         pull = 2 * (step * self.per_group(groups, self.strength) / weight)
         pull = jnp.broadcast_to(pull, groups.shape)
         own, shared = _shares(pull)
 
         def newton(threshold: Array) -> Array:
             is_above = jax.tree.map(
-                lambda x, d, t: d * x > t, sizes, metric, groups.spread(threshold)
+                lambda x, d, t: d * x > t, absolutes, metric, groups.spread(threshold)
             )
-            kept = jax.tree.map(lambda x, up: jnp.where(up, x, 0.0), sizes, is_above)
+            kept = jax.tree.map(lambda x, up: jnp.where(up, x, 0.0), absolutes, is_above)
             rates = jax.tree.map(lambda d, up: jnp.where(up, 1 / d, 0.0), metric, is_above)
             rate = groups.total(rates)
             slope = own + shared * rate
             root = shared * groups.total(kept) / jnp.where(slope == 0, 1.0, slope)
             return jnp.where(rate == 0, threshold, root)
 
-        high = groups.largest(jax.tree.map(jnp.multiply, metric, sizes))
+        high = groups.largest(jax.tree.map(jnp.multiply, metric, absolutes))
         root = concave_root(newton, jnp.zeros_like(high), high)
         return jax.tree.map(
             lambda x, d, t, scale: soft_threshold(x, t / d * scale),
@@ -398,8 +399,8 @@ class _Radial(Grouped):
 
     def array_prox(self, x: Entries, step: Scalar, metric: Entries | None) -> Entries:
         if metric is not None:
-            step = step / self._metric_of_groups(self._groups(x), metric)
-        return self.groups_prox(x, self._groups(x), step, None)
+            step = step / self._metric_of_groups(self.groups(x), metric)
+        return self.groups_prox(x, self.groups(x), step, None)
 
     def groups_prox(
         self, x: Entries, groups: Groups, step: Any, metric: Entries | None
@@ -445,9 +446,9 @@ class GroupMCP(_Radial):
         strength: Non-negative number, array or pytree prefix, one for each group.
         gamma: Positive number, array or pytree prefix: how soon the shrinking stops.
             Large ones approach the group lasso. Not scaled by `penalty * c`.
-        axis: The axis, or axes, that number the groups; see `GroupLasso`.
+        group_axis: The axis, or axes, that number the groups; see `GroupLasso`.
         scale: A factor for each group: `"sqrt_size"`, `"none"`, a number or an array.
-        labels: An integer for each index along `axis`; equal labels make one group.
+        labels: An integer for each index along `group_axis`; equal labels make one group.
         together: A regular expression that joins leaves; see `GroupLasso`.
         mask: Which leaves; by default `weights`.
 
@@ -474,7 +475,6 @@ class GroupMCP(_Radial):
 
     strength: StrengthField = ONE
     gamma: StrengthField = constant(default=3.0, above=0.0)
-    axis: Axes = static(default=-1)
 
     def of_lengths(self, groups: Groups) -> Entrywise:
         strength = self.per_group(groups, self.strength)
@@ -490,15 +490,15 @@ class GroupSCAD(_Radial):
 
     Not convex: minima are local, and `strength_max` is where zero ceases to be one of
     them. The prox is exact for steps of any length, in a metric that is the same within
-    each group (of length 1 along all axes but `axis`).
+    each group (of length 1 along all axes but `group_axis`).
 
     Args:
         strength: Non-negative number, array or pytree prefix, one for each group.
         a: Number, array or pytree prefix greater than 2: how soon the shrinking
             stops. Not scaled by `penalty * c`.
-        axis: The axis, or axes, that number the groups; see `GroupLasso`.
+        group_axis: The axis, or axes, that number the groups; see `GroupLasso`.
         scale: A factor for each group: `"sqrt_size"`, `"none"`, a number or an array.
-        labels: An integer for each index along `axis`; equal labels make one group.
+        labels: An integer for each index along `group_axis`; equal labels make one group.
         together: A regular expression that joins leaves; see `GroupLasso`.
         mask: Which leaves; by default `weights`.
 
@@ -525,7 +525,6 @@ class GroupSCAD(_Radial):
 
     strength: StrengthField = ONE
     a: StrengthField = constant(default=3.7, above=2.0)
-    axis: Axes = static(default=-1)
 
     def of_lengths(self, groups: Groups) -> Entrywise:
         strength = self.per_group(groups, self.strength)

@@ -151,8 +151,8 @@ class MCP(Entrywise):
     gamma: Scalar = constant(default=3.0, above=0.0)
 
     def entry_value(self, x: Array) -> Array:
-        size = jnp.minimum(abs_zero_subgradient(x), self.gamma * self.strength)
-        return times(self.strength - size / self.gamma / 2, size)
+        absolute = jnp.minimum(abs_zero_subgradient(x), self.gamma * self.strength)
+        return times(self.strength - absolute / self.gamma / 2, absolute)
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
         bends = step < self.gamma
@@ -201,13 +201,13 @@ class SCAD(Entrywise):
     a: Scalar = constant(default=3.7, above=2.0)
 
     def entry_value(self, x: Array) -> Array:
-        size, knee = abs_zero_subgradient(x), self.strength
-        bent = jnp.clip(size - knee, 0.0, (self.a - 1) * knee)
-        straight = times(knee, jnp.minimum(size, knee))
+        absolute, knee = abs_zero_subgradient(x), self.strength
+        bent = jnp.clip(absolute - knee, 0.0, (self.a - 1) * knee)
+        straight = times(knee, jnp.minimum(absolute, knee))
         return straight + times(knee - bent / (self.a - 1) / 2, bent)
 
     def entry_prox(self, x: Array, step: Scalar) -> Array:
-        size, knee, a = jnp.abs(x), self.strength, self.a
+        absolute, knee, a = jnp.abs(x), self.strength, self.a
         soft = soft_threshold(x, knee * step)
         # Below a − 1 the middle branch holds a minimum. From there on it holds a maximum,
         # and the prox jumps from the first branch to the last.
@@ -215,11 +215,11 @@ class SCAD(Entrywise):
         short = jnp.where(bends, step, 0.0)
         pull = short * knee * (a / (a - 1))
         middle = (x - jnp.sign(x) * pull) * ((a - 1) / (a - 1 - short))
-        bent = jnp.where(size <= (1 + step) * knee, soft, middle)
-        bent = jnp.where(size <= a * knee, bent, x)
+        bent = jnp.where(absolute <= (1 + step) * knee, soft, middle)
+        bent = jnp.where(absolute <= a * knee, bent, x)
         far = jnp.sqrt(step) * jnp.sqrt(a + 1)
         jump = knee * jnp.where(step <= a + 1, (a + 1) / 2 + step / 2, far)
-        return jnp.where(bends, bent, jnp.where(size <= jump, soft, x))
+        return jnp.where(bends, bent, jnp.where(absolute <= jump, soft, x))
 
     def slope_at_zero(self) -> Scalar:
         return self.strength
@@ -232,7 +232,7 @@ class CappedL1(Entrywise):
 
     Args:
         strength: Slope at zero. Non-negative number, array or pytree prefix.
-        cap: The size beyond which weights are free to grow; above 0.
+        cap: The absolute value above which weights are not shrunk; above 0.
         mask: Which leaves; by default `weights`.
 
     Raises:

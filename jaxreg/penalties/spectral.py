@@ -83,8 +83,8 @@ class NuclearNorm(_Spectral):
     strength: StrengthField = ONE
 
     def array_value(self, x: Array) -> Array:
-        sizes = nuclear_norm(self.matrices(x))
-        return jnp.sum(times(self.per_matrix(self.strength), sizes))
+        values = nuclear_norm(self.matrices(x))
+        return jnp.sum(times(self.per_matrix(self.strength), values))
 
     def joint_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:
         threshold = times(self.strength, step)
@@ -135,19 +135,19 @@ class SpectralNorm(_Spectral):
     strength: StrengthField = ONE
 
     def array_value(self, x: Array) -> Array:
-        sizes = abs_zero_subgradient(singular_values(self.matrices(x)))
-        largest = jnp.max(sizes, axis=-1, initial=0.0)
+        values = abs_zero_subgradient(singular_values(self.matrices(x)))
+        largest = jnp.max(values, axis=-1, initial=0.0)
         return jnp.sum(times(self.per_matrix(self.strength), largest))
 
     def joint_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:
         stack = self.matrices(x)
-        sizes = singular_values(stack)
+        values = singular_values(stack)
         # What singular values are lowered to: the prox of the largest entry of each row.
         rows = L1Linf()._with(
             strength=self.per_matrix(self.strength)[..., None],
-            axis=tuple(range(sizes.ndim - 1)),
+            group_axis=tuple(range(values.ndim - 1)),
         )
-        level = jnp.max(rows.array_prox(sizes, step, None), axis=-1)[..., None, None]
+        level = jnp.max(rows.array_prox(values, step, None), axis=-1)[..., None, None]
         lowered = stack - singular_value_threshold(stack, level)
         return jnp.reshape(jnp.where(level == 0, 0.0, lowered), x.shape)
 

@@ -1,4 +1,4 @@
-"""Penalties on the structure of weights: neighbours alike, or sizes alike."""
+"""Penalties on the structure of weights: similar neighbours, or similar absolute values."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -59,7 +59,7 @@ class TotalVariation(_AlongAxis):
 
         strength · Σ |wᵢ₊₁ − wᵢ|
 
-    For weights whose index is a place, a time or a frequency. Here `axis` is the axis
+    For weights whose index is a position, a time or a frequency. Here `axis` is the axis
     that the differences run *along*; along all others, chains lie side by side. The prox
     is exact in any diagonal metric.
 
@@ -144,8 +144,8 @@ class FusedLasso(_AlongAxis):
     axis: int = static(default=-1)
 
     def array_value(self, x: Array) -> Array:
-        sizes = jnp.sum(times(self.l1, abs_zero_subgradient(x)))
-        return sizes + jnp.sum(times(self.tv, abs_zero_subgradient(self.steps(x))))
+        absolutes = jnp.sum(times(self.l1, abs_zero_subgradient(x)))
+        return absolutes + jnp.sum(times(self.tv, abs_zero_subgradient(self.steps(x))))
 
     def joint_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:
         """What lies above zero, and what lies below it, are two problems without L1.
@@ -158,8 +158,8 @@ class FusedLasso(_AlongAxis):
             return soft_threshold(total_variation_prox(x, radius, self.axis), threshold)
         shift = threshold if metric is None else threshold / metric
         # In units in which x is about 1, so that `huge` is huge beside it.
-        sizes = jnp.max(jnp.abs(x), axis=self.axis, keepdims=True)
-        scale = power_of_two(sizes)
+        absolutes = jnp.max(jnp.abs(x), axis=self.axis, keepdims=True)
+        scale = power_of_two(absolutes)
         unit, shift, radius = x / scale, jnp.minimum(shift / scale, huge(x)), radius / scale
         above = total_variation_prox(unit - shift, radius, self.axis, metric)
         below = total_variation_prox(unit + shift, radius, self.axis, metric)
@@ -181,11 +181,11 @@ def _fused_scale(gradient: Array, l1: Scalar, tv: Scalar, axis: int) -> Array:
 
     Newton's method finds the largest ratio from below, in time linear in the length.
     """
-    size, length = gradient.ndim, gradient.shape[axis]
+    ndim, length = gradient.ndim, gradient.shape[axis]
 
     def turned(number: Any) -> Array:
         number = jnp.asarray(number, gradient.dtype)
-        number = jnp.expand_dims(number, tuple(range(size - number.ndim)))
+        number = jnp.expand_dims(number, tuple(range(ndim - number.ndim)))
         number = whole(number, (axis,))
         return jnp.moveaxis(number, axis, -1)
 
@@ -200,19 +200,19 @@ def _fused_scale(gradient: Array, l1: Scalar, tv: Scalar, axis: int) -> Array:
     level = power_of_two(strongest)
     gradient, l1 = gradient / unit, l1 / level
     tv = jnp.minimum(tv / level, huge(gradient))
-    place = jnp.expand_dims(jnp.arange(length + 1), tuple(range(size - 1)))
-    is_last = place == length
+    index = jnp.expand_dims(jnp.arange(length + 1), tuple(range(ndim - 1)))
+    is_last = index == length
     rounding = length * jnp.finfo(gradient.dtype).eps
     sums = running(gradient)
     noise = rounding * jnp.sum(jnp.abs(gradient), axis=-1, keepdims=True)
     sums = jnp.where(is_last & (jnp.abs(sums) <= noise), 0.0, sums)
     reach = running(jnp.broadcast_to(l1, gradient.shape))
-    slack = jnp.where((place > 0) & ~is_last, tv, 0.0)
+    slack = jnp.where((index > 0) & ~is_last, tv, 0.0)
 
     def excess(scale: Array) -> Array:
         low, high = scale[..., None] * (reach - slack), scale[..., None] * (reach + slack)
         ways = [
-            (sums - high)[..., 1:] - lax.cummin(sums - low, axis=size - 1)[..., :-1]
+            (sums - high)[..., 1:] - lax.cummin(sums - low, axis=ndim - 1)[..., :-1]
             for sums in (sums, -sums)
         ]
         return jnp.max(jnp.maximum(*ways), axis=-1)
@@ -316,10 +316,10 @@ class SLOPE(Coupled):
         return ()
 
     def check_leaf(self, shape: tuple[int, ...]) -> None:
-        size = int(np.prod(shape))
-        if not isinstance(self.weights, str) and len(self.weights) != size:
+        count = int(np.prod(shape))
+        if not isinstance(self.weights, str) and len(self.weights) != count:
             raise ValueError(
-                f"weights must be one number for each of the {size} entries, got "
+                f"weights must be one number for each of the {count} entries, got "
                 f"{len(self.weights)}"
             )
 
@@ -328,16 +328,16 @@ class SLOPE(Coupled):
         if not isinstance(self.weights, str):
             rule = jnp.asarray(self.weights, x.dtype)
         else:
-            place = jnp.arange(1, x.size + 1, dtype=x.dtype)
+            index = jnp.arange(1, x.size + 1, dtype=x.dtype)
             if self.weights == "bh":
-                rule = -jax.scipy.special.ndtri(place * (self.q / (2 * x.size)))
+                rule = -jax.scipy.special.ndtri(index * (self.q / (2 * x.size)))
             else:
-                rule = (x.size + 1 - place) / x.size
+                rule = (x.size + 1 - index) / x.size
         return times(jnp.reshape(self.strength, ()), jnp.maximum(rule, 0.0))
 
     def array_value(self, x: Array) -> Array:
-        sizes = jnp.sort(abs_zero_subgradient(jnp.ravel(x)), descending=True)
-        return jnp.sum(times(self.ranked(x), sizes)) if x.size else jnp.sum(x)
+        absolutes = jnp.sort(abs_zero_subgradient(jnp.ravel(x)), descending=True)
+        return jnp.sum(times(self.ranked(x), absolutes)) if x.size else jnp.sum(x)
 
     def joint_prox(self, x: Array, step: Scalar, metric: Array | None) -> Array:
         return sorted_soft_threshold(x, times(self.ranked(x), step))

@@ -21,7 +21,7 @@ _WORDS = {
     "update_ratio": "update / weights (norms)",
     "gradient_norm": "norm of the gradients",
     "kkt_residual": "KKT residual",
-    "penalty_share": "penalty / objective",
+    "penalty_fraction": "penalty / objective",
 }
 
 

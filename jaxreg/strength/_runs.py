@@ -157,7 +157,7 @@ def _shapes_of_one_run(
     """Shapes and dtypes of the results of one run, which must be arrays of numbers."""
     program, arguments, batched = _call(train, layout, spread, held, layout.starts()[0])
     block = jax.eval_shape(program, *arguments)
-    leaves = [leaf for leaf in walk(block) if not leaf.is_hole]
+    leaves = [leaf for leaf in walk(block) if not leaf.is_missing]
     if not leaves:
         raise TypeError("train must return a pytree with at least one array in it.")
     for leaf in leaves:

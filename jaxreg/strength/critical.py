@@ -9,7 +9,7 @@ from jax import Array
 
 from jaxreg._checks import Scalar, check_count, check_number, is_concrete
 from jaxreg._dtypes import raise_precision
-from jaxreg._tree import Params, variables_of, walk
+from jaxreg._tree import Params, variables_of
 from jaxreg.penalties import Penalty
 from jaxreg.penalties.base import Toward, check_is_penalty
 from jaxreg.strength._newton import minimise
@@ -118,7 +118,7 @@ def _held(
 
     @jax.jit
     def moves(probe: dict[int, Array]) -> dict[int, Array]:
-        moved = jax.tree.leaves(penalty.unchecked_prox(full(probe), _LONG_STEP, None))
+        moved = penalty.bind(full(probe)).prox(_LONG_STEP)
         return {place: moved[place] != probe[place] for place in probe}
 
     return moves(probe)
@@ -128,12 +128,7 @@ def _zeros(
     penalty: Penalty, params: Params, variables: dict[int, Array]
 ) -> dict[int, Array]:
     """Where the penalty holds each variable: at zero, or at its reference."""
-    tree = list(walk(params))
-    terms = [
-        term
-        for leaf, term in zip(tree, penalty.at_leaves(tree, params), strict=True)
-        if not leaf.is_hole
-    ]
+    terms = penalty.bind(params).terms
     points = {
         place: term.reference if isinstance(term := terms[place], Toward) else 0.0
         for place in variables

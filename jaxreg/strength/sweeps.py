@@ -219,5 +219,5 @@ def _columns(tree: Any, name: str, axes: int) -> list[tuple[str, np.ndarray]]:
     return [
         (leaf.path if leaf.names else name, np.asarray(leaf.value))
         for leaf in walk(tree)
-        if not leaf.is_hole and np.ndim(leaf.value) == axes
+        if not leaf.is_missing and np.ndim(leaf.value) == axes
     ]

@@ -1,4 +1,4 @@
-"""Checks that each argument of a transform is of its kind.
+"""Checks that each argument of a transform is of its kind, and in its range.
 
 Where an optimizer, a penalty, a number or a mask is given for another, arguments may be in
 the wrong order: the message shows the call.
@@ -8,9 +8,11 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 import optax
+from jax import Array
 
-from jaxreg._checks import is_real
+from jaxreg._checks import Scalar, check_number, is_concrete, is_real
 from jaxreg.masks.selection import Mask
 from jaxreg.penalties import Penalty
 from jaxreg.penalties.base import check_is_penalty
@@ -90,3 +92,34 @@ def _call(transform: Callable[..., Any]) -> str:
         elif is_required:
             named.append(f"{name}={name}")
     return f"{transform.__name__}({', '.join(positional + named)})"
+
+
+def check_steps(name: str, steps: Any) -> None:
+    """Refuse a number of steps that is less than one."""
+    check_number(name, steps)
+    if is_concrete(steps) and steps < 1:
+        raise ValueError(f"{name} must be at least 1 step, got {steps:g}.")
+
+
+_FLOAT32 = (
+    "Under optax.inject_hyperparams numbers have the dtype of the parameters: pass it "
+    "hyperparam_dtype=jnp.float32."
+)
+
+
+def check_below_one(name: str, value: Scalar) -> None:
+    """Refuse a number outside [0, 1), such as a momentum."""
+    check_number(name, value)
+    if is_concrete(value) and value >= 1:
+        advice = f" {_FLOAT32}" if isinstance(value, Array) else ""
+        raise ValueError(f"{name} must be less than 1, got {float(value):g}.{advice}")
+
+
+def check_digits(name: str, value: Scalar) -> None:
+    """Refuse a number in a dtype that could round 0.999 to 1, or 1e-8 to 0."""
+    if (
+        isinstance(value, Array)
+        and jnp.issubdtype(value.dtype, jnp.floating)
+        and jnp.finfo(value.dtype).bits < 32
+    ):
+        raise ValueError(f"{name} must be at least float32, got {value.dtype}. {_FLOAT32}")

@@ -63,9 +63,11 @@ def _difference(updates: Params, params: Params, otherwise: str) -> str:
     """The first leaf that one of two pytrees has and the other has not."""
     given, wanted = list(walk(updates)), list(walk(params))
     given_names = {leaf.names for leaf in given}
-    wanted_names = {leaf.names for leaf in wanted if not leaf.is_hole}
+    wanted_names = {leaf.names for leaf in wanted if not leaf.is_missing}
     missing = [leaf for leaf in wanted if leaf.names in wanted_names - given_names]
-    extra = [leaf for leaf in given if not leaf.is_hole and leaf.names not in wanted_names]
+    extra = [
+        leaf for leaf in given if not leaf.is_missing and leaf.names not in wanted_names
+    ]
     for leaf in (missing + extra)[:1]:
         what = (
             "an update is missing where a parameter is"

@@ -1,9 +1,9 @@
 """How a formula about one array becomes an Optax transformation.
 
 Every rule that all transforms share lives here, once: parameters are required, masks are
-resolved from the parameters, holes are skipped, rates may be schedules, mathematics is
-done in at least float32, and an update is returned in the promoted dtype of parameter
-and update, so that the exact zeros of a prox survive `optax.apply_updates`.
+resolved from the parameters, missing leaves are skipped, rates may be schedules,
+mathematics is done in at least float32, and an update is returned in the promoted dtype
+of parameter and update, so that the exact zeros of a prox survive `optax.apply_updates`.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from jaxreg._checks import Scalar, check_number, check_numbers, is_concrete, is_function
+from jaxreg._checks import Scalar, check_number, check_numbers, is_function
 from jaxreg._dtypes import promoted, raise_precision
-from jaxreg._tree import Leaf, Params, check_distinct, walk
+from jaxreg._tree import Leaf, Params, assembled, check_distinct, values_beside, walk
 from jaxreg.penalties import Penalty
+from jaxreg.penalties.bound import BoundPenalty
 from jaxreg.transforms._fit import check_fit
 from jaxreg.transforms._states import Count, incremented
 
@@ -91,7 +92,9 @@ def check_rate(name: str, rate: Any, *, scalar: bool = True) -> None:
 
 def rate_at(name: str, rate: Rate, count: Array, *, scalar: bool = True) -> Any:
     """The value of a number or a schedule after `count` updates."""
-    value = rate(count) if is_schedule(rate, scalar=scalar) else rate
+    if not is_schedule(rate, scalar=scalar):
+        return rate  # Checked when the transformation was made.
+    value = rate(count)
     check_rate(name, value, scalar=scalar)
     return value
 
@@ -114,27 +117,30 @@ def where_updated(updates: Params, values: Params) -> Params:
     A frozen leaf, one without an update, is for every penalty as if it had been filtered
     out of the parameters: it is in no group, budget or norm with others.
     """
-
-    def is_none(node: Any) -> bool:
-        return node is None
-
-    if not any(map(is_none, jax.tree.leaves(updates, is_leaf=is_none))):
+    leaves = jax.tree.leaves(updates, is_leaf=lambda update: update is None)
+    if all(update is not None for update in leaves):
         return values
     check_distinct(list(walk(values)))  # The new tree has copies, and so hides them.
     return jax.tree.map(
         lambda update, value: None if update is None else value,
         updates,
         values,
-        is_leaf=is_none,
+        is_leaf=lambda update: update is None,
     )
 
 
 class Slot(NamedTuple):
-    """A parameter, its update, and what a transform needs to know to change it."""
+    """A parameter, its update, and what a transform needs to know to change it.
+
+    Attributes:
+        leaf: The parameter.
+        update: The update so far.
+        term: What is remembered of the leaf; `None` if its update must stay as it is.
+    """
 
     leaf: Leaf
     update: Any
-    pick: Any
+    term: Any
 
     def finish(self, update: Array) -> Array:
         """A new update, in a dtype in which −param is exact: exact zeros survive."""
@@ -142,30 +148,26 @@ class Slot(NamedTuple):
 
 
 def slots_of(
-    updates: Params, params: Params, tree: Sequence[Leaf], picks: Sequence[Any]
-) -> tuple[list[Slot], Callable[[list[Any]], Params]]:
-    """Parameters and updates side by side, and how to build a tree of new updates.
+    updates: Params, params: Params, tree: Sequence[Leaf], terms: Sequence[Any]
+) -> list[Slot]:
+    """Parameters and updates side by side.
 
     Args:
         updates: The updates so far; `None` where there is nothing to update.
         params: The parameters.
         tree: `list(walk(params))`.
-        picks: For each of `tree`, what to remember of it; `None` if it is not chosen.
+        terms: For each of `tree`, what to remember of it; `None` if it is not chosen.
 
     Returns:
-        A slot for every leaf of `params`, whose `pick` is `None` where the update must
-        stay as it is; and the function from a list of updates to a pytree.
+        A slot for each of `tree`.
     """
     check_distinct(tree)
-    structure = jax.tree.structure(params)
-    chosen = [
-        (leaf, pick) for leaf, pick in zip(tree, picks, strict=True) if not leaf.is_hole
-    ]
     slots: list[Slot] = []
-    for (leaf, pick), update in zip(chosen, structure.flatten_up_to(updates), strict=True):
+    beside = values_beside(tree, params, updates)
+    for leaf, term, update in zip(tree, terms, beside, strict=True):
         is_array = hasattr(update, "dtype") and jnp.issubdtype(update.dtype, jnp.inexact)
-        slots.append(Slot(leaf, update, pick if is_array else None))
-    return slots, structure.unflatten
+        slots.append(Slot(leaf, update, term if is_array else None))
+    return slots
 
 
 def map_chosen(
@@ -173,61 +175,57 @@ def map_chosen(
     updates: Params,
     params: Params,
     tree: Sequence[Leaf],
-    picks: Sequence[Any],
+    terms: Sequence[Any],
 ) -> Params:
-    """Replace the update of each chosen parameter by `function(update, param, pick)`.
+    """Replace the update of each chosen parameter by `function(update, param, term)`.
 
     The function works in at least float32. Updates that are not chosen stay the same
     objects. For the arguments see `slots_of`.
     """
-    slots, rebuilt = slots_of(updates, params, tree, picks)
-    return rebuilt(
-        [
-            slot.update
-            if slot.pick is None
-            else slot.finish(
-                function(
-                    raise_precision(slot.update),
-                    raise_precision(slot.leaf.value),
-                    slot.pick,
-                )
-            )
-            for slot in slots
-        ]
-    )
+    moved = [
+        update
+        if term is None
+        else slot.finish(
+            function(raise_precision(update), raise_precision(leaf.value), term)
+        )
+        for slot in slots_of(updates, params, tree, terms)
+        for leaf, update, term in [slot]
+    ]
+    return assembled(tree, params, moved)
+
+
+def prox_update(
+    bound: BoundPenalty, updates: Params, step: Scalar, metric: Params | None = None
+) -> Params:
+    """The update that takes the parameters to prox(params + updates).
+
+    Args:
+        bound: The penalty at the parameters.
+        updates: The updates so far.
+        step: The proximal step.
+        metric: A pytree with an array for every chosen leaf of the parameters, or `None`.
+
+    Returns:
+        prox(params + updates) − params where the penalty applies, `updates` elsewhere.
+    """
+    tree, params = bound.tree, bound.params
+    slots = slots_of(updates, params, tree, [x or None for x in bound.is_regularized])
+    reached = [
+        leaf.value
+        if term is None
+        else raise_precision(leaf.value) + raise_precision(update)
+        for leaf, update, term in slots
+    ]
+    landed = bound.prox(step, metric, at=reached)
+    moved = [
+        slot.update
+        if slot.term is None
+        else slot.finish(z - raise_precision(slot.leaf.value))
+        for slot, z in zip(slots, landed, strict=True)
+    ]
+    return assembled(tree, params, moved)
 
 
 def is_number(value: Any, number: float) -> bool:
     """Whether `value` is this Python number: known to be, before tracing."""
     return isinstance(value, float | int) and value == number
-
-
-def check_steps(name: str, steps: Any) -> None:
-    """Refuse a number of steps that is less than one."""
-    check_number(name, steps)
-    if is_concrete(steps) and steps < 1:
-        raise ValueError(f"{name} must be at least 1 step, got {steps:g}.")
-
-
-_INJECTED = (
-    "Under optax.inject_hyperparams numbers have the dtype of the parameters: pass it "
-    "hyperparam_dtype=jnp.float32."
-)
-
-
-def check_below_one(name: str, value: Scalar) -> None:
-    """Refuse a number outside [0, 1), such as a momentum."""
-    check_number(name, value)
-    if is_concrete(value) and value >= 1:
-        advice = f" {_INJECTED}" if isinstance(value, Array) else ""
-        raise ValueError(f"{name} must be less than 1, got {float(value):g}.{advice}")
-
-
-def check_digits(name: str, value: Scalar) -> None:
-    """Refuse a number in a dtype that could round 0.999 to 1, or 1e-8 to 0."""
-    if (
-        isinstance(value, Array)
-        and jnp.issubdtype(value.dtype, jnp.floating)
-        and jnp.finfo(value.dtype).bits < 32
-    ):
-        raise ValueError(f"{name} must be at least float32, got {value.dtype}. {_INJECTED}")

@@ -16,7 +16,8 @@ import numpy as np
 import optax
 
 from jaxreg._checks import is_concrete
-from jaxreg._tree import Leaf, nested
+from jaxreg._prefixes import nested
+from jaxreg._tree import Leaf
 from jaxreg.monitoring.record import MonitorState
 from jaxreg.transforms._states import (
     CompensatedState,
@@ -123,8 +124,8 @@ def check_inside(wrapper: str, state: optax.OptState, refused: Refused) -> None:
 def warn_of_threshold_after_adaptive(state: optax.OptState) -> None:
     """Warn of a chain with `proximal` after an optimizer that scales its steps."""
     for parts in _chains(state):
-        for place, part in enumerate(parts):
-            before = (name for x in parts[:place] for name in _scalings(x))
+        for index, part in enumerate(parts):
+            before = (name for x in parts[:index] for name in _scalings(x))
             scaling = next(before, None)
             if scaling and _has(part, ProximalState):
                 warnings.warn(

@@ -20,7 +20,7 @@ import optax
 from jax import Array
 
 from jaxreg._dtypes import raise_precision
-from jaxreg._tree import Leaf, Params
+from jaxreg._tree import Leaf, Params, assembled
 
 # One count.
 
@@ -76,23 +76,22 @@ def renamed_beside(inner: optax.OptState, state: optax.OptState) -> optax.OptSta
 # Trees like the parameters.
 
 
-def zeros_at(params: Params, tree: Sequence[Leaf], picks: Sequence[Any]) -> Params:
+def zeros_at(params: Params, tree: Sequence[Leaf], terms: Sequence[Any]) -> Params:
     """Zeros of at least float32 like each chosen parameter; `unused` elsewhere.
 
     Args:
         params: The parameters.
         tree: `list(walk(params))`.
-        picks: For each of `tree`, `None` if it is not chosen.
+        terms: For each of `tree`, `None` if it is not chosen.
 
     Returns:
         A pytree like `params`.
     """
-    present = [
-        unused(leaf) if pick is None else jnp.zeros_like(raise_precision(leaf.value))
-        for leaf, pick in zip(tree, picks, strict=True)
-        if not leaf.is_hole
+    zeros = [
+        unused(leaf) if chosen is None else jnp.zeros_like(raise_precision(leaf.value))
+        for leaf, chosen in zip(tree, terms, strict=True)
     ]
-    return jax.tree.unflatten(jax.tree.structure(params), present)
+    return assembled(tree, params, zeros)
 
 
 def unused(leaf: Leaf) -> Array:
@@ -114,12 +113,12 @@ class ConstrainedState(NamedTuple):
 
     Attributes:
         count: Number of updates made.
-        sizes: The mean square of each chosen leaf after the warm-up, in their order.
+        squares: The mean square of each chosen leaf after the warm-up, in their order.
         multipliers: The multiplier of the bound of each, likewise.
     """
 
     count: Any  # pyright: ignore[reportIncompatibleMethodOverride]
-    sizes: Any
+    squares: Any
     multipliers: Any
 
 
@@ -136,7 +135,7 @@ class TowardState(NamedTuple):
 
 
 class ProximalState(NamedTuple):
-    """State of `proximal` and `proximal_l1`.
+    """State of `proximal`.
 
     Attributes:
         inner: A step count if the learning rate is a schedule.

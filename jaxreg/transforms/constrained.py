@@ -14,7 +14,7 @@ from jaxreg._sharding import MeshAxes, along, as_specs, part_count, splits_of, t
 from jaxreg._tree import Leaf, Params, walk
 from jaxreg.masks.selection import MaskLike, as_mask, chosen, weights
 from jaxreg.transforms._arguments import check_arguments
-from jaxreg.transforms._lift import Length, check_params, slots_of
+from jaxreg.transforms._lift import Length, check_params, map_chosen
 from jaxreg.transforms._states import ConstrainedState
 
 
@@ -26,11 +26,11 @@ def constrained_parameter_regularization(
     rate: Scalar = 1.0,
     specs: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Keep each matrix at the size it has after a warm-up: constrained regularization.
+    """Keep each matrix at the norm it has after a warm-up: constrained regularization.
 
     In place of one decay for all, each leaf gets its own, which an augmented Lagrangian
-    finds: none while the leaf is small enough, as much as it takes otherwise. With
-    R(w) = mean(w²) of a leaf, after the optimizer's update u:
+    finds: none while the norm of the leaf is within its bound, as much as needed otherwise.
+    With R(w) = mean(w²) of a leaf, after the optimizer's update u:
 
         w ← w + u
         κ ← R(w)                                     during the warm-up, and then no more
@@ -83,22 +83,22 @@ def constrained_parameter_regularization(
     for name, value in {"warmup_steps": warmup_steps, "bound": bound, "rate": rate}.items():
         check_number(name, value)
 
-    def picks_of(tree: Sequence[Leaf], params: Params) -> list[MeshAxes | None]:
+    def axes_of(tree: Sequence[Leaf], params: Params) -> list[MeshAxes | None]:
         """For each chosen leaf, the mesh axes whose devices have a part of it each."""
-        picks = zip(chosen(mask, tree, params), splits_of(specs, tree), strict=True)
-        return [along(split) if pick else None for pick, split in picks]
+        beside = zip(chosen(mask, tree, params), splits_of(specs, tree), strict=True)
+        return [along(split) if is_chosen else None for is_chosen, split in beside]
 
     def init(params: Params) -> ConstrainedState:
         tree = list(walk(params))
-        sizes = _stacked(
+        squares = _stacked(
             [
-                _mean_square(raise_precision(leaf.value), pick)
-                for leaf, pick in zip(tree, picks_of(tree, params), strict=True)
-                if pick is not None
+                _mean_square(raise_precision(leaf.value), axes)
+                for leaf, axes in zip(tree, axes_of(tree, params), strict=True)
+                if axes is not None
             ]
         )
         count = jnp.zeros([], jnp.int32)
-        return ConstrainedState(count, sizes, jnp.zeros_like(sizes))
+        return ConstrainedState(count, squares, jnp.zeros_like(squares))
 
     def update(
         updates: Params, state: Any, params: Params | None = None, **extra_args: Any
@@ -107,42 +107,38 @@ def constrained_parameter_regularization(
         params = check_params(params, updates)
         tree = list(walk(params))
         rows = itertools.count()
-        picks = [
-            None if names is None else _Pick(names, next(rows))
-            for names in picks_of(tree, params)
+        bounded = [
+            None if axes is None else _Bounded(axes, next(rows))
+            for axes in axes_of(tree, params)
         ]
-        slots, rebuilt = slots_of(updates, params, tree, picks)
         is_warm = state.count >= warmup_steps
-        moved: list[Any] = [slot.update for slot in slots]
-        sizes, multipliers = list(state.sizes), list(state.multipliers)
-        for i, slot in enumerate(slots):
-            if slot.pick is None:
-                continue
-            w = raise_precision(slot.leaf.value)
-            reached = w + raise_precision(slot.update)
-            names, row = slot.pick
-            size = _mean_square(reached, names)
-            sizes[row] = jnp.where(is_warm, sizes[row], size)
-            excess = rate * (size - bound**2 * sizes[row])
+        squares, multipliers = list(state.squares), list(state.multipliers)
+
+        def decayed(update: Array, w: Array, leaf: _Bounded) -> Array:
+            reached, row = w + update, leaf.row
+            square = _mean_square(reached, leaf.axes)
+            squares[row] = jnp.where(is_warm, squares[row], square)
+            excess = rate * (square - bound**2 * squares[row])
             grown = jnp.maximum(0.0, multipliers[row] + excess)
-            multipliers[row] = jnp.where(is_warm, grown, 0.0).astype(size.dtype)
-            moved[i] = slot.finish(reached * (1 / (1 + 2 * multipliers[row])) - w)
+            multipliers[row] = jnp.where(is_warm, grown, 0.0).astype(square.dtype)
+            return reached * (1 / (1 + 2 * multipliers[row])) - w
+
+        updates = map_chosen(decayed, updates, params, tree, bounded)
         count = optax.safe_increment(state.count)
-        kept = ConstrainedState(count, _stacked(sizes), _stacked(multipliers))
-        return rebuilt(moved), kept
+        return updates, ConstrainedState(count, _stacked(squares), _stacked(multipliers))
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-class _Pick(NamedTuple):
+class _Bounded(NamedTuple):
     """A chosen leaf: the mesh axes that split it, and its row in the state."""
 
-    names: MeshAxes
+    axes: MeshAxes
     row: int
 
 
-def _mean_square(w: Array, names: MeshAxes) -> Array:
-    return total(jnp.mean(jnp.square(w)), names) / part_count(names)
+def _mean_square(w: Array, axes: MeshAxes) -> Array:
+    return total(jnp.mean(jnp.square(w)), axes) / part_count(axes)
 
 
 def _stacked(numbers: list[Array]) -> Array:

@@ -9,19 +9,12 @@ import optax
 from jax import Array
 
 from jaxreg._checks import check_number, is_concrete
-from jaxreg._sharding import along, zero_share
-from jaxreg._tree import Params, walk
+from jaxreg._sharding import along, zero_fraction
+from jaxreg._tree import Params
 from jaxreg.penalties import Penalty
 from jaxreg.transforms._arguments import check_arguments, check_is_optimizer
-from jaxreg.transforms._lift import (
-    Rate,
-    check_params,
-    check_rate,
-    rate_at,
-    where_updated,
-)
+from jaxreg.transforms._lift import Rate, check_params, check_rate, rate_at, where_updated
 from jaxreg.transforms._states import TargetSparsityState, counter_beside, incremented
-from jaxreg.transforms._steps import aim
 from jaxreg.transforms.adaptive import prox_adam
 
 # The strength stays within a factor of about a billion of where it started.
@@ -103,7 +96,7 @@ def target_sparsity(
         return optax.with_extra_args_support(tx)
 
     def init(params: Params) -> TargetSparsityState:
-        aim(penalty, params).check_prox()
+        penalty.bind(params).check_prox()
         inner = made(1.0).init(params)
         log_factor = jnp.zeros([], jnp.float32)
         return TargetSparsityState(counter_beside(inner), log_factor, inner)
@@ -113,7 +106,7 @@ def target_sparsity(
     ) -> tuple[Params, TargetSparsityState]:
         params = check_params(params, updates)
         (count,) = state.updates
-        zeros = _zero_share(penalty, where_updated(updates, params))
+        zeros = _zero_fraction(penalty, where_updated(updates, params))
         change = rate_at("gain", gain, count) * (_target_at(target, count) - zeros)
         log_factor = jnp.clip(state.log_factor + change, -_REACH, _REACH)
         log_factor = log_factor.astype(jnp.float32)
@@ -136,13 +129,13 @@ def _target_at(target: Rate, count: Any) -> Any:
     return value
 
 
-def _zero_share(penalty: Penalty, params: Params) -> Array:
+def _zero_fraction(penalty: Penalty, params: Params) -> Array:
     """The fraction of exact zeros among the penalised parameters."""
-    tree = list(walk(params))
-    return zero_share(
+    bound = penalty.bind(params)
+    return zero_fraction(
         [
             (leaf.value, along(term.split))
-            for leaf, term in zip(tree, penalty.at_leaves(tree, params), strict=True)
+            for leaf, term in zip(bound.tree, bound.terms, strict=True)
             if term is not None
         ]
     )

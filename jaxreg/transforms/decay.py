@@ -11,7 +11,7 @@ The two are different quantities, and their strengths have different units:
   changes when the loss is multiplied. What it then optimises is no `loss + penalty`: with
   full batches AdamW, where it converges, minimises the loss over the box
   `|w| ≤ 1/weight_decay`; with noise it comes near a ridge whose strength differs between
-  weights, in proportion to the size of their gradients. Under plain SGD
+  weights, in proportion to the norm of their gradients. Under plain SGD
   the two are the same; under `optax.sgd(momentum=μ)` the coupled one is the decoupled one
   with `weight_decay/(1 − μ)`.
 
@@ -23,30 +23,16 @@ References:
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
-import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
 
 from jaxreg._checks import Scalar, check_number, is_function
-from jaxreg._tree import (
-    Leaf,
-    Params,
-    broadcast,
-    checked_reference,
-    entries_of,
-    values_at,
-    walk,
-)
+from jaxreg._prefixes import broadcast, checked_reference, entries_of, values_at
+from jaxreg._tree import Leaf, Params, assembled, walk
 from jaxreg.masks.selection import Mask, MaskLike, as_mask, chosen, weights
 from jaxreg.transforms._arguments import check_arguments
-from jaxreg.transforms._lift import (
-    Rate,
-    Rates,
-    check_params,
-    map_chosen,
-    transformation,
-)
+from jaxreg.transforms._lift import Rate, Rates, check_params, map_chosen, transformation
 from jaxreg.transforms._nesting import INSIDE_DECAY, check_inside, warn_of_second_decay
 from jaxreg.transforms._states import TowardState, renamed_beside, unused
 
@@ -305,8 +291,8 @@ def with_decay(
         check_inside("with_decay", state, INSIDE_DECAY)
         own = renamed_beside(state, decay.init(params))
         tree = list(walk(params))
-        picked = zip(tree, chosen(mask, tree, params), strict=True)
-        leaf = next((leaf for leaf, pick in picked if pick), None)
+        first = zip(tree, chosen(mask, tree, params), strict=True)
+        leaf = next((leaf for leaf, is_chosen in first if is_chosen), None)
         if leaf is not None:
             warn_of_second_decay(inner, leaf)
         return state, own
@@ -343,15 +329,15 @@ def _pulling(
 ) -> optax.GradientTransformationExtraArgs:
     """`formula(update, w, pull)` on each chosen leaf, pulled by scale(lr)·weight_decay."""
 
-    def picks_of(
+    def pulls_at(
         reference: Params | None, params: Params, decay: Any, rate: Any
     ) -> tuple[list[Leaf], list[_Pull | None]]:
         tree = list(walk(params))
-        picks = chosen(mask, tree, params)
-        decays = values_at(decay, tree, picks, "weight_decay", by_pattern=True)
+        is_chosen = chosen(mask, tree, params)
+        decays = values_at(decay, tree, is_chosen, "weight_decay", by_pattern=True)
         where: list[Any] = [None] * len(tree)
         if reference is not None:
-            where = values_at(reference, tree, picks, "toward")
+            where = values_at(reference, tree, is_chosen, "toward")
         scaled = scale(rate)
         return tree, [
             None if decay is None else _Pull(scaled * decay, origin)
@@ -360,11 +346,11 @@ def _pulling(
 
     def decay_toward(reference: Params | None) -> optax.GradientTransformationExtraArgs:
         def rule(updates: Params, params: Params, decay: Any, rate: Any) -> Params:
-            picked = picks_of(reference, params, decay, rate)
-            return map_chosen(formula, updates, params, *picked)
+            pulls = pulls_at(reference, params, decay, rate)
+            return map_chosen(formula, updates, params, *pulls)
 
         def check(params: Params) -> None:
-            picks_of(
+            pulls_at(
                 reference, params, 0.0 if is_function(weight_decay) else weight_decay, 1.0
             )
 
@@ -391,7 +377,7 @@ def _pulling(
 
 
 def _copies(
-    source: Params, tree: Sequence[Leaf], picks: Sequence[bool], params: Params
+    source: Params, tree: Sequence[Leaf], needed: Sequence[bool], params: Params
 ) -> Params:
     """A pytree like `params`, with a copy of the source at each chosen leaf.
 
@@ -400,13 +386,12 @@ def _copies(
     if isinstance(source, str):
         found = [leaf.value for leaf in tree]
     else:
-        found = broadcast(entries_of(source), tree, "toward", picks)
+        found = broadcast(entries_of(source), tree, "toward", needed)
     copies = [
-        jnp.copy(value) if pick else unused(leaf)
-        for leaf, value, pick in zip(tree, found, picks, strict=True)
-        if not leaf.is_hole
+        jnp.copy(value) if is_chosen else unused(leaf)
+        for leaf, value, is_chosen in zip(tree, found, needed, strict=True)
     ]
-    return jax.tree.unflatten(jax.tree.structure(params), copies)
+    return assembled(tree, params, copies)
 
 
 def _checked_reference(toward: Any) -> Any:

@@ -40,8 +40,8 @@ def with_kahan_compensation(
     from outside.
 
     Put it around the whole optimizer, decay and proximal step included. Around the last
-    link of a chain it saves that link's share, while the optimizer before it works in low
-    precision. Nothing may scale or clip the updates after it; `optax.MultiSteps`
+    link of a chain it saves the update of that link, while the optimizer before it works in
+    low precision. Nothing may scale or clip the updates after it; `optax.MultiSteps`
     and `optax.apply_if_finite` go around it.
 
     Args:

@@ -1,5 +1,6 @@
 """Statistics of training, kept in the optimizer's state."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,12 +15,8 @@ from jaxreg.masks.selection import MaskLike, as_mask, weights
 from jaxreg.monitoring.record import MonitorState, Record, packed
 from jaxreg.monitoring.statistics import Given, measure
 from jaxreg.penalties import Penalty
-from jaxreg.transforms._arguments import check_arguments
-from jaxreg.transforms._lift import (
-    Length,
-    check_params,
-    check_steps,
-)
+from jaxreg.transforms._arguments import check_arguments, check_steps
+from jaxreg.transforms._lift import Length, check_params
 from jaxreg.transforms._nesting import (
     INSIDE_MONITOR,
     check_inside,
@@ -60,7 +57,7 @@ def monitor(
         every: Number of steps from one taking to the next.
         mask: Which leaves the total is of; each leaf has its own statistics anyhow.
         loss: Whether `update` is given the mean loss, as `value=loss` like those
-            optimizers of Optax that need it; for `loss` and `penalty_share`.
+            optimizers of Optax that need it; for `loss` and `penalty_fraction`.
         in_loss: Whether gradients and loss are those of `loss + penalty`, as they are not
             with `prox_adam` and its like.
         specs: Inside `shard_map`, how leaves are split; see `Penalty`. `init` is then to be
@@ -123,28 +120,32 @@ def monitor(
                 "monitor(..., loss=True) needs the mean loss: call "
                 "`update(updates, state, params, value=loss)`."
             )
-        (count,) = state.updates
-        before = state.step, state.record
 
-        def now() -> tuple[Any, Record]:
+        def record() -> Record:
             # Made again here: to keep all updates for a step that is due would cost every
             # step a copy of them.
             moved, _ = inner.update(updates, state.inner, params, **extra_args)
-            record = taken(params, updates, moved, extra_args.get("value"))
-            return jax.tree.map(
-                lambda new, old: new.astype(old.dtype), (count, record), before
-            )
+            return taken(params, updates, moved, extra_args.get("value"))
 
-        due = count % every == 0
-        if is_concrete(due):
-            step, record = now() if due else before
-        else:
-            step, record = jax.lax.cond(due, now, lambda: before)
-            # Else it would copy parameters and moments in every step: what overwrites them
-            # in place must wait for the statistics, which read them.
-            updates = after(step, updates)
-        moved, inner_state = inner.update(updates, state.inner, params, **extra_args)
-        counter = incremented(state.updates)
-        return moved, MonitorState(counter, step, record, inner_state)
+        step, kept = _recorded_if(state.updates[0] % every == 0, record, state)
+        # Else it would copy parameters and moments in every step: what overwrites them in
+        # place must wait for the statistics, which read them.
+        moved, inner_state = inner.update(
+            after(step, updates), state.inner, params, **extra_args
+        )
+        return moved, MonitorState(incremented(state.updates), step, kept, inner_state)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _recorded_if(due: Any, record: Callable[[], Record], state: Any) -> tuple[Any, Record]:
+    """The step and the record of the last statistics: new ones if they are due."""
+    before = state.step, state.record
+
+    def now() -> tuple[Any, Record]:
+        new = state.updates[0], record()
+        return jax.tree.map(lambda new, old: new.astype(old.dtype), new, before)
+
+    if is_concrete(due):
+        return now() if due else before
+    return jax.lax.cond(due, now, lambda: before)

@@ -2,24 +2,22 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
 
 from jaxreg._dtypes import is_tiny, raise_precision
-from jaxreg._tree import Params, walk
+from jaxreg._tree import Params, assembled, values_beside
 from jaxreg.masks.selection import MaskLike, as_mask, weights
 from jaxreg.operators import soft_threshold
 from jaxreg.penalties import L1
-from jaxreg.transforms._arguments import check_arguments
+from jaxreg.transforms._arguments import check_arguments, check_steps
 from jaxreg.transforms._lift import (
     Length,
     Rates,
     Slot,
     check_params,
     check_rate,
-    check_steps,
     is_number,
     rate_at,
     slots_of,
@@ -116,51 +114,53 @@ def orthant_wise(
         state = inner.init(params)
         check_inside("orthant_wise", state, INSIDE_ORTHANT_WISE)
         counter = counter_beside(state)
-        tree = list(walk(params))
-        terms = penalty_at(counter[0]).at_leaves(tree, params)
-        mean = zeros_at(params, tree, terms) if averages else ()
+        bound = penalty_at(counter[0]).bind(params)
+        mean = zeros_at(params, bound.tree, bound.terms) if averages else ()
         return OrthantState(counter, mean, state)
 
     def update(
         updates: Params, state: Any, params: Params | None = None, **extra_args: Any
     ) -> tuple[Params, OrthantState]:
         params = check_params(params, updates)
-        tree = list(walk(params))
-        terms = penalty_at(state.updates[0]).at_leaves(tree, params)
-        counter = incremented(state.updates)
-        slots, rebuilt = slots_of(updates, params, tree, terms)
-        structure = jax.tree.structure(params)
+        bound = penalty_at(state.updates[0]).bind(params)
+        tree, counter = bound.tree, incremented(state.updates)
+        slots = slots_of(updates, params, tree, bound.terms)
         means: list[Any] = [slot.update for slot in slots]  # Those of one step.
         if averages:
             weight = 1 / jnp.minimum(counter[0], window).astype(jnp.float32)
-            olds = structure.flatten_up_to(state.mean)
-            means = [
-                old
-                if slot.pick is None
-                else old + weight.astype(old.dtype) * (slot.update.astype(old.dtype) - old)
-                for slot, old in zip(slots, olds, strict=True)
-            ]
+            means = _averaged(slots, values_beside(tree, params, state.mean), weight)
         pseudo = [
-            slot.update if slot.pick is None else _pseudo_gradient(slot, mean)
+            slot.update if slot.term is None else _pseudo_gradient(slot, mean)
             for slot, mean in zip(slots, means, strict=True)
         ]
         moved, inner_state = inner.update(
-            rebuilt(pseudo), state.inner, params, **extra_args
+            assembled(tree, params, pseudo), state.inner, params, **extra_args
         )
-        moved_slots, rebuilt = slots_of(moved, params, tree, terms)
         kept = [
-            slot.update if slot.pick is None else slot.finish(_within_orthant(slot, q))
-            for slot, q in zip(moved_slots, pseudo, strict=True)
+            slot.update if slot.term is None else slot.finish(_within_orthant(slot, q))
+            for slot, q in zip(
+                slots_of(moved, params, tree, bound.terms), pseudo, strict=True
+            )
         ]
-        mean = jax.tree.unflatten(structure, means) if averages else ()
-        return rebuilt(kept), OrthantState(counter, mean, inner_state)
+        mean = assembled(tree, params, means) if averages else ()
+        return assembled(tree, params, kept), OrthantState(counter, mean, inner_state)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
+def _averaged(slots: list[Slot], means: list[Any], weight: Array) -> list[Any]:
+    """The means of the gradients so far, with those of this step."""
+    return [
+        old
+        if slot.term is None
+        else old + weight.astype(old.dtype) * (slot.update.astype(old.dtype) - old)
+        for slot, old in zip(slots, means, strict=True)
+    ]
+
+
 def _pseudo_gradient(slot: Slot, mean: Array) -> Array:
-    """The subgradient of loss + L1 of least size; at zeros, of the mean gradient."""
-    w, strength = raise_precision(slot.leaf.value), slot.pick.strength
+    """The subgradient of loss + L1 of least norm; at zeros, of the mean gradient."""
+    w, strength = raise_precision(slot.leaf.value), slot.term.strength
     active = raise_precision(slot.update) + strength * jnp.sign(w)
     q = jnp.where(w != 0, active, soft_threshold(raise_precision(mean), strength))
     if is_tiny(slot.update):  # float8 may have no infinity: too large gives NaN.

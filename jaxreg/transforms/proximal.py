@@ -9,10 +9,15 @@ from jaxreg._tree import Params
 from jaxreg.masks.selection import MaskLike, weights
 from jaxreg.penalties import L1, Penalty
 from jaxreg.penalties.base import Strength
-from jaxreg.transforms._arguments import check_arguments
-from jaxreg.transforms._lift import Rate, check_below_one, check_params, transformation
+from jaxreg.transforms._arguments import check_arguments, check_below_one
+from jaxreg.transforms._lift import (
+    Rate,
+    check_params,
+    prox_update,
+    transformation,
+    where_updated,
+)
 from jaxreg.transforms._states import DecoupledL1State, ProximalState
-from jaxreg.transforms._steps import aim, prox_update
 
 
 def proximal(
@@ -78,10 +83,11 @@ def _proximal(
 
     def rule(updates: Params, params: Params, learning_rate: Any) -> Params:
         step = learning_rate / (1 - momentum)
-        return prox_update(aim(penalty, params, updates), updates, step)
+        bound = penalty.bind(where_updated(updates, params))
+        return prox_update(bound, updates, step)
 
     def check(params: Params) -> None:
-        aim(penalty, params).check_prox()
+        penalty.bind(params).check_prox()
 
     step = transformation(rule, check, learning_rate=learning_rate)
 
@@ -107,9 +113,9 @@ def decoupled_l1(
 
     **This is not the lasso.** It is to L1 what decoupled weight decay is to L2: the
     shrinking does not pass through the optimizer's preconditioner. After Adam, whose
-    steps have about the size of the learning rate whatever the loss, `strength` is a
+    steps are about as large as the learning rate whatever the loss, `strength` is a
     pure number, compared with 1: a weight is held at zero where Adam's direction
-    m̂/√v̂, between −1 and 1, stays below `strength` in size. With full batches that
+    m̂/√v̂, between −1 and 1, stays below `strength` in absolute value. With full batches that
     direction is ±1 wherever the gradient is not zero, so strengths below 1 change
     nothing in the end and strengths above 1 make *all* weights zero; with minibatches it
     is smaller where gradients are noisy, and the result depends on the batch size.

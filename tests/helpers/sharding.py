@@ -71,11 +71,11 @@ def penalties_of(**where):
     """Every penalty, and some with other options: which of them gather, and which not."""
     found = {cls.__name__: sample(cls, mask=DENSE, **where) for cls in PENALTIES}
     found |= {
-        "GroupLasso of inputs": jr.GroupLasso(0.2, axis=-2, **where),
-        "GroupLasso of layers": jr.GroupLasso(0.2, axis=(), **where),
+        "GroupLasso of inputs": jr.GroupLasso(0.2, group_axis=-2, **where),
+        "GroupLasso of layers": jr.GroupLasso(0.2, group_axis=(), **where),
         "GroupLasso of units over layers": jr.GroupLasso(0.2, together="", **where),
         "NOfM of parts": jr.NOfM(1, 2, mask=DENSE, **where),
-        "Cardinality of units": jr.Cardinality(3, axis=-1, mask=DENSE, **where),
+        "Cardinality of units": jr.Cardinality(3, group_axis=-1, mask=DENSE, **where),
         "L1 toward": jr.L1(0.2, mask=DENSE, **where).toward(jnp.full((8, 4), 0.5)),
     }
     for cls in PENALTIES:
@@ -263,7 +263,7 @@ def solved(**shardings):
     x, y = np.sin(np.arange(128.0)).reshape(16, 8), np.cos(np.arange(32.0)).reshape(16, 2)
     data = jax.device_put({"x": np.float32(x), "y": np.float32(y)}, shardings or None)
     loss, start = jr.losses.Squared(**data), jnp.zeros((8, 2))
-    penalties = {"L1": jr.L1(0.02), "GroupLasso": jr.GroupLasso(0.02, axis=0)}
+    penalties = {"L1": jr.L1(0.02), "GroupLasso": jr.GroupLasso(0.02, group_axis=0)}
     found = {name: jr.minimize(loss, p, start) for name, p in penalties.items()}
     assert all(bool(solution.converged) for solution in found.values())
     return {f"{name} minimised": solution.params for name, solution in found.items()}
@@ -376,7 +376,7 @@ def in_shard_map(checked, expected, report):
 def in_pmap(report):
     """A row of a kernel on each device."""
     kernel = params_of()["dense"]["kernel"]
-    for penalty in (jr.L1(0.2), jr.GroupLasso(0.2), jr.L1Linf(0.2, axis=())):
+    for penalty in (jr.L1(0.2), jr.GroupLasso(0.2), jr.L1Linf(0.2, group_axis=())):
         split = penalty.replace(specs=P("rows"))
         program = jax.pmap(jax.value_and_grad(split), axis_name="rows")
         values, gradient = program(kernel[:, None])

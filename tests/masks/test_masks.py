@@ -28,7 +28,6 @@ from jaxreg import (
     proximal,
     weights,
 )
-from jaxreg._tree import walk
 from jaxreg.masks import as_mask
 
 # Earlier versions of Flax call it `pure`.
@@ -368,9 +367,9 @@ every_dict = pytest.mark.parametrize(("values", "expected"), BY_LAYER)
 
 @every_dict
 def test_strengths_by_layer(values, expected):
-    terms = L1(values).at_leaves(list(walk(LAYERS)), LAYERS)
+    terms = L1(values).bind(LAYERS).terms
     assert [vars(term)["strength"] for term in terms] == expected
-    as_factors = L1(2.0).weighted(values).at_leaves(list(walk(LAYERS)), LAYERS)
+    as_factors = L1(2.0).weighted(values).bind(LAYERS).terms
     assert [vars(term)["strength"] for term in as_factors] == [2 * x for x in expected]
     described = describe(L1(values), LAYERS)
     assert [row.path for row in described.rows] == PATHS
@@ -380,7 +379,7 @@ def test_strengths_by_layer(values, expected):
 
 def test_a_name_by_layer_is_no_pattern():
     params = {"w": ONES, "w_out": ONES, "out": {"w": ONES}}
-    terms = L1({"w": 1.0, "": 3.0}).at_leaves(list(walk(params)), params)
+    terms = L1({"w": 1.0, "": 3.0}).bind(params).terms
     assert [vars(term)["strength"] for term in terms] == [3, 1, 3]
 
 
@@ -401,8 +400,8 @@ def test_decays_by_layer(values, expected):
 def test_axes_and_masks_by_layer(values, expected):
     axes = jax.tree.map(lambda x: int(x) % 2, values)
     if all(np.ndim(x) == 0 and not isinstance(x, dict) for x in values.values()):
-        terms = jaxreg.GroupLasso(axis=axes).at_leaves(list(walk(LAYERS)), LAYERS)
-        assert [vars(term)["axis"] for term in terms] == [x % 2 for x in expected]
+        terms = jaxreg.GroupLasso(group_axis=axes).bind(LAYERS).terms
+        assert [term.group_axis for term in terms] == [x % 2 for x in expected]
     mask = jax.tree.map(bool, axes)
     if any(x % 2 for x in expected):
         found = {path for path, x in zip(PATHS, expected, strict=True) if x % 2}
@@ -643,7 +642,7 @@ def test_optax_takes_the_mask_as_a_function(mask):
     ],
     ids=["tree", "everything", "named", "partition"],
 )
-def test_holes_are_skipped(optimizer, expected):
+def test_missing_leaves_are_skipped(optimizer, expected):
     updates, _ = optimizer.update(PARAMS, optimizer.init(PARAMS), PARAMS)
     doubled = jax.tree.map(lambda u, x: bool(jnp.all(u == 2 * x)), updates, PARAMS)
     assert chosen(PARAMS, doubled) == expected

@@ -294,7 +294,7 @@ MISTAKES = {
     ),
     "bf16": (
         lambda: show(KERNELS, NARROW, weight_decay=0.1, learning_rate=1e-3),
-        "^weight decay is below the resolution .*'body/kernel', 'head/kernel'.*compensated",
+        "^weight decay is below the resolution .*'body/kernel', 'head/kernel'.*_kahan_",
     ),
     "L2 and decay": (
         lambda: show(L2(1e-4, mask=KERNELS), weight_decay=0.1, decay_mask=HEAD),

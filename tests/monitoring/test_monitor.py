@@ -124,7 +124,7 @@ def test_what_is_in_the_loss_is_taken_out():
     stats = latest_stats(state, params)
     assert stats["total/loss"] == 1.5
     np.testing.assert_allclose(stats["total/gradient_norm"], 0.4 * 2**0.5, rtol=1e-6)
-    np.testing.assert_allclose(stats["total/penalty_share"], 0.25)
+    np.testing.assert_allclose(stats["total/penalty_fraction"], 0.25)
 
 
 # Inside others.

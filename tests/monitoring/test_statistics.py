@@ -120,7 +120,7 @@ def test_nothing_moves_in_weights_that_are_zero():
     assert stats["moved/update_ratio"] == np.inf
 
 
-def test_holes_are_zeros():
+def test_missing_leaves_are_zeros():
     frozen = {**GRADIENTS, "conv": {"kernel": None, "bias": None}, "readout": None}
     stats = measure(PARAMS, gradients=frozen, penalty=L1(0.0))
     assert stats["conv/kernel/gradient_norm"] == stats["readout/w/kkt_residual"] == 0
@@ -145,9 +145,9 @@ def test_costs_are_those_of_each_term():
     expected = {
         "loss": 2.0,
         "penalty": whole,
-        "penalty_share": whole / (2 + whole),
+        "penalty_fraction": whole / (2 + whole),
         **{f"penalty/{name}": value for name, value in COST.items()},
-        **{f"penalty_share/{name}": value / (2 + whole) for name, value in COST.items()},
+        **{f"penalty_fraction/{name}": value / (2 + whole) for name, value in COST.items()},
     }
     sizes = measure(PARAMS).keys()
     found = {key: value for key, value in stats.items() if key not in sizes}

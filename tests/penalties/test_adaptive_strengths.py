@@ -120,11 +120,11 @@ def test_only_chosen_leaves_need_a_strength():
 def test_strengths_of_groups_are_divided_by_their_lengths(axis):
     others = tuple({0, 1} - {i % 2 for i in np.atleast_1d(axis).astype(int)})
     lengths = np.sqrt(np.sum(X**2, axis=others, keepdims=True))
-    found = adaptive(GroupLasso(0.3, axis), X, eps=0.1)
+    found = adaptive(GroupLasso(0.3, group_axis=axis), X, eps=0.1)
     chex.assert_trees_all_close(found.strength, 0.3 / (lengths + 0.1), rtol=1e-6)
-    by_hand = GroupLasso(0.3 / (lengths + 0.1), axis)
+    by_hand = GroupLasso(0.3 / (lengths + 0.1), group_axis=axis)
     chex.assert_trees_all_close(found.prox(X, 0.5), by_hand.prox(X, 0.5), rtol=1e-6)
-    both = adaptive(SparseGroupLasso(0.2, 0.3, axis), X, eps=0.1)
+    both = adaptive(SparseGroupLasso(0.2, 0.3, group_axis=axis), X, eps=0.1)
     chex.assert_trees_all_close(both.group, 0.3 / (lengths + 0.1), rtol=1e-6)
     chex.assert_trees_all_close(both.l1, 0.2 / (np.abs(X) + 0.1), rtol=1e-6)
 

@@ -256,11 +256,13 @@ def test_derivatives_are_right(cls):
         x[:, 0] /= 100  # A group inside the balls.
 
         def in_metric(x, radius, metric):
-            return cls(radius, axis=-1).prox(x, 1.0, metric)
+            return cls(radius, group_axis=-1).prox(x, 1.0, metric)
 
         assert_derivatives_are_right(in_metric, (x, 1.3, metric))
         if cls is L2Ball:  # Only there is it another formula.
-            assert_derivatives_are_right(lambda x, r: cls(r, axis=-1).prox(x), (x, 1.3))
+            assert_derivatives_are_right(
+                lambda x, r: cls(r, group_axis=-1).prox(x), (x, 1.3)
+            )
 
 
 def test_derivatives_of_truncated_matrices_are_right():
@@ -295,15 +297,20 @@ def test_balls_of_several_shapes():
     for cls in (L1Ball, L2Ball, Simplex):
         rows = [prox(cls(r), row) for r, row in zip((0.5, 1.0, 2.0, 0.0), x, strict=True)]
         limits = np.array([[0.5], [1.0], [2.0], [0.0]])
-        close(prox(cls(limits, axis=0), x), np.stack(rows))
-        labelled = prox(cls(1.5, axis=0, labels=(1, 0, 1, 0)), x)
+        close(prox(cls(limits, group_axis=0), x), np.stack(rows))
+        labelled = prox(cls(1.5, group_axis=0, labels=(1, 0, 1, 0)), x)
         parts = {"a": x[:1], "d": {"c": x[2:3]}}
         whole = prox(cls(1.5, together=""), parts)
         close(np.concatenate([whole["a"], whole["d"]["c"]]), labelled[::2])
         close(prox(cls(1.5), x[::2]), labelled[::2])
         assert cls(1.5, together="")(whole) == 0
         assert cls(1.5, together="")(parts) == np.inf
-    close(MaxNorm(1.5).prox(x), L2Ball(0.75, axis=-1, scale=(2, 2, 2)).prox(x), 2e-7, 0.0)
+    close(
+        MaxNorm(1.5).prox(x),
+        L2Ball(0.75, group_axis=-1, scale=(2, 2, 2)).prox(x),
+        2e-7,
+        0.0,
+    )
 
 
 def test_in_a_metric_over_several_leaves():
@@ -328,10 +335,10 @@ def test_limits_per_layer_and_a_path_of_them():
 
 def test_the_largest_of_groups_of_all_kinds():
     x = jnp.array([[1.0, -5.0], [4.0, 2.0], [-3.0, 6.0]])
-    equal(Cardinality(1, axis=-1).prox(x), jnp.array([[0, 0], [4.0, 0], [0, 6.0]]))
-    labelled = Cardinality(1, axis=0, labels=(0, 0, 1)).prox(x)
+    equal(Cardinality(1, group_axis=-1).prox(x), jnp.array([[0, 0], [4.0, 0], [0, 6.0]]))
+    labelled = Cardinality(1, group_axis=0, labels=(0, 0, 1)).prox(x)
     equal(labelled, jnp.array([[0, -5.0], [0, 0], [0, 6.0]]))
-    counts = Cardinality(np.array([2, 0]), axis=-1).prox(x)
+    counts = Cardinality(np.array([2, 0]), group_axis=-1).prox(x)
     equal(counts, jnp.array([[0, 0], [4.0, 0], [-3.0, 0]]))
     joined = Cardinality(3, together="").prox({"a": x, "c": -x[:1]})
     equal(joined, {"a": x * (abs(x) > 4), "c": jnp.array([[0, 5.0]])})
@@ -392,9 +399,9 @@ def test_points_inside_keep_their_bits_unlike_in_optax():
         (L1Ball, np.sum(np.abs(x), axis=1), optax.projections.projection_l1_ball),
     ):
         limits = (sizes * 1.0001).astype(np.float32)[:, None]
-        equal(cls(limits, axis=0).prox(x), x)
-        reached = cls(limits / 2, axis=0).prox(x)
-        equal(cls(limits / 2, axis=0).prox(reached), reached)
+        equal(cls(limits, group_axis=0).prox(x), x)
+        reached = cls(limits / 2, group_axis=0).prox(x)
+        equal(cls(limits / 2, group_axis=0).prox(reached), reached)
         once = jax.vmap(theirs)(x, limits[:, 0] / 2)
         assert np.any(jax.vmap(theirs)(once, limits[:, 0] / 2) != once)
 
@@ -501,7 +508,7 @@ def test_bounds_of_every_sign():
         (lambda x: project_n_of_m(x, 3, 2), "n must be from 0 to m"),
         (lambda x: Rank().prox(x, 1.0, x), "uniform metric only.*prox_sgd"),
         (lambda x: Rank()(x[0]), "for leaves with at least 2 axes"),
-        (lambda x: L1Ball(jnp.ones((3, 2)), axis=-1)(x), "one number for each group"),
+        (lambda x: L1Ball(jnp.ones((3, 2)), group_axis=-1)(x), "one number for each group"),
     ],
 )
 def test_mistakes_are_explained(mistake, message):
@@ -531,6 +538,6 @@ def test_operators_are_the_proxes(project):
     classes = [L1Ball, L2Ball, Simplex, Cardinality]
     cls = dict(zip(PROJECTIONS, classes, strict=True))[project]
     limits = np.arange(4.0, dtype=np.float32)[:, None]
-    expected = cls(limits, axis=0).prox(x, 1.0, metric)
+    expected = cls(limits, group_axis=0).prox(x, 1.0, metric)
     close(project(x, limits, 0, metric), expected)
     close(jax.vmap(project, (0, 0, None, 0))(x, limits[:, 0], (), metric), expected)

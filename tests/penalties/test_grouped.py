@@ -57,13 +57,13 @@ def test_values_by_hand():
     x = jnp.array([[3.0, 0.0], [-4.0, 1.0]])
     close(GroupLasso(2.0, scale="none")(x), 2 * (5 + 1))
     close(GroupLasso(2.0)(x), 2 * np.sqrt(2) * (5 + 1))
-    close(GroupLasso(2.0, axis=0, scale="none")(x), 2 * (3 + np.sqrt(17)))
-    close(GroupLasso(2.0, axis=(), scale="none")(x), 2 * np.sqrt(26))
-    close(GroupLasso(2.0, axis=(0, 1), scale="none")(x), 2 * 8)
+    close(GroupLasso(2.0, group_axis=0, scale="none")(x), 2 * (3 + np.sqrt(17)))
+    close(GroupLasso(2.0, group_axis=(), scale="none")(x), 2 * np.sqrt(26))
+    close(GroupLasso(2.0, group_axis=(0, 1), scale="none")(x), 2 * 8)
     close(GroupLasso(2.0, scale=(0.5, 3.0))(x), 2 * (0.5 * 5 + 3))
     close(SparseGroupLasso(0.5, 2.0, scale="none")(x), 0.5 * 8 + 2 * 6)
     close(L1Linf(2.0)(x), 2 * (4 + 1))
-    close(L1Linf(2.0, axis=0)(x), 2 * (3 + 4))
+    close(L1Linf(2.0, group_axis=0)(x), 2 * (3 + 4))
     close(ExclusiveLasso(2.0)(x), 2 * (49 + 1))
     close(GroupMCP(1.0, 2.0, scale="none")(x), 1 + (1 - 1 / 4))
     close(GroupSCAD(1.0, 3.0, scale="none")(x), 2 + 1)
@@ -81,7 +81,7 @@ def test_prox_is_what_clarabel_finds(cls):
     for step, ratio in itertools.product(np.geomspace(1e-3, 50, 7), (1.0, 10.0, 1000.0)):
         x = rng.normal(size=5, scale=3)
         metric = np.exp(rng.uniform(-np.log(ratio) / 2, np.log(ratio) / 2, 5))
-        penalty = of(cls, rng.uniform(0.1, 1.0), axis=())
+        penalty = of(cls, rng.uniform(0.1, 1.0), group_axis=())
         z = cp.Variable(5)
         distance = 0.5 * cp.sum(cp.multiply(metric, cp.square(z - x)))
         value = step * atoms.value(cp, penalty, z)
@@ -138,7 +138,7 @@ def test_group_norms_are_shortened_right_in_metrics_of_any_ratio(size):
 @functools.partial(jax.vmap, in_axes=(1, 1, 0), out_axes=1)
 def shortened_alone(x, metric, threshold):
     """As one group of its own, which takes no steps for the sake of others."""
-    return GroupLasso(threshold, axis=(), scale="none").prox(x, 1.0, metric)
+    return GroupLasso(threshold, group_axis=(), scale="none").prox(x, 1.0, metric)
 
 
 @pytest.mark.parametrize("decades", [0.3, 1.5, 6])
@@ -167,7 +167,7 @@ def test_a_uniform_metric_gives_the_closed_form(data, threshold):
 
 
 def test_a_group_is_removed_exactly_at_its_threshold():
-    x, penalty = jnp.array([3.0, -4.0]), GroupLasso(1.0, (), scale="none")
+    x, penalty = jnp.array([3.0, -4.0]), GroupLasso(1.0, group_axis=(), scale="none")
     for metric, length in ((None, 5.0), (jnp.array([4.0, 6.0]) / 3, np.sqrt(80.0))):
         assert not np.any(penalty.prox(x, length * (1 + 1e-6), metric))
         assert np.all(penalty.prox(x, length * (1 - 1e-6), metric))
@@ -362,11 +362,11 @@ def test_convolution_kernels(cls):
         close(moved[..., i].reshape(-1, 1), of(cls).prox(column, 0.5))
     close(of(cls).strength_max(x), max(of(cls).strength_max(c) for c in columns))
     by_input = np.moveaxis(x, 2, 3)
-    close(of(cls, axis=2)(x), of(cls)(by_input))
-    close(np.moveaxis(of(cls, axis=2).prox(x), 2, 3), of(cls).prox(by_input))
+    close(of(cls, group_axis=2)(x), of(cls)(by_input))
+    close(np.moveaxis(of(cls, group_axis=2).prox(x), 2, 3), of(cls).prox(by_input))
     filters = x.reshape(9, 8)
-    close(of(cls, axis=(2, -1))(x), of(cls)(filters))
-    close(of(cls, axis=(2, -1)).prox(x).reshape(9, 8), of(cls).prox(filters))
+    close(of(cls, group_axis=(2, -1))(x), of(cls)(filters))
+    close(of(cls, group_axis=(2, -1)).prox(x).reshape(9, 8), of(cls).prox(filters))
 
 
 @every_convex
@@ -375,7 +375,7 @@ def test_convolution_kernels_in_a_metric(cls):
     moved = of(cls).prox(x, 0.5, metric)
     for i in range(4):
         column, d = x[..., i].reshape(-1), metric[..., i].reshape(-1)
-        close(moved[..., i].reshape(-1), of(cls, axis=()).prox(column, 0.5, d), 1e-4)
+        close(moved[..., i].reshape(-1), of(cls, group_axis=()).prox(column, 0.5, d), 1e-4)
 
 
 @every_grouped
@@ -400,7 +400,8 @@ def test_strengths_that_differ_within_a_group_are_refused():
     x = normal(5, 3)
     with pytest.raises(ValueError, match=r"'kernel'.*strength must be one number for each"):
         GroupLasso(np.ones((5, 1)))({"kernel": x})
-    close(GroupLasso(np.full((5, 1), 0.3), axis=0)(x), GroupLasso(0.3, axis=0)(x))
+    expected = GroupLasso(0.3, group_axis=0)(x)
+    close(GroupLasso(np.full((5, 1), 0.3), group_axis=0)(x), expected)
     inner = SparseGroupLasso(np.full((5, 1), 0.3), 0.4)
     close(inner.prox(x), SparseGroupLasso(0.3, 0.4).prox(x))
     with pytest.raises(ValueError, match="group must be one number"):
@@ -427,25 +428,27 @@ def test_leaves_with_few_axes():
     close(GroupLasso(0.3)(jnp.float32(-2)), 0.6)
     close(GroupLasso(0.3).prox(jnp.float32(-2)), -1.7)
     with pytest.raises(ValueError, match=r"GroupLasso does not fit the leaf 'a/w'"):
-        GroupLasso(0.3, axis=1)({"a": {"w": jnp.ones(3)}})
-    with pytest.raises(ValueError, match=r"leaf 'w'.*axis must name each axis once"):
-        GroupLasso(0.3, axis=(0, -1))({"w": jnp.ones(3)})
+        GroupLasso(0.3, group_axis=1)({"a": {"w": jnp.ones(3)}})
+    with pytest.raises(ValueError, match=r"leaf 'w'.*group_axis must name each axis once"):
+        GroupLasso(0.3, group_axis=(0, -1))({"w": jnp.ones(3)})
     params = {"w": jnp.ones(3), "kernel": jnp.ones((3, 2))}
-    by_name = GroupLasso(0.3, axis={"kernel": 1, "": ()})
+    by_name = GroupLasso(0.3, group_axis={"kernel": 1, "": ()})
     close(by_name(params), 0.3 * (3 + 2 * 3))
-    assert by_name == GroupLasso(0.3, axis=(("kernel", 1), ("", ())))
-    with pytest.raises(ValueError, match="GroupLasso.axis must cover every leaf.*'w'"):
-        GroupLasso(0.3, axis={"kernel": 1})(params)
+    assert by_name == GroupLasso(0.3, group_axis=(("kernel", 1), ("", ())))
+    with pytest.raises(
+        ValueError, match="GroupLasso.group_axis must cover every leaf.*'w'"
+    ):
+        GroupLasso(0.3, group_axis={"kernel": 1})(params)
     with pytest.raises(ValueError, match="'k' and 'kern' are found in 'kernel'"):
-        GroupLasso(0.3, axis={"kern": 1, "k": 0, "": ()})(params)
+        GroupLasso(0.3, group_axis={"kern": 1, "k": 0, "": ()})(params)
 
 
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"axis": 0.5}, TypeError, "axis must be an int"),
-        ({"axis": "out"}, TypeError, "axis must be an int"),
-        ({"axis": True}, TypeError, "axis must be an int"),
+        ({"group_axis": 0.5}, TypeError, "group_axis must be an int"),
+        ({"group_axis": "out"}, TypeError, "group_axis must be an int"),
+        ({"group_axis": True}, TypeError, "group_axis must be an int"),
         ({"scale": "size"}, ValueError, "scale must be 'sqrt_size', 'none'"),
         ({"scale": -1.0}, ValueError, "scale must be non-negative, got -1"),
         ({"scale": [1.0, np.nan]}, ValueError, "scale must be non-negative, got nan"),
@@ -505,7 +508,7 @@ def test_labels_against_an_axis(cls):
 def test_labels_of_rows(cls):
     kernel, labels = normal(5, 3), (0, 1, 0, 1, 1)
     parts = [kernel[[0, 2]].reshape(-1), kernel[[1, 3, 4]].reshape(-1)]
-    penalty, whole = of(cls, axis=0, labels=labels), of(cls, axis=())
+    penalty, whole = of(cls, group_axis=0, labels=labels), of(cls, group_axis=())
     close(penalty(kernel), sum(map(whole, parts)))
     moved = penalty.prox(kernel, 0.5)
     close(moved[jnp.array([0, 2])].reshape(-1), whole.prox(parts[0], 0.5))
@@ -562,16 +565,16 @@ def test_groups_over_leaves_in_a_metric(cls):
 
 @every_grouped
 def test_a_whole_tree_as_one_group(cls):
-    penalty = of(cls, axis=(), together="", mask=jaxreg.everything)
+    penalty = of(cls, group_axis=(), together="", mask=jaxreg.everything)
     flat = np.concatenate([np.ravel(x) for x in jax.tree.leaves(LAYERS)])
-    close(penalty(LAYERS), of(cls, axis=())(flat))
+    close(penalty(LAYERS), of(cls, group_axis=())(flat))
     moved = np.concatenate([np.ravel(x) for x in jax.tree.leaves(penalty.prox(LAYERS))])
-    close(moved, of(cls, axis=()).prox(flat))
+    close(moved, of(cls, group_axis=()).prox(flat))
 
 
 def test_incoming_and_outgoing_weights_of_a_unit():
     params = {"into": normal(3, 4), "out_of": normal(4, 2, seed=1)}
-    penalty = GroupLasso(0.3, axis={"into": -1, "out_of": 0}, together="")
+    penalty = GroupLasso(0.3, group_axis={"into": -1, "out_of": 0}, together="")
     units = np.concatenate([params["into"], params["out_of"].T])
     close(penalty(params), GroupLasso(0.3)(units))
     moved = penalty.prox(params)
@@ -581,7 +584,7 @@ def test_incoming_and_outgoing_weights_of_a_unit():
 
 def test_joined_leaves_share_their_strengths():
     params = {"into": normal(3, 4), "out_of": normal(4, 2, seed=1)}
-    where: Any = {"axis": {"into": -1, "out_of": 0}, "together": ""}
+    where: Any = {"group_axis": {"into": -1, "out_of": 0}, "together": ""}
     alike = GroupLasso({"into": 0.3, "": 0.3}, **where)
     close(alike(params), GroupLasso(0.3, **where)(params))
     with pytest.raises(ValueError, match="the same for leaves that share their groups"):
@@ -642,7 +645,7 @@ def test_attention_heads_without_a_reshape():
     }
     penalty = GroupLasso(
         0.3,
-        axis={"query/kernel": 1, "query/bias": 0, "out": 0},
+        group_axis={"query/kernel": 1, "query/bias": 0, "out": 0},
         together="",
         mask=jaxreg.everything,
     )
@@ -652,7 +655,7 @@ def test_attention_heads_without_a_reshape():
             zip(params["query"]["bias"], params["out"]["kernel"], strict=True)
         )
     ]
-    close(penalty(params), sum(GroupLasso(0.3, ())(head) for head in heads))
+    close(penalty(params), sum(GroupLasso(0.3, group_axis=())(head) for head in heads))
 
 
 # Precision and edges.
@@ -704,13 +707,15 @@ def test_a_group_without_strength_is_left_alone(cls):
 
 
 def test_options_are_hashable_and_shown():
-    penalty = GroupLasso(0.5, (0, 1), scale=[1, 2], labels=np.array([0, 1]))
-    expected = "GroupLasso(strength=0.5, axis=(0, 1), scale=(1.0, 2.0), labels=(0, 1))"
+    penalty = GroupLasso(0.5, group_axis=(0, 1), scale=[1, 2], labels=np.array([0, 1]))
+    expected = (
+        "GroupLasso(strength=0.5, group_axis=(0, 1), scale=(1.0, 2.0), labels=(0, 1))"
+    )
     assert repr(penalty) == expected
-    assert repr(GroupLasso(0.5)) == "GroupLasso(strength=0.5, axis=-1)"
+    assert repr(GroupLasso(0.5)) == "GroupLasso(strength=0.5, group_axis=-1)"
     assert hash(penalty) == hash(eval(repr(penalty)))
     table = str(jaxreg.describe(GroupLasso(0.5), {"kernel": jnp.ones((2, 3))}))
-    assert "GroupLasso(strength=0.5, axis=-1)" in table
+    assert "GroupLasso(strength=0.5, group_axis=-1)" in table
 
 
 # Zero is the solution from strength_max on, not before.
@@ -719,7 +724,7 @@ def test_options_are_hashable_and_shown():
 @every_convex
 def test_strength_max_is_critical(cls):
     slope = normal(6, 3)
-    penalty = of(cls, axis=-1)
+    penalty = of(cls, group_axis=-1)
     critical = float(penalty.strength_max(slope))
     if cls is ExclusiveLasso:
         assert critical == np.inf
@@ -746,7 +751,7 @@ def test_groups_vanish_under_adam_at_the_minimum():
     truth[:2] = rng.normal(size=(2, 2)) + 2
     targets = inputs @ truth + 0.1 * rng.normal(size=(200, 2))
     inputs *= [1, 3, 0.3, 2, 1, 1]
-    penalty = GroupLasso(0.3, axis=0)
+    penalty = GroupLasso(0.3, group_axis=0)
 
     def loss(w):
         return jnp.mean(jnp.sum(jnp.square(inputs @ w - targets), axis=1)) / 2

@@ -12,7 +12,6 @@ from hypothesis import Phase, assume, given, settings, strategies as st
 
 import jaxreg
 from jaxreg import L1, L2, Penalty
-from jaxreg._tree import walk
 from jaxreg.penalties import Entrywise, static
 from jaxreg.penalties.fields import strength_fields, traced_fields
 from tests.helpers.strategies import PENALTIES, SHAPE, arrays, cases, penalties
@@ -619,7 +618,7 @@ def test_sums(cls):
     assert_close(both.prox(params), there.prox(here.prox(params)))
     assert_close((here + here + here)(X), 3 * here(X))
     assert_close((2.0 * both)(params), (2.0 * here + 2.0 * there)(params))
-    term = here.blocks([*walk(X)], X)[0].term
+    term = here.bind(X).blocks[0].term
     if term.as_square() is None and term.as_interval() is None:
         with pytest.raises(ValueError, match="must not meet on the same leaf"):
             (here + here).prox(X)
@@ -669,8 +668,7 @@ def test_strength_max_of_a_sum_with_squares_is_that_of_the_other_term(cls, data)
     one = (penalty * 1.0 + L2(0.0)).strength_max(slope)
     both = (penalty + L2(0.7)).strength_max(slope)
     alone = max(
-        float(block.critical_scale([*walk(slope)]))
-        for block in penalty.blocks([*walk(slope)], slope)
+        float(block.critical_scale([slope])) for block in penalty.bind(slope).blocks
     )
     assert both == one == pytest.approx(alone, nan_ok=True)
 

@@ -157,12 +157,12 @@ def test_what_log_sum_moves_by_does_not_cancel():
 
 def test_a_largest_weight_just_below_the_level_of_its_group_stays():
     x = jnp.array([0.48, -0.1], jnp.float32)
-    moved = jr.L1Linf(1.0, axis=()).prox(x, 1.0, jnp.array([3e9, 1e9]))
+    moved = jr.L1Linf(1.0, group_axis=()).prox(x, 1.0, jnp.array([3e9, 1e9]))
     np.testing.assert_allclose(moved, x, rtol=1e-6)
 
 
 def test_points_and_metrics_that_are_both_large_or_both_small():
-    for penalty in (jr.GroupLasso(1e38, axis=()), jr.L1Linf(1e38, axis=())):
+    for penalty in (jr.GroupLasso(1e38, group_axis=()), jr.L1Linf(1e38, group_axis=())):
         x, metric = jnp.array([1e20, 0.0], jnp.float32), jnp.full(2, 1e20, jnp.float32)
         scale = np.sqrt(2) if isinstance(penalty, jr.GroupLasso) else 1.0
         expected = np.array([1e20 - scale * 1e18, 0.0])

@@ -55,15 +55,15 @@ EQUAL = {
     "far Huber": (Huber(0.7 * FAR, delta=FAR), L2(0.35)),
     "first power": (Lp(0.7, p=1.0), L1(0.7)),
     "square roots": (Lp(0.7, p=0.5), LHalf(0.7)),
-    "group lasso of ones": (GroupLasso(0.7, UNITS), L1(0.7)),
-    "sparse group lasso of ones": (SparseGroupLasso(0.3, 0.4, UNITS), L1(0.7)),
-    "largest of ones": (L1Linf(0.7, UNITS), L1(0.7)),
-    "exclusive lasso of ones": (ExclusiveLasso(0.7, UNITS), L2(0.7)),
+    "group lasso of ones": (GroupLasso(0.7, group_axis=UNITS), L1(0.7)),
+    "sparse group lasso of ones": (SparseGroupLasso(0.3, 0.4, group_axis=UNITS), L1(0.7)),
+    "largest of ones": (L1Linf(0.7, group_axis=UNITS), L1(0.7)),
+    "exclusive lasso of ones": (ExclusiveLasso(0.7, group_axis=UNITS), L2(0.7)),
     "sparse group lasso without L1": (SparseGroupLasso(0.0, 0.7), GroupLasso(0.7)),
     "sparse group lasso without groups": (SparseGroupLasso(0.7, 0.0), L1(0.7)),
     "far group MCP": (GroupMCP(0.7, FAR), GroupLasso(0.7)),
-    "group MCP of ones": (GroupMCP(0.7, 3.0, UNITS), MCP(0.7, gamma=3.0)),
-    "group SCAD of ones": (GroupSCAD(0.7, 3.7, UNITS), SCAD(0.7, a=3.7)),
+    "group MCP of ones": (GroupMCP(0.7, 3.0, group_axis=UNITS), MCP(0.7, gamma=3.0)),
+    "group SCAD of ones": (GroupSCAD(0.7, 3.7, group_axis=UNITS), SCAD(0.7, a=3.7)),
 }
 
 prox = jax.jit(lambda penalty, x, step, metric: penalty.prox(x, step, metric))

@@ -112,7 +112,10 @@ def test_moreau(cls, project, x, step):
 @given(sizes=arrays((3,)), step=steps, strength=st.floats(0.0, 3.0))
 def test_diagonal_matrices_are_vectors(sizes, step, strength):
     x = np.diag(sizes)
-    for cls, plain in ((NuclearNorm, L1(strength)), (SpectralNorm, L1Linf(strength, ()))):
+    for cls, plain in (
+        (NuclearNorm, L1(strength)),
+        (SpectralNorm, L1Linf(strength, group_axis=())),
+    ):
         close(cls(strength)(x), plain(sizes), 1e-5, 1e-5)
         moved = np.diag(prox(plain, sizes, step))
         close(prox(cls(strength), x, step), moved, 1e-5, 1e-5)

@@ -55,7 +55,7 @@ penalties: list[jr.Penalty] = [
     jr.L1(np.float32(0.1), mask=True),
     jr.L2({"kernel": 0.1, "": 0.0}, mask=matrices),
     jr.ElasticNet(l1=0.1, l2=np.ones(3)),
-    jr.GroupLasso(0.1, axis={"kernel": 0, "": -1}),
+    jr.GroupLasso(0.1, group_axis={"kernel": 0, "": -1}),
     jr.Box(-1.0, 1.0),
     Smooth(0.1),
     2 * jr.L1(0.1) + jr.L2(0.1),

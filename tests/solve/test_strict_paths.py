@@ -40,7 +40,7 @@ def run_logistic():
     yield jr.logistic_path(X, CLASSES == 1, GRID, penalty=jr.GroupLasso(labels=LABELS))
     excluded = np.r_[np.inf, 0.0, np.ones(4)]
     yield jr.logistic_path(X, SPECIES, GRID, penalty=jr.ElasticNet(excluded, 0.1))
-    yield jr.logistic_path(X, SPECIES, GRID, penalty=jr.GroupLasso(axis=0))
+    yield jr.logistic_path(X, SPECIES, GRID, penalty=jr.GroupLasso(group_axis=0))
 
 
 def run_poisson():
@@ -129,7 +129,7 @@ def test_losses_are_minimised_under_strict_modes(name, outputs):
     elif outputs == 3:
         y = np.stack([y] * 3, axis=1)
     shape = () if outputs == 1 else (outputs,)
-    penalty = jr.L1(0.05) if outputs == 1 else jr.GroupLasso(0.05, axis=0)
+    penalty = jr.L1(0.05) if outputs == 1 else jr.GroupLasso(0.05, group_axis=0)
     with strict(), jax.enable_x64(outputs == 1):
         loss = getattr(jr.losses, name)(X, y, np.ones(40))
         start = {"kernel": jnp.zeros((6, *shape)), "bias": jnp.zeros(shape)}

@@ -52,8 +52,14 @@ PROBLEMS = {
     "logistic": (logistic, CANCER, (), jr.L1(), 0.3836832),
     "multinomial": (multinomial, WINE, (3,), jr.L1(), 0.3893007),
     "groups": (squared, DIABETES, (), jr.GroupLasso(labels=LABELS), None),
-    "group rows": (multinomial, WINE, (3,), jr.GroupLasso(axis=0), 0.285816),
-    "sparse groups": (multinomial, WINE, (3,), jr.SparseGroupLasso(0.5, 0.5, 0), 0.3108789),
+    "group rows": (multinomial, WINE, (3,), jr.GroupLasso(group_axis=0), 0.285816),
+    "sparse groups": (
+        multinomial,
+        WINE,
+        (3,),
+        jr.SparseGroupLasso(0.5, 0.5, group_axis=0),
+        0.3108789,
+    ),
     "MCP": (squared, DIABETES, (), jr.MCP(), 45.16003),
 }
 

@@ -22,7 +22,7 @@ def params_of(dtype):
 
 def optimizers():
     """Every transform, as an optimizer that makes exact zeros where it can."""
-    groups = {"groups": jr.prox_adam(0.05, jr.GroupLasso(0.3, axis=0), window=5)}
+    groups = {"groups": jr.prox_adam(0.05, jr.GroupLasso(0.3, group_axis=0), window=5)}
     found = {name: recipe.finish(recipe()) for name, recipe in RECIPES.items()}
     around = {
         "compensated": jr.with_kahan_compensation(found["prox_adam"]),

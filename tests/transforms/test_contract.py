@@ -313,12 +313,14 @@ def assert_only_weights_shrink(before, after):
 @pytest.mark.parametrize("steps", [None, np.zeros(3, np.int32)], ids=["none", "zero"])
 def test_what_is_no_parameter_is_left_alone(recipe, steps):
     require_no_memory(recipe)
-    holes = dict.fromkeys(["key", "frozen", "absent"])
+    missing = dict.fromkeys(["key", "frozen", "absent"])
     others = {"steps": jnp.arange(3), "key": jax.random.key(0), "frozen": jnp.ones(2)}
     updates = first_update(
-        recipe(), params_of() | holes | others, gradients_of() | holes | {"steps": steps}
+        recipe(),
+        params_of() | missing | others,
+        gradients_of() | missing | {"steps": steps},
     )
-    assert {name: updates[name] for name in holes} == holes
+    assert {name: updates[name] for name in missing} == missing
     assert steps is updates["steps"] is None or not np.any(updates["steps"])
     same(updates["dense"], first_update(recipe())["dense"])
 

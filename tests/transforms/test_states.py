@@ -145,7 +145,7 @@ def test_frozen_leaves_are_as_if_filtered(recipe):
 
 
 TOGETHER = {
-    "groups": jaxreg.GroupLasso(0.3, axis=(), together=""),
+    "groups": jaxreg.GroupLasso(0.3, group_axis=(), together=""),
     "budget": jaxreg.L1Ball(1.0, together=""),
 }
 

@@ -18,7 +18,7 @@ from jax import Array
 
 from jaxreg._arithmetic import quotient
 from jaxreg._checks import Scalar
-from jaxreg._tree import Params, walk
+from jaxreg._tree import Params
 from jaxreg.losses.linear import LinearLoss, beside_samples
 from jaxreg.penalties import L2, ElasticNet, Entrywise, Penalty
 
@@ -39,10 +39,10 @@ def duality_gap(loss: object, penalty: Penalty, params: Params) -> Array:
     unknown = jnp.full((), jnp.inf)
     if not isinstance(loss, LinearLoss):
         return unknown
-    tree = list(walk(params))
-    kernel = next(place for place, leaf in enumerate(tree) if leaf.names != ("bias",))
-    blocks = penalty.blocks(tree, params)
-    if [block.places for block in blocks] != [(kernel,)]:
+    bound = penalty.bind(params)
+    tree, blocks = bound.tree, bound.blocks
+    kernel = next(i for i, leaf in enumerate(tree) if leaf.names != ("bias",))
+    if [block.indices for block in blocks] != [(kernel,)]:
         return unknown
     term = blocks[0].term
     if not (term.is_norm or type(term) in (L2, ElasticNet)):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxreg._checks import Scalar
-from jaxreg._tree import Params, walk
+from jaxreg._tree import Params
 from jaxreg.penalties import Penalty
 from jaxreg.penalties.base import Toward
 
@@ -63,14 +63,11 @@ def shared_metric(metric: Values, penalty: Penalty, params: Params) -> Values:
     Returns:
         The metric; scalars, the mean over a leaf, where it must be uniform.
     """
-    tree = list(walk(params))
-    places = [place for place, leaf in enumerate(tree) if not leaf.is_hole]
     shared = dict(metric)
-    for block in penalty.blocks(tree, params):
-        for place in block.places:
-            number = places.index(place)
-            if not _takes_metric(block.term) and number in metric:
-                shared[number] = jnp.mean(metric[number])
+    for block in penalty.bind(params).blocks:
+        for index in block.indices:
+            if not _takes_metric(block.term) and index in metric:
+                shared[index] = jnp.mean(metric[index])
     return shared
 
 

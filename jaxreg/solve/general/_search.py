@@ -9,7 +9,8 @@ import numpy as np
 from jax import Array
 
 from jaxreg._checks import Scalar
-from jaxreg._tree import Params, leaves_of, values_at, variables_of
+from jaxreg._prefixes import values_at
+from jaxreg._tree import Params, variables_of, walk
 from jaxreg.losses.linear import LinearLoss
 from jaxreg.penalties import Penalty
 from jaxreg.solve.gaps import is_certified
@@ -211,7 +212,7 @@ def _metric_of(loss: Any, inputs: Inputs, variables: Values) -> Values | None:
         metric = loss.metric(params)
     if metric is None:
         return None
-    tree = leaves_of(params)
+    tree = list(walk(params))
     picks = [place in variables for place in range(len(tree))]
     values = values_at(metric, tree, picks, "The metric")
     fitted = {

@@ -103,7 +103,7 @@ def strengths_of(
         l1, l2 = penalty.l1, penalty.l2
     elif isinstance(penalty, GroupLasso):
         penalty(np.zeros(shape))  # The penalty itself refuses what does not fit.
-        groups = penalty._groups(np.zeros(shape))
+        groups = penalty.groups(np.zeros(shape))
         l1 = groups.spread(penalty.per_group(groups, penalty.strength))
         numbers = np.arange(np.prod(groups.shape)).reshape(groups.shape)
         group = np.asarray(groups.spread(numbers))

@@ -114,7 +114,7 @@ def test_sparse_models_are_those_of_celer():
     mean = np.mean(np.logaddexp(0, CELLS @ w) - CANCER * (CELLS @ w))
     np.testing.assert_allclose(found.objective, mean + 0.02 * np.abs(w).sum(), rtol=1e-8)
     np.testing.assert_array_equal(found.params != 0, w != 0)
-    pairs = GroupLasso(15.0, axis=0, labels=np.arange(10) // 2, scale="none")
+    pairs = GroupLasso(15.0, group_axis=0, labels=np.arange(10) // 2, scale="none")
     found = solve(squares, pairs, zeros())
     model = celer.GroupLasso(groups=2, alpha=15.0, tol=1e-14).fit(X, Y)
     close(found.params["kernel"], model.coef_)
@@ -281,7 +281,7 @@ def several(inputs, x, parts):
     penalty = (
         L1(inputs["l1"], mask=named("a"))
         + ElasticNet(*inputs["net"], mask=named("b"))
-        + GroupLasso(inputs["group"], axis=(), mask=named("c"))
+        + GroupLasso(inputs["group"], group_axis=(), mask=named("c"))
         + NonNegativeL1(inputs["positive"], mask=named("d"))
     )
 

@@ -197,7 +197,7 @@ class LogLossOf:
 
 
 def test_rows_of_all_classes_as_groups():
-    found = jr.logistic_path(IRIS, SPECIES, penalty=jr.GroupLasso(axis=0), num=8)
+    found = jr.logistic_path(IRIS, SPECIES, penalty=jr.GroupLasso(group_axis=0), num=8)
     used = np.any(found.coefficients != 0, axis=2)
     assert np.array_equal(used, np.all(found.coefficients != 0, axis=2))
     assert used.sum(axis=1)[0] == 0

@@ -43,7 +43,7 @@ PENALTIES: Any = {
     "ridge": (jr.L2(0.5), 0.0, 1.0, None),
     "elastic net": (jr.ElasticNet(0.5, 0.25), 0.5, 0.5, None),
     "factors": (jr.L1(np.r_[0.0, 2.0, np.ones(7)]), np.r_[0.0, 2, np.ones(7)], 0.0, None),
-    "groups": (jr.GroupLasso(labels=LABELS, axis=0), np.sqrt(3), 0.0, LABELS),
+    "groups": (jr.GroupLasso(labels=LABELS, group_axis=0), np.sqrt(3), 0.0, LABELS),
 }
 
 
@@ -282,7 +282,7 @@ def test_one_class_of_a_feature_can_be_left_out():
 @pytest.mark.parametrize("y", [YES, SPECIES], ids=["two classes", "three classes"])
 def test_groups_are_standardised(y):
     crooked = X * np.logspace(-2, 2, 9) + 3
-    penalty = jr.GroupLasso(axis=0) if y.max() > 1 else jr.GroupLasso(labels=LABELS)
+    penalty = jr.GroupLasso(group_axis=0) if y.max() > 1 else jr.GroupLasso(labels=LABELS)
     options: Any = {"penalty": penalty, "num": 4}
     found = jr.logistic_path(crooked, y, standardize=True, **options)
     wanted = jr.logistic_path((crooked - crooked.mean(0)) / crooked.std(0), y, **options)
@@ -295,7 +295,7 @@ def test_groups_are_standardised(y):
 def test_groups_of_classes_are_standardised_in_each_fold():
     train, test = np.arange(20, 80), np.arange(20)
     crooked = X * np.logspace(-2, 2, 9) + 3
-    options: Any = {"penalty": jr.GroupLasso(axis=0), "standardize": True}
+    options: Any = {"penalty": jr.GroupLasso(group_axis=0), "standardize": True}
     found = jr.logistic_path(crooked, SPECIES, [0.05], folds=[(train, test)], **options)
     alone = jr.logistic_path(crooked[train], SPECIES[train], [0.05], **options)
     assert found.validation is not None
