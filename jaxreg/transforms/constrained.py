@@ -10,7 +10,7 @@ from jax import Array
 
 from jaxreg._checks import Scalar, check_number
 from jaxreg._dtypes import raise_precision
-from jaxreg._sharding import MeshAxes, along, as_specs, part_count, splits_of, total
+from jaxreg._sharding import MeshAxes, Specs, along, as_specs, part_count, splits_of, total
 from jaxreg._tree import Leaf, Params, walk
 from jaxreg.masks.selection import MaskLike, as_mask, chosen, weights
 from jaxreg.transforms._arguments import check_arguments
@@ -83,17 +83,14 @@ def constrained_parameter_regularization(
     for name, value in {"warmup_steps": warmup_steps, "bound": bound, "rate": rate}.items():
         check_number(name, value)
 
-    def axes_of(tree: Sequence[Leaf], params: Params) -> list[MeshAxes | None]:
-        """For each chosen leaf, the mesh axes whose devices have a part of it each."""
-        beside = zip(chosen(mask, tree, params), splits_of(specs, tree), strict=True)
-        return [along(split) if is_chosen else None for is_chosen, split in beside]
-
     def init(params: Params) -> ConstrainedState:
         tree = list(walk(params))
         squares = _stacked(
             [
                 _mean_square(raise_precision(leaf.value), axes)
-                for leaf, axes in zip(tree, axes_of(tree, params), strict=True)
+                for leaf, axes in zip(
+                    tree, _axes_of(tree, chosen(mask, tree, params), specs), strict=True
+                )
                 if axes is not None
             ]
         )
@@ -109,7 +106,7 @@ def constrained_parameter_regularization(
         rows = itertools.count()
         bounded = [
             None if axes is None else _Bounded(axes, next(rows))
-            for axes in axes_of(tree, params)
+            for axes in _axes_of(tree, chosen(mask, tree, params), specs)
         ]
         is_warm = state.count >= warmup_steps
         squares, multipliers = list(state.squares), list(state.multipliers)
@@ -128,6 +125,17 @@ def constrained_parameter_regularization(
         return updates, ConstrainedState(count, _stacked(squares), _stacked(multipliers))
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _axes_of(
+    tree: Sequence[Leaf], is_chosen: Sequence[bool], specs: Specs | None
+) -> list[MeshAxes | None]:
+    """For each chosen leaf, the mesh axes whose devices have a part of it each."""
+    splits = splits_of(specs, tree)
+    return [
+        along(split) if needed else None
+        for needed, split in zip(is_chosen, splits, strict=True)
+    ]
 
 
 class _Bounded(NamedTuple):

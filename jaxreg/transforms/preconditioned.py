@@ -140,9 +140,7 @@ def prox_preconditioned(
         params, given = check_params(params, updates), updates
         (count,) = state.updates
         rate = rate_at("learning_rate", learning_rate, count)
-        factor = rate_at("strength_schedule", strength_schedule, count)
-        if not is_number(warmup_steps, 0):
-            factor = jnp.where(count < warmup_steps, 0.0, factor)
+        factor = _factor_at(count, strength_schedule, warmup_steps)
         directions, inner = _directions(scaling, updates, state.inner, params, extra_args)
         updates = jax.tree.map(partial(_against, rate), directions)
         if decays:
@@ -161,6 +159,14 @@ def prox_preconditioned(
         return updates, ProxState(incremented(state.updates), inner, dual)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _factor_at(count: Array, strength_schedule: Rate, warmup_steps: Length) -> Any:
+    """What the penalty is multiplied by after `count` updates."""
+    factor = rate_at("strength_schedule", strength_schedule, count)
+    if is_number(warmup_steps, 0):
+        return factor
+    return jnp.where(count < warmup_steps, 0.0, factor)
 
 
 def _directions(
