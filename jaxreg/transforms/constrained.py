@@ -85,13 +85,12 @@ def constrained_parameter_regularization(
 
     def init(params: Params) -> ConstrainedState:
         tree = list(walk(params))
+        axes = _axes_of(tree, chosen(mask, tree, params), specs)
         squares = _stacked(
             [
-                _mean_square(raise_precision(leaf.value), axes)
-                for leaf, axes in zip(
-                    tree, _axes_of(tree, chosen(mask, tree, params), specs), strict=True
-                )
-                if axes is not None
+                _mean_square(raise_precision(leaf.value), own)
+                for leaf, own in zip(tree, axes, strict=True)
+                if own is not None
             ]
         )
         count = jnp.zeros([], jnp.int32)
