@@ -382,7 +382,7 @@ def test_bad_arguments_are_refused():
     fails("tolerance must be greater than 0", loss, L1(), w, tolerance=0.0)
     fails("gap_tolerance must be greater", loss, L1(), w, gap_tolerance=-1.0)
     fails("The metric must be greater than 0", loss, L1(), w, metric=jnp.zeros(10))
-    fails("must broadcast against the leaf", loss, L1(), w, metric=jnp.ones(3))
+    fails("must broadcast against the array given", loss, L1(), w, metric=jnp.ones(3))
     fails("loss must return a scalar, got shape (10,)", lambda w: w, L1(), w)
     fails("Use SparseGroupLasso(l1, group)", loss, L1() + GroupLasso(), w)
     fails(
