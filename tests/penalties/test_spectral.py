@@ -148,7 +148,8 @@ def test_leading_axes_number_matrices(cls):
         # One layer is no matter of the others.
         strongest = max(cls().strength_max(matrix) for matrix in matrices)
         close(cls().strength_max(x), strongest)
-    with pytest.raises(ValueError, match=r"does not fit the array given.*one number for each"):
+    message = "does not fit the array given.*one number for each"
+    with pytest.raises(ValueError, match=message):
         cls(np.ones((4, 3)))(x)
 
 

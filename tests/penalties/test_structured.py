@@ -276,7 +276,8 @@ def test_a_strength_for_each_chain():
         values = [cls(float(s[0]))(row) for s, row in zip(strengths, x, strict=True)]
         close(cls(strengths)(x), sum(values))
         close(cls(strengths[:, 0], axis=0).prox(x.T), jnp.stack(moved).T)
-        with pytest.raises(ValueError, match=r"does not fit the array given.*one number for each"):
+        message = "does not fit the array given.*one number for each"
+        with pytest.raises(ValueError, match=message):
             cls(np.ones(5))(x)
 
 
