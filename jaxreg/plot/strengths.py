@@ -203,8 +203,8 @@ def _scalars(strengths: Any, rows: int | None, what: str) -> np.ndarray:
     scalars = next((x for x in leaves if np.ndim(x) == 1 and np.ptp(x) > 0), leaves[0])
     if rows is not None and rows != len(scalars):
         raise ValueError(
-            f"There must be one of the {what} for each of the {len(scalars)} strengths, got "
-            f"{rows}."
+            f"There must be one of the {what} for each of the {len(scalars)} strengths, "
+            f"got {rows}."
         )
     return scalars
 
