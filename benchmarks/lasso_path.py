@@ -141,7 +141,8 @@ def compare(name: str, with_peers: bool, rounds: int) -> None:
 
 
 def cross_validated(x: np.ndarray, y: np.ndarray, strengths: np.ndarray) -> Any:
-    return jr.lasso_cv(x, y, strengths, folds=5, intercept=False).scores
+    found = jr.lasso_path(x, y, strengths, folds=5, intercept=False).validation
+    return None if found is None else found.scores
 
 
 def main() -> None:

@@ -60,8 +60,9 @@ def diabetes() -> tuple[list[str], Figure]:
     """Lines of the table, and pictures of the path and of its cross-validation."""
     data: Any = load_diabetes()
     x, y, names = data.data, data.target, list(data.feature_names)
-    path = jr.lasso_path(x, y)
-    found = jr.lasso_cv(x, y, path.strengths, folds=10)
+    path = jr.lasso_path(x, y, folds=10)
+    found = path.validation
+    assert found is not None
     knots = jr.solve.lasso_knots(x, y)
     lines = [f"{path}", f"knots: {np.round(knots.strengths, 3)}"]
     lines += selected(path, found, names)

@@ -65,10 +65,8 @@ from jaxreg.penalties import (
     adaptive as adaptive,
 )
 from jaxreg.solve import (
-    elastic_net_cv as elastic_net_cv,
     elastic_net_path as elastic_net_path,
     group_lasso_path as group_lasso_path,
-    lasso_cv as lasso_cv,
     lasso_path as lasso_path,
     logistic_path as logistic_path,
     minimize as minimize,

@@ -91,16 +91,15 @@ class LinearRegressor(RegressorMixin, LinearModel):
         return self._scores(X)
 
     def _absolute_gap(self, gap: float, y: np.ndarray, weights: np.ndarray | None) -> float:
-        """A gap that is relative to the mean square of the target, in units of that.
+        """The absolute gap of a `LinearPath`: times the loss of the model without features.
 
-        The target is measured from its mean if there is an intercept. A gap below zero is
-        rounding, and its absolute value says how much.
+        A gap below zero is rounding error of that absolute value.
         """
         centre = np.average(y, weights=weights) if self.fit_intercept else 0.0
         largest = np.max(np.abs(y - centre)) or 1.0
         square = np.average(((y - centre) / largest) ** 2, weights=weights)
         with np.errstate(over="ignore"):  # Infinity bounds it, too.
-            return float(abs(gap) * square * largest * largest)
+            return float(abs(gap) * square / 2 * largest * largest)
 
     def _fitted_at(
         self,

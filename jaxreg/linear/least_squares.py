@@ -101,8 +101,8 @@ class ElasticNet(MultiOutputMixin, LinearRegressor):
             elastic_net_path(
                 x,
                 target,
-                penalty,
                 [self.alpha],
+                penalty=penalty,
                 intercept=self.fit_intercept,
                 positive=self.positive,
                 sample_weight=weights,

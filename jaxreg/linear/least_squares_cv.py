@@ -16,7 +16,6 @@ from jaxreg.linear._cross_validation import (
     folds_of,
 )
 from jaxreg.linear._parameters import check_ratio, check_strengths
-from jaxreg.solve.lasso.cross_validation import elastic_net_cv
 from jaxreg.solve.lasso.path import elastic_net_path
 
 
@@ -141,27 +140,35 @@ class ElasticNetCV(CrossValidated, LinearRegressor):
             "positive": self.positive,
             "sample_weight": weights,
         }
-        every = [
-            elastic_net_cv(x, y, from_sklearn(1.0, ratio), alphas, folds, **options, **grid)
+        paths = [
+            elastic_net_path(
+                x,
+                y,
+                alphas,
+                penalty=from_sklearn(1.0, ratio),
+                folds=folds,
+                **options,
+                **grid,
+            )
             for ratio in ratios
         ]
-        errors = np.stack([found.scores for found in every])
+        validations = [found.validation for found in paths if found.validation is not None]
+        errors = np.stack([found.scores for found in validations])
         best = best_of(-errors.reshape(-1, len(folds)), RESCALE)
         which, index = np.unravel_index(best, errors.shape[:2])
-        chosen, penalty = every[which], from_sklearn(1.0, ratios[which])
-        path = elastic_net_path(x, y, penalty, chosen.strengths, **options)
-        grids = np.stack([found.strengths for found in every])
+        path = paths[which]
+        grids = np.stack([found.strengths for found in paths])
         return self._fitted_at(
             [path],
             [int(index)],
             y,
             weights,
-            alpha=chosen.strengths[index],
+            alpha=path.strengths[index],
             l1_ratio=ratios[which],
             alphas=grids if len(ratios) > 1 and alphas is None else grids[0],
             mse_path=np.squeeze(errors),
             path=path,
-            cross_validation=chosen,
+            cross_validation=path.validation,
         )
 
 

@@ -120,8 +120,8 @@ def ridge_of(
     return elastic_net_path(
         x,
         y,
-        L2(1.0),
         strengths,
+        penalty=L2(1.0),
         intercept=intercept,
         positive=positive,
         sample_weight=weights,

@@ -19,7 +19,7 @@ from jaxreg.linear._cross_validation import (
 )
 from jaxreg.linear._parameters import check_strengths
 from jaxreg.linear.ridge import Ridge, ridge_of, total_of
-from jaxreg.solve.lasso.ridge import left_out
+from jaxreg.solve.lasso.ridge import leave_one_out_errors
 from jaxreg.strength.cross_validation import CrossValidation
 
 CURE = (
@@ -172,7 +172,7 @@ class RidgeCV(MultiOutputMixin, CrossValidated, LinearRegressor):
         """Scores (alphas, 1) of predictions from all other samples; or for each target."""
         x, y, weights, alphas, score = data
         targets = targets_of(y)
-        errors = left_out(x, targets.T, alphas, self.fit_intercept, weights)
+        errors = leave_one_out_errors(x, targets.T, alphas, self.fit_intercept, weights)
         if self.scoring is None:
             results = errors**2 * (1.0 if weights is None else weights[:, None])
             means = -np.mean(results, axis=1)

@@ -8,10 +8,6 @@ from jaxreg.solve.glm.paths import (
     logistic_path as logistic_path,
     poisson_path as poisson_path,
 )
-from jaxreg.solve.lasso.cross_validation import (
-    elastic_net_cv as elastic_net_cv,
-    lasso_cv as lasso_cv,
-)
 from jaxreg.solve.lasso.knots import lasso_knots as lasso_knots
 from jaxreg.solve.lasso.path import (
     LinearPath as LinearPath,

@@ -1,27 +1,25 @@
-"""Duality gaps: how far an objective can at most be from its minimum."""
+"""Duality gaps: bounds on how far an objective is from its minimum."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxreg.solve.lasso._sources import Left, Moments, Samples
-
 
 def is_certified(gaps: Any, tolerance: Any) -> Any:
     """Whether gaps are small enough to trust the solutions.
 
-    A true gap is never negative: one that is far below zero shows rounding of that size.
-    And NaN certifies nothing.
+    A true gap is never negative, so one far below zero is a rounding error of that size and
+    counts as not converged. So does NaN.
     """
     return abs(gaps) <= tolerance
 
 
 class Factors(NamedTuple):
-    """Of the strength in a penalty Σ (l1·|w| + l2·w²), for each feature.
+    """Per-feature factors of the strength in a penalty Σ (l1·|w| + l2·w²).
 
     Attributes:
-        l1: Positive where `l2` is zero.
-        l2: `None` where all are zero.
+        l1: An array (features,), positive wherever `l2` is zero.
+        l2: An array (features,), or `None` if all are zero.
         positive: Whether coefficients must not be negative.
     """
 
@@ -29,63 +27,70 @@ class Factors(NamedTuple):
     l2: Any
     positive: Any
 
-    def sizes(self, w: Any) -> Any:
-        """The penalties of coefficients (strengths, features)."""
-        sizes = abs(w) @ self.l1
-        return sizes if self.l2 is None else sizes + w**2 @ self.l2
+    def penalty(self, w: Any) -> Any:
+        """Σ (l1·|w| + l2·w²) of coefficients (strengths, features)."""
+        total = abs(w) @ self.l1
+        return total if self.l2 is None else total + w**2 @ self.l2
 
-    def pull(self, correlations: Any, xp: Any) -> Any:
-        """How much correlations with the residuals ask for a coefficient that is not 0."""
-        up = xp.maximum(correlations, 0.0)
-        return xp.where(self.positive, up, abs(correlations))
+    def magnitude(self, correlations: Any, xp: Any) -> Any:
+        """What must not exceed strength · l1 while w = 0: |c|, or max(c, 0) if w ≥ 0."""
+        return xp.where(self.positive, xp.maximum(correlations, 0.0), abs(correlations))
+
+
+class Residuals(NamedTuple):
+    """Mean products with the residuals r = y − x·w, for each strength.
+
+    Attributes:
+        correlations: With the features, xᵀr/n, an array (features, strengths).
+        squares: With themselves, rᵀr/n, an array (strengths,).
+        with_target: With the target, rᵀy/n, an array (strengths,).
+    """
+
+    correlations: Any
+    squares: Any
+    with_target: Any
 
 
 def relative_gaps(
-    source: Samples | Moments, w: np.ndarray, strengths: np.ndarray, factors: Factors
-) -> np.ndarray:
-    """Gaps of coefficients (strengths, features), by the mean square of the target."""
-    every = slice(None)
-    left = source.left(w, every, source.rows(every))
-    sizes = factors.sizes(w)
-    # Where a tiny l2 makes a bound infinite, there is another.
-    with np.errstate(over="ignore"):
-        return duality_gaps(left, source.square, sizes, strengths, factors, np)
-
-
-def duality_gaps(
-    left: Left, square: Any, sizes: Any, strengths: Any, factors: Factors, xp: Any
+    residuals: Residuals,
+    square: Any,
+    penalty: Any,
+    strengths: Any,
+    factors: Factors,
+    xp: Any,
 ) -> Any:
-    """Gaps between objectives and what the residuals prove about the minimum, relative.
+    """Duality gaps of least squares, relative to the null model's loss ½·mean(y²).
 
-    Residuals r, shrunk by a factor s until they are dual feasible, prove that the minimum
-    of ½·mean(r²) + strength·Σ(l1·|w| + l2·w²) is at least
+    With a scaling s that makes s·r dual feasible, the minimum of
+    ½·mean(r²) + strength·Σ(l1·|w| + l2·w²) is at least
 
-        s·mean(r·y) − s²·mean(r²)/2 − Σ max(s·|c| − strength·l1, 0)² / (4·strength·l2)
+        s·mean(r·y) − s²·mean(r²)/2 − Σ max(s·m − strength·l1, 0)² / (4·strength·l2)
 
-    where c are the correlations with the residuals, xᵀr/n (or, if w ≥ 0, only the positive
-    ones). Only features without `l2` ask for shrinking.
+    where m is the magnitude of the correlations (`Factors.magnitude`). The sum is over
+    features with `l2`; those without need s·m ≤ strength·l1.
 
     Args:
-        left: What the coefficients leave, for each strength.
-        square: The mean square of the target, by which gaps are divided.
-        sizes: Sums of l1·|w| + l2·w².
+        residuals: Those of the coefficients.
+        square: The mean square of the target.
+        penalty: Σ (l1·|w| + l2·w²) of the coefficients, for each strength.
         strengths: The strengths.
-        factors: For each feature.
+        factors: The factors of the strengths.
         xp: numpy or jax.numpy.
     """
     l1, l2, _ = factors
-    pull = factors.pull(left.correlations, xp)
-    asks = True if l2 is None else l2 == 0
-    units = xp.where(asks, 1 / xp.where(asks, l1, 1.0), 0.0)
-    reach = xp.max(pull * units[:, None], axis=0)
+    magnitude = factors.magnitude(residuals.correlations, xp)
+    constrains = True if l2 is None else l2 == 0
+    inverse = xp.where(constrains, 1 / xp.where(constrains, l1, 1.0), 0.0)
+    feasible_from = xp.max(magnitude * inverse[:, None], axis=0)
     tiny = np.finfo(float).tiny
-    shrink = strengths / xp.maximum(xp.maximum(reach, strengths), tiny)
-    dual = shrink * left.along - shrink**2 * left.squares / 2
+    scale = strengths / xp.maximum(xp.maximum(feasible_from, strengths), tiny)
+    dual = scale * residuals.with_target - scale**2 * residuals.squares / 2
     if l2 is not None:
         ridge = 4 * strengths[None] * l2[:, None]
-        over = xp.maximum(shrink[None] * pull - strengths[None] * l1[:, None], 0.0)
-        costs = xp.where(ridge > 0, over**2 / xp.where(ridge > 0, ridge, 1.0), 0.0)
-        dual = dual - xp.sum(costs, axis=0)
-    # Without residuals the dual is zero.
-    gaps = left.squares / 2 + strengths * sizes - xp.maximum(dual, 0.0)
-    return gaps / xp.maximum(square, tiny)
+        excess = scale[None] * magnitude - strengths[None] * l1[:, None]
+        squares = xp.maximum(excess, 0.0) ** 2
+        conjugates = xp.where(ridge > 0, squares / xp.where(ridge > 0, ridge, 1.0), 0.0)
+        dual = dual - xp.sum(conjugates, axis=0)
+    # w = 0 proves that the dual is at least 0.
+    gaps = residuals.squares / 2 + strengths * penalty - xp.maximum(dual, 0.0)
+    return gaps / xp.maximum(square / 2, tiny)

@@ -1,4 +1,4 @@
-"""Data as the solvers want it: features as rows, centred, weighted, in one precision."""
+"""Data for the exact solvers: features as rows, centred, weighted and standardized."""
 
 import functools
 from typing import Any, NamedTuple
@@ -8,72 +8,73 @@ import jax.numpy as jnp
 import numpy as np
 
 SMALL = 2**16
-"""Fewer numbers than this are prepared by numpy, which compiles nothing."""
+"""Arrays of fewer numbers are prepared by NumPy, which compiles nothing."""
 GONE = 1e-13
-"""Of a feature or the target less than this share is left by rounding alone."""
-PART, COLUMNS = 2**16, 512
-"""So many numbers are prepared at a time, and so many columns copied."""
+"""Relative norm below which a projected feature (or the target) counts as zero."""
+BLOCK, COLUMNS = 2**16, 512
+"""How many numbers are projected at a time, so that they stay in the cache; and how many
+columns are copied at a time."""
 
 
 def on_host(size: int) -> bool:
-    """Whether numpy prepares so many numbers: if they are few, or JAX has no accelerator.
+    """Whether NumPy prepares an array: if it is small, or JAX has no accelerator.
 
-    It works in place and, of a matrix with its own transpose, computes half.
+    NumPy works in place, and computes only half of a matrix times its own transpose.
     """
     return size < SMALL or jax.default_backend() == "cpu"
 
 
-def empty(shape: tuple[int, ...]) -> np.ndarray:
-    """Doubles in memory that JAX can read where it is, for it begins at 64 bytes."""
+def aligned(shape: tuple[int, ...]) -> np.ndarray:
+    """An uninitialised array of doubles, aligned to 64 bytes: JAX reads it without a copy."""
     size = int(np.prod(shape))
-    room = np.empty(size + 7)
-    first = -room.ctypes.data % 64 // room.itemsize
-    return room[first : first + size].reshape(shape)
+    buffer = np.empty(size + 7)
+    first = -buffer.ctypes.data % 64 // buffer.itemsize
+    return buffer[first : first + size].reshape(shape)
 
 
-def copied(array: np.ndarray) -> np.ndarray:
-    """A matrix in such memory, whatever its order was."""
-    made = empty(array.shape)
+def aligned_copy(array: np.ndarray) -> np.ndarray:
+    """An aligned copy of a matrix, in row-major order."""
+    copy = aligned(array.shape)
     for start in range(0, array.shape[1], COLUMNS):
         part = slice(start, start + COLUMNS)
-        made[:, part] = array[:, part]
-    return made
+        copy[:, part] = array[:, part]
+    return copy
 
 
 def shared(array: Any) -> Any:
-    """A matrix for JAX, not to be written to: on a CPU in memory that both use.
-
-    What is not where JAX can read it is copied here: JAX itself takes four times as long.
-    """
+    """A matrix as a JAX array; on a CPU both use the same memory, so never write to it."""
     if isinstance(array, np.ndarray) and array.size >= SMALL:
         ready = array.ctypes.data % 64 == 0 and array.flags.c_contiguous
-        array = array if ready else copied(array)
+        # JAX's own copy takes four times as long.
+        array = array if ready else aligned_copy(array)
     return jax.device_put(array, may_alias=True)
 
 
 class Prepared(NamedTuple):
-    """Data of the penalised problem, and the way back to the coefficients that are asked.
+    """The data of the penalised features alone, and how to undo the preparation.
 
     Attributes:
-        xt: Features as rows, without what `free` ones explain, times roots of the weights.
-        y: The target, likewise.
-        scale: What each feature was divided by.
-        slopes: Coefficients of the features on what nothing is paid for (ones if there is
-            an intercept, and features): an array (columns, features).
-        start: Those of the target.
+        xt: Features as rows, an array (features, samples): times the roots of the weights,
+            projected onto the complement of the unpenalised columns (ones if there is an
+            intercept, and the unpenalised features), divided by `scale`.
+        y: The target, weighted and projected likewise.
+        scale: What each feature was divided by; empty if nothing.
+        slopes: Least-squares coefficients of the features on the unpenalised columns, an
+            array (columns, features).
+        target_slopes: Those of the target, an array (columns,).
     """
 
     xt: Any
     y: Any
     scale: np.ndarray
     slopes: np.ndarray
-    start: np.ndarray
+    target_slopes: np.ndarray
 
-    def back(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Coefficients in the units of the data, and those of the free columns."""
+    def restored(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Coefficients of the original features, and of the unpenalised columns."""
         if self.scale.size:
             w = w / self.scale
-        return w, self.start - w @ self.slopes.T
+        return w, self.target_slopes - w @ self.slopes.T
 
 
 def prepare(
@@ -83,19 +84,26 @@ def prepare(
     *,
     intercept: bool,
     standardize: bool,
-    free: np.ndarray,
+    unpenalised: np.ndarray,
 ) -> Prepared:
-    """Take out the intercept and free features, and bring features to one scale."""
+    """Project out the intercept and unpenalised features, and standardize the others.
+
+    The penalty does not depend on what is projected out, so minimising over it first
+    (least squares) leaves the same problem with projected features and target.
+
+    Raises:
+        ValueError: If the unpenalised features depend on each other.
+    """
     samples, features = x.shape
     root = None if weights is None else _roots(weights)
     columns = [np.ones(samples)] if intercept else []
-    columns += list(x[:, free].T)
+    columns += list(x[:, unpenalised].T)
     outside = np.stack(columns, 1) if columns else np.zeros((samples, 0))
     if root is not None:
         outside, y = outside * root[:, None], y * root
     q, r = _orthonormal(outside)
     if columns or root is not None or standardize:
-        project = _project_by_parts if on_host(x.size) else _projected
+        project = _project_by_blocks if on_host(x.size) else _compiled_project
         xt, inside, scale = project(x, root, q, standardize)
     else:
         xt, inside, scale = x.T, np.zeros((0, features)), np.ones(0)
@@ -107,56 +115,56 @@ def prepare(
 
 
 def _roots(weights: np.ndarray) -> np.ndarray:
-    """Roots of weights with mean one."""
-    # Weights may be so large that their sum is not a float.
+    """Square roots of the weights, scaled to mean one."""
+    # Scaled first: the sum of large weights overflows.
     weights = np.ldexp(weights, -np.frexp(np.max(weights))[1])
     return np.sqrt(weights * (len(weights) / np.sum(weights)))
 
 
 def _orthonormal(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """An orthonormal basis of columns, and coefficients on them of what it spans.
+    """The QR decomposition of columns: q, and the inverse of r.
 
     Raises:
         ValueError: If the columns depend on each other.
     """
     q, r = np.linalg.qr(columns)
-    size = np.abs(np.diag(r))
+    diagonal = np.abs(np.diag(r))
     norms = np.linalg.norm(columns, axis=0)
-    # More columns than samples depend on each other, too.
-    if len(size) < len(norms) or np.any(size <= 1e-12 * norms):
+    # More columns than samples always depend on each other.
+    if len(diagonal) < len(norms) or np.any(diagonal <= 1e-12 * norms):
         raise ValueError(
-            "Features without a penalty must not depend on each other (nor be constant, "
-            "beside an intercept): their coefficients are not unique. Penalise them."
+            "Unpenalised features must not depend on each other (nor be constant, with an "
+            "intercept): their coefficients are not unique. Penalise them."
         )
     return q, np.linalg.inv(r)
 
 
 def _project(x: Any, root: Any, q: Any, standardize: bool, xp: Any = np) -> Any:
-    """Features as rows, less their parts in the span of q; these parts; and scales."""
+    """Features as rows without their parts in the span of q, these parts, and scales."""
     xt = x.T if root is None else x.T * root[None]
     raw = _norms(xt, xp)
     inside = xt @ q
     xt = xt - inside @ q.T
+    # Twice is enough: the second projection removes the rounding errors of the first.
     again = xt @ q
     xt -= again @ q.T
-    left = _norms(xt, xp)
-    # What rounding leaves of a feature that the others explain is no feature.
-    gone = left <= GONE * raw
-    scale = xp.where(gone, 1.0, left / len(q) ** 0.5) if standardize else xp.ones(0)
+    norms = _norms(xt, xp)
+    gone = norms <= GONE * raw
+    scale = xp.where(gone, 1.0, norms / len(q) ** 0.5) if standardize else xp.ones(0)
     xt *= xp.where(gone, 0.0, 1 / scale if standardize else 1.0)[:, None]
     return xt, (inside + again).T, scale
 
 
-def _project_by_parts(x: Any, root: Any, q: Any, standardize: bool) -> Any:
-    """The same, of a few features at a time, which are in a cache then."""
-    xt = copied(x.T)
-    width = max(PART // len(x), 1)
-    found = []
+def _project_by_blocks(x: Any, root: Any, q: Any, standardize: bool) -> Any:
+    """`_project` for a few features at a time, which stay in the cache."""
+    xt = aligned_copy(x.T)
+    width = max(BLOCK // len(x), 1)
+    parts = []
     for start in range(0, len(xt), width):
-        part = slice(start, start + width)
-        xt[part], *others = _project(xt[part].T, root, q, standardize)
-        found.append(others)
-    insides, scales = zip(*found, strict=True)
+        block = slice(start, start + width)
+        xt[block], *others = _project(xt[block].T, root, q, standardize)
+        parts.append(others)
+    insides, scales = zip(*parts, strict=True)
     return xt, np.concatenate(insides, axis=1), np.concatenate(scales)
 
 
@@ -164,4 +172,4 @@ def _norms(rows: Any, xp: Any) -> Any:
     return xp.sqrt(xp.einsum("ij,ij->i", rows, rows))
 
 
-_projected = jax.jit(functools.partial(_project, xp=jnp), static_argnums=3)
+_compiled_project = jax.jit(functools.partial(_project, xp=jnp), static_argnums=3)

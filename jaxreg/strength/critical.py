@@ -170,18 +170,28 @@ def strength_grid(maximum: Scalar, num: int = 100, ratio: float = 1e-3) -> Array
         Array([1.  , 0.5 , 0.25], dtype=float32)
     """
     check_number("maximum", maximum, above=0.0)
-    check_number("ratio", ratio, above=0.0)
     if is_concrete(maximum) and not np.isfinite(maximum):
         raise ValueError(
             f"maximum must be finite, got {float(maximum)}: no strength makes all "
             "parameters exactly zero under this penalty (L2, say). Choose the largest "
             "strength by hand."
         )
+    fractions = grid_fractions(num, ratio)
+    dtype = raise_precision(maximum).dtype
+    if is_concrete(maximum):
+        return jnp.asarray(np.float64(maximum) * fractions, dtype)
+    return jnp.asarray(maximum, dtype) * fractions
+
+
+def grid_fractions(num: int, ratio: float) -> np.ndarray:
+    """The strengths of `strength_grid` as fractions of the first.
+
+    Raises:
+        TypeError: If `num` is no whole number, or `ratio` no number.
+        ValueError: If one is out of its range.
+    """
+    check_number("ratio", ratio, above=0.0)
     if ratio > 1:
         raise ValueError(f"ratio must be at most 1, got {ratio:g}.")
     check_count("num", num)
-    factors = ratio ** np.linspace(0.0, 1.0, num)
-    dtype = raise_precision(maximum).dtype
-    if is_concrete(maximum):
-        return jnp.asarray(np.float64(maximum) * factors, dtype)
-    return jnp.asarray(maximum, dtype) * factors
+    return ratio ** np.linspace(0.0, 1.0, num)

@@ -277,7 +277,7 @@ def cross_validate(
     if keys is not None:
         axes.append(axis_of("keys", keys))
     samples = _samples_in(data)
-    axes.append(_weights_of(folds, samples))
+    axes.append(fold_weights(folds, samples))
     check_chunk(chunk)
     results = run_all(
         _Scored(train, has_aux),
@@ -323,7 +323,7 @@ def _samples_in(data: Any) -> int:
     return int(np.shape(jax.tree.leaves(axis_of("data", data))[0])[0])
 
 
-def _weights_of(folds: Folds, samples: int) -> tuple[np.ndarray, np.ndarray]:
+def fold_weights(folds: Folds, samples: int) -> tuple[np.ndarray, np.ndarray]:
     """Weights of 0 and 1, arrays (folds, samples): for training, for the score."""
     if isinstance(folds, int | np.integer):
         pairs = _k_folds(int(folds), samples)

@@ -8,7 +8,7 @@ from sklearn.datasets import load_diabetes
 
 import jaxreg as jr
 from jaxreg.solve.general import _accelerated, _implicit
-from jaxreg.solve.lasso import _homotopy, _pivots
+from jaxreg.solve.lasso import _homotopy, _swept
 from jaxreg.solve.lasso._homotopy import EXCHANGE, GUESS, MOVE
 from jaxreg.solve.lasso.knots import _Knots
 
@@ -23,33 +23,24 @@ def _compile_anew():
     jax.clear_caches()
 
 
-def wrong_for_ever(problem, basis, w, g, strength):
+def violated_for_ever(this):
     """Feature 0 goes in and out."""
-    del problem, g, strength
-    return jnp.where(jnp.arange(len(w)) == 0, 1.0, 0.0), jnp.asarray(False)
+    return jnp.where(jnp.arange(len(this.w)) == 0, 1.0, 0.0), jnp.asarray(False)
 
 
-def never_there(problem, basis, stage):
-    """A move whose exchanges change nothing."""
-    del problem
-    zeros = jnp.zeros_like(stage.w)
-    return _homotopy._Proposal(
-        jnp.asarray(EXCHANGE), zeros, basis.signs, stage, jnp.asarray(False)
+def no_progress(this):
+    """A round whose exchanges change nothing."""
+    zeros = jnp.zeros_like(this.w)
+    return _homotopy.Decision(
+        jnp.asarray(EXCHANGE), zeros, this.current.signs, this.state, jnp.asarray(False)
     )
 
 
-def no_progress(problem, basis, stage, way, w, g, worn):
-    """A guess or a step of the path that starts over."""
-    del way, w, g, worn
-    return never_there(problem, basis, stage)
-
-
 @pytest.mark.parametrize(
-    ("name", "plant", "features"),
-    [("_move", never_there, 10), ("_guess", no_progress, 10), ("_guess", no_progress, 300)],
+    ("name", "features"), [("_move", 10), ("_guess", 10), ("_guess", 300)]
 )
-def test_a_path_ends_with_a_warning(monkeypatch, name, plant, features):
-    monkeypatch.setattr(_homotopy, name, plant)
+def test_a_path_ends_with_a_warning(monkeypatch, name, features):
+    monkeypatch.setattr(_homotopy, name, no_progress)
     x = np.random.default_rng(0).standard_normal((40, features))
     with pytest.warns(RuntimeWarning, match="solved only up to a duality gap"):
         found = jr.lasso_path(x, Y[:40], num=3, ratio=0.5)
@@ -57,20 +48,19 @@ def test_a_path_ends_with_a_warning(monkeypatch, name, plant, features):
     assert found.gaps[-1] > 1e-6
 
 
-def test_a_guess_that_never_settles_is_walked_instead(monkeypatch):
-    monkeypatch.setattr(_homotopy, "_wrong", wrong_for_ever)
+def test_guesses_that_never_settle_give_way_to_the_homotopy(monkeypatch):
+    monkeypatch.setattr(_homotopy, "_violations", violated_for_ever)
     found = jr.lasso_path(X, Y, num=3, ratio=0.5)
     assert np.max(np.abs(found.gaps)) <= 1e-12
 
 
-def test_a_walk_ends_with_a_warning(monkeypatch):
-    def guess_is_lost(problem, basis, stage, way, w, g, worn):
-        mode = jnp.where(stage.mode == GUESS, _homotopy.WALK, MOVE)
-        found = no_progress(problem, basis, stage, way, w, g, worn)
-        return found._replace(stage=stage._replace(mode=mode))
+def test_the_homotopy_ends_with_a_warning(monkeypatch):
+    def failed_guess(this):
+        mode = jnp.where(this.state.mode == GUESS, _homotopy.STEP, MOVE)
+        return no_progress(this)._replace(state=this.state._replace(mode=mode))
 
-    monkeypatch.setattr(_homotopy, "_guess", guess_is_lost)
-    monkeypatch.setattr(_homotopy, "_walk", no_progress)
+    monkeypatch.setattr(_homotopy, "_guess", failed_guess)
+    monkeypatch.setattr(_homotopy, "_step", no_progress)
     with pytest.warns(RuntimeWarning, match="solved only up to a duality gap"):
         jr.lasso_path(X, Y, num=3, ratio=0.5)
 
@@ -79,11 +69,11 @@ def test_refinement_takes_few_steps(monkeypatch):
     """Conjugate gradients with a useless preconditioner."""
     calls = []
 
-    def useless(gram, ridge, basis, target, steps):
+    def useless(gram, ridge, current, target, steps):
         calls.append(steps)
-        return _pivots_solve(gram, ridge, basis._replace(table=0 * gram), target, steps)
+        current = current._replace(swept=0 * gram)
+        return _swept.solve(gram, ridge, current, target, steps)
 
-    _pivots_solve = _pivots.solve
     monkeypatch.setattr(_homotopy, "solve", useless)
     with pytest.warns(RuntimeWarning, match="solved only up to a duality gap"):
         jr.lasso_path(X, Y, num=3, ratio=0.5)

@@ -13,7 +13,7 @@ from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
 import jaxreg as jr
-from jaxreg.strength.cross_validation import _weights_of
+from jaxreg.strength.cross_validation import fold_weights
 
 X, Y = map(np.asarray, load_diabetes(return_X_y=True))
 
@@ -103,7 +103,7 @@ def test_standardising_in_the_fold_is_that_of_scikit_learn():
 
 
 def test_a_number_of_folds_is_k_fold():
-    train, test = _weights_of(5, 442)
+    train, test = fold_weights(5, 442)
     for number, (left, out) in enumerate(KFold(5).split(X)):
         np.testing.assert_array_equal(np.flatnonzero(train[number]), left)
         np.testing.assert_array_equal(np.flatnonzero(test[number]), out)

@@ -16,7 +16,7 @@ from jaxreg.solve.glm._data import Model, arrange, strengths_of
 from jaxreg.solve.glm._screening import Found, follow, prepare, strength_max
 from jaxreg.solve.glm.families import Bernoulli, Family, Multinomial
 from jaxreg.strength import CrossValidation, strength_grid
-from jaxreg.strength.cross_validation import Folds, _weights_of
+from jaxreg.strength.cross_validation import Folds, fold_weights
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -218,7 +218,7 @@ def _folds(model: Model, folds: Folds | None) -> tuple[np.ndarray, np.ndarray]:
     whole = weights[None]
     if folds is None:
         return whole, whole
-    train, test = (part * weights for part in _weights_of(folds, len(weights)))
+    train, test = (part * weights for part in fold_weights(folds, len(weights)))
     if not np.all(np.any(train > 0, axis=1) & np.any(test > 0, axis=1)):
         raise ValueError("Both parts of every fold must hold a sample of positive weight.")
     needed = model.family.occurs(model.y, weights)

@@ -1,25 +1,43 @@
-"""The lasso on a Gram matrix, strength after strength.
+"""The lasso on a Gram matrix at one strength: guesses and homotopy steps, by rounds.
 
-The solution at one strength is known once the set of active features and their signs are:
-it is linear algebra then. So guess the set, solve, and exchange what is wrong: active
-features of the wrong sign leave, others whose correlation with the residuals is too large
-enter. From the solution at a neighbouring strength this takes two to five rounds, however
-many features change (`GUESS`).
+The minimum of ½ wᵀ·gram·w − c·w + strength · Σ (l1·|w| + l2·w²) has active features A with
+signs s. With ridge = 2·strength·l2 and the correlations with the residuals
+g = c − (gram + diag(ridge))·w, it is where
 
-Where guesses do not settle (near the point where as many features are active as there are
-samples, say), the path between the two strengths is walked instead (`WALK`), from each kink
-to the next: it is piecewise linear, and one feature changes at each kink. At its end,
-guesses mend what rounding has left (`FINISH`). A table that has lost its digits is made
-anew, and moved to the active features of before (`MOVE`):
+    g_j = strength·l1_j·s_j  and  s_j·w_j ≥ 0    for j in A, and w_j = 0 elsewhere     (1)
+    |g_j| ≤ strength·l1_j                        elsewhere                             (2)
 
-    MOVE → GUESS → settled, at the first try
-    MOVE → GUESS → no progress, or a worn table → MOVE → WALK → ... → FINISH → settled
-                                       a worn table → MOVE → WALK
+Given A and s, the equations (1) are linear. So a *guess* (Kim and Park) solves them, and
+exchanges every feature that violates a condition: active ones of the wrong sign leave,
+others beyond their threshold enter. From the solution at a neighbouring strength this takes
+two to five rounds, however many features change.
+
+Where guesses do not settle (with about as many active features as samples, say), the
+*homotopy* (Osborne, Presnell and Turlach) follows the solution from the previous strength,
+at t = 0, to this one, at t = 1. With strength(t) = start + t·step and the ridge of the end,
+the previous solution solves the problem for c + shift, shift = 2·step·l2·w; so follow
+c + (1 − t)·shift. Then w and g are piecewise linear in t, with
+
+    (gram + diag(ridge))_AA · dw_A/dt = −shift_A − step·l1_A·s_A                       (3)
+    dg/dt = −shift − (gram + diag(ridge)) · dw/dt
+
+and one feature is exchanged at each breakpoint, where a condition is about to be violated.
+
+Each round solves (1) or (3), and then acts by its mode:
+
+    MOVE → GUESS → settled, at the first attempt
+    MOVE → GUESS → no progress, or inaccurate → MOVE → STEP → ... → FINISH → settled
+                                          inaccurate → MOVE → STEP
+
+A swept matrix that has lost precision is computed anew, without active features, and then
+moved to those that there were. Invariants: `signs` is zero exactly where a feature is not
+active; in mode STEP, `w` and `g` of the state are the solution at its `fraction` t; and
+every strength ends after a bounded number of rounds.
 
 References:
     Kim and Park, *Fast active-set-type algorithms for L1-regularized linear regression*
-    (2010), for exchanges by blocks; Osborne, Presnell and Turlach, *A new approach to
-    variable selection in least squares problems* (2000), for the walk.
+    (2010); Osborne, Presnell and Turlach, *A new approach to variable selection in least
+    squares problems* (2000).
 """
 
 import functools
@@ -29,28 +47,35 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxreg.solve.lasso._pivots import Basis, dependent, exchange, fresh, lengths, solve
+from jaxreg.solve.lasso._swept import ActiveSet, dependent, norms, solve
 
-ROUNDOFF = 1e-14
-"""Correlations beyond their threshold by this share of the largest are within it."""
-WORN = 1e-9
-"""A table that leaves errors of this share in a solution is made anew."""
-LEAST_RIDGE = 1e-7
-"""By the squares of the features, that of a table."""
-HIDDEN = 2e-16
-"""A ridge of less than this, by the squares of the features, changes no Gram matrix."""
-STEPS = 25
-"""Conjugate gradients that a solution may take; while signs are moved to, none is asked."""
+FEASIBLE = 1e-14
+"""How far correlations may exceed their threshold, relative to the largest correlation."""
+INACCURATE = 1e-9
+"""Relative error of a solution beyond which the swept matrix is computed anew."""
+PARALLEL = 1e-9
+"""Correlations that approach their threshold more slowly than this fraction of the
+threshold's own speed do not reach it."""
+CG_STEPS = 25
+"""Largest number of refinement steps for a solution; 0 in mode MOVE, which discards it."""
 PATIENCE = 3
-"""After so many rounds without progress the path is walked."""
-ROUNDS = 8
-"""So many rounds for each feature, and PATIENCE more, may be needed for one strength."""
-MOVE, GUESS, WALK, FINISH = 0, 1, 2, 3
-STAY, EXCHANGE, RENEW = 0, 1, 2
+"""How many rounds without progress lead from guesses to the homotopy."""
+
+MOVE, GUESS, STEP, FINISH = range(4)
+"""Modes: make given features active; guess; take homotopy steps; then guess once more, to
+remove the rounding errors of the steps."""
+KEEP, EXCHANGE, RESTART = range(3)
+"""What happens to the active set after a round."""
 
 
 class Quadratic(NamedTuple):
-    """½ wᵀ·gram·w − correlations·w + strength · Σ (l1·|w| + l2·w²); w ≥ 0 if `positive`."""
+    """½ wᵀ·gram·w − correlations·w + strength · Σ (l1·|w| + l2·w²); w ≥ 0 if `positive`.
+
+    Attributes:
+        gram: An array (features, features).
+        correlations: An array (features,), as are `l1` and `l2`.
+        positive: A bool.
+    """
 
     gram: Array
     correlations: Array
@@ -60,327 +85,263 @@ class Quadratic(NamedTuple):
 
 
 class Solution(NamedTuple):
-    """Coefficients at a strength, and signs: not zero where a feature is active."""
+    """Coefficients (features,) at a strength, and their signs: zero where not active."""
 
     strength: Array
     w: Array
     signs: Array
 
 
-class Followed(NamedTuple):
-    """Solutions at each strength, and the basis at the end."""
-
-    w: Array
-    signs: Array
-    basis: Basis
-
-
-class _Stage(NamedTuple):
-    """How far the way to one strength is.
+class State(NamedTuple):
+    """How far the solution at one strength has come.
 
     Attributes:
-        mode: `MOVE` to given signs, `GUESS`, `WALK` or, after a walk, `FINISH`.
-        goal: The signs to move to.
-        share: How much of the way has been walked.
-        w: The coefficients there.
-        g: The correlations with the residuals there.
-        last: The feature that has just left, or −1.
-        fewest: The least number of wrong features so far.
-        patience: How many rounds may pass without a lesser one.
-        rounds: How many rounds there were.
-        renewed: Whether the table has just been made anew.
-        renewed_at: The share at which it last was, in this walk.
+        mode: `MOVE`, `GUESS`, `STEP` or `FINISH`.
+        goal: In mode MOVE, the signs to move to, (features,).
+        fraction: In mode STEP, how far along the segment (t above).
+        w: In mode STEP, the coefficients there, (features,).
+        g: In mode STEP, the correlations with the residuals there, (features,).
+        exited: The feature that left at the last breakpoint, or −1.
+        fewest: The smallest number of violated conditions so far.
+        patience: How many more rounds may pass without fewer.
+        rounds: How many rounds there have been.
+        restarted: Whether the swept matrix has just been computed anew.
+        restarted_at: The fraction at which it last was, in this homotopy; −1 if never.
     """
 
-    mode: Any
-    goal: Any
-    share: Any
-    w: Any
-    g: Any
-    last: Any
-    fewest: Any
-    patience: Any
-    rounds: Any
-    renewed: Any
-    renewed_at: Any
+    mode: Array
+    goal: Array
+    fraction: Array
+    w: Array
+    g: Array
+    exited: Array
+    fewest: Array
+    patience: Array
+    rounds: Array
+    restarted: Array
+    restarted_at: Array
 
 
-class _Proposal(NamedTuple):
-    """What to do with the table, and whether the solution of the round is the right one."""
+class Segment(NamedTuple):
+    """From the solution at one strength to the next: see the equations above.
 
-    action: Any
-    scores: Any
-    signs: Any
-    stage: _Stage
-    settled: Any
+    Attributes:
+        start: The previous solution.
+        strength: The next strength.
+        step: The difference of the strengths.
+        ridge: That of the next strength, (features,).
+        shift: Of the correlations, (features,).
+    """
 
-
-class _Way(NamedTuple):
-    """From the solution at one strength towards the next."""
-
-    good: Solution
+    start: Solution
     strength: Array
     step: Array
     ridge: Array
     shift: Array
 
 
-def _begin(mode: Any, goal: Array) -> _Stage:
-    zeros = jnp.zeros_like(goal)
-    numbers = (-1, len(goal) + 1, PATIENCE, 0, False, -1.0)
-    return _Stage(
-        jnp.asarray(mode), goal, jnp.asarray(0.0), zeros, zeros, *map(jnp.asarray, numbers)
-    )
+class _Round(NamedTuple):
+    """A solved system, (1) or (3), and what each mode needs to act on it.
 
-
-@functools.partial(jax.jit, static_argnums=5)
-def follow(
-    problem: Quadratic,
-    basis: Basis,
-    before: Solution,
-    strengths: Any,
-    stop: Any,
-    ridged: bool,
-) -> Followed:
-    """Solve for each strength in turn.
-
-    Args:
+    Attributes:
         problem: The problem.
-        basis: Any basis of it.
-        before: The solution at a strength that is at least as large; at the start of a
-            path all zeros, which is no solution if some features have `l2` only, but does
-            to begin with.
-        strengths: Falling.
-        stop: How many of them to solve for; of the others nothing is to be read.
-        ridged: Whether there is some `l2`. A basis of another ridge is no use then: a new
-            one is begun, for the last strength.
+        current: The active set.
+        state: The state before the round.
+        segment: The segment.
+        w: The coefficients at the strength or, in mode STEP, dw/dt, (features,).
+        g: The correlations with the residuals or, in mode STEP, dg/dt, (features,).
+        norms: Of the features, (features,).
+        bounded: Which active features must keep their sign, bools (features,).
+        dependent: Which others depend on the active ones, bools (features,).
+        inaccurate: Whether the solution has lost precision.
     """
-    basis = _begun(problem, strengths[-1]) if ridged else basis
-    count, size = len(strengths), len(before.w)
-    ends = jnp.concatenate([before.strength[None], strengths])
-    found = tuple(
-        jnp.concatenate([x[None], jnp.zeros((count, size), x.dtype)])
-        for x in (before.w, before.signs)
+
+    problem: Quadratic
+    current: ActiveSet
+    state: State
+    segment: Segment
+    w: Array
+    g: Array
+    norms: Array
+    bounded: Array
+    dependent: Array
+    inaccurate: Array
+
+
+class Decision(NamedTuple):
+    """What a round leads to.
+
+    Attributes:
+        action: `KEEP`, `EXCHANGE` or `RESTART`.
+        scores: Which features to exchange: those of the largest, (features,).
+        signs: The signs with which they enter, (features,).
+        state: The next state.
+        settled: Whether the solution of the round is that of the strength.
+    """
+
+    action: Array
+    scores: Array
+    signs: Array
+    state: State
+    settled: Array
+
+
+def begun(problem: Quadratic, start: Solution, mode: Array) -> State:
+    """The state at the start of a segment, with a solution there."""
+    image = problem.gram @ start.w + 2 * start.strength * problem.l2 * start.w
+    return State(
+        mode=mode,
+        goal=start.signs,
+        fraction=jnp.asarray(0.0),
+        w=start.w,
+        g=problem.correlations - image,
+        exited=jnp.asarray(-1),
+        fewest=jnp.asarray(len(start.w) + 1),
+        patience=jnp.asarray(PATIENCE),
+        rounds=jnp.asarray(0),
+        restarted=jnp.asarray(False),
+        restarted_at=jnp.asarray(-1.0),
     )
 
-    def body(carry: Any) -> Any:
-        basis, k, stage, found = carry
-        way = _way(problem, Solution(ends[k], *(x[k] for x in found)), ends[k + 1])
-        w, proposal = _round(problem, basis, stage, way)
-        basis = jax.lax.switch(
-            proposal.action,
-            (
-                lambda: basis,
-                lambda: exchange(basis, proposal.scores, proposal.signs, problem.gram),
-                lambda: _begun(problem, way.strength),
-            ),
-        )
-        # Every loop ends: a strength that never settles keeps the solution before, whose
-        # gap tells.
-        exhausted = ~proposal.settled & (stage.rounds > ROUNDS * size + PATIENCE)
-        settled = proposal.settled | exhausted
-        found = tuple(
-            x.at[k + 1].set(jnp.where(settled, jnp.where(exhausted, x[k], value), x[k + 1]))
-            for x, value in zip(found, (w, basis.signs), strict=True)
-        )
-        # Where one walk was needed, the next strengths will need one.
-        mode = jnp.where(stage.mode == FINISH, WALK, stage.mode)
-        again = _walking(
-            _begin(mode, stage.goal), problem, Solution(ends[k + 1], w, basis.signs)
-        )
-        stage = jax.tree.map(
-            lambda new, old: jnp.where(settled, new, old),
-            again,
-            proposal.stage._replace(rounds=stage.rounds + 1),
-        )
-        return basis, k + settled.astype(k.dtype), stage, found
 
-    first = basis, jnp.asarray(0), _begin(MOVE, before.signs), found
-    basis, _, _, found = jax.lax.while_loop(lambda c: c[1] < stop, body, first)
-    return Followed(found[0][1:], found[1][1:], basis)
-
-
-def _begun(problem: Quadratic, strength: Any) -> Basis:
-    """A basis without active features, for the ridge of a strength.
-
-    What is too small a ridge for a table that keeps its digits is made larger: solutions
-    are refined for the right one. One that rounding hides cannot be refined for, and tells
-    no dependent features apart: it is left out.
-    """
-    squares, ridge = jnp.diagonal(problem.gram), 2 * strength * problem.l2
-    raised = jnp.maximum(ridge, LEAST_RIDGE * squares)
-    ridge = jnp.where(ridge > HIDDEN * squares, raised, 0.0)
-    return fresh(problem.gram + jnp.diag(ridge))
-
-
-def _way(problem: Quadratic, good: Solution, strength: Array) -> _Way:
-    """With the ridge of the end, the start is the solution for shifted correlations."""
-    step = strength - good.strength
-    shift = 2 * step * problem.l2 * good.w
-    return _Way(good, strength, step, 2 * strength * problem.l2, shift)
-
-
-def _walking(stage: _Stage, problem: Quadratic, good: Solution) -> _Stage:
-    """A walk from a solution on."""
-    slope = problem.gram @ good.w + 2 * good.strength * problem.l2 * good.w
-    return stage._replace(w=good.w, g=problem.correlations - slope)
-
-
-def _round(
-    problem: Quadratic, basis: Basis, stage: _Stage, way: _Way
-) -> tuple[Array, _Proposal]:
-    """One solution: the coefficients at the strength or, on a walk, their rates."""
-    walking = stage.mode == WALK
-    aim = jnp.where(walking, -way.shift, problem.correlations)
-    rate = jnp.where(walking, way.step, way.strength)
-    signed = problem.l1 * basis.signs
-    steps = jnp.where(stage.mode == MOVE, 0, STEPS)
-    w, slope = solve(problem.gram, way.ridge, basis, aim - rate * signed, steps)
-    g = aim - slope
-    units = lengths(jnp.diagonal(problem.gram))
-    error = jnp.abs(g - rate * signed) / units
-    scale = (jnp.abs(aim) + jnp.abs(rate) * problem.l1) / units
-    most = [jnp.max(jnp.where(basis.active, x, 0.0)) for x in (error, scale)]
-    worn = ~(most[0] <= WORN * most[1])
-    proposal = jax.lax.switch(
-        jnp.where(stage.mode == FINISH, GUESS, stage.mode),
-        (
-            lambda: _move(problem, basis, stage),
-            lambda: _guess(problem, basis, stage, way, w, g, worn),
-            lambda: _walk(problem, basis, stage, way, w, g, worn),
-        ),
+def solve_round(
+    problem: Quadratic, current: ActiveSet, state: State, segment: Segment
+) -> tuple[Array, Decision]:
+    """Solve (1) or, in mode STEP, (3), and decide what to do."""
+    stepping = state.mode == STEP
+    target = jnp.where(stepping, -segment.shift, problem.correlations)
+    strength = jnp.where(stepping, segment.step, segment.strength)
+    threshold = strength * problem.l1 * current.signs
+    steps = jnp.where(state.mode == MOVE, 0, CG_STEPS)
+    w, image = solve(problem.gram, segment.ridge, current, target - threshold, steps)
+    g = target - image
+    units = norms(jnp.diagonal(problem.gram))
+    error = jnp.abs(g - threshold) / units
+    scale = (jnp.abs(target) + jnp.abs(strength) * problem.l1) / units
+    largest_error = jnp.max(jnp.where(current.active, error, 0.0))
+    largest_scale = jnp.max(jnp.where(current.active, scale, 0.0))
+    solved = _Round(
+        problem=problem,
+        current=current,
+        state=state,
+        segment=segment,
+        w=w,
+        g=g,
+        norms=units,
+        bounded=current.active & ((problem.l1 > 0) | problem.positive),
+        dependent=dependent(current, problem.gram),
+        inaccurate=~(largest_error <= INACCURATE * largest_scale),
     )
-    return w, proposal
+    mode = jnp.where(state.mode == FINISH, GUESS, state.mode)
+    return w, jax.lax.switch(mode, (_move, _guess, _step), solved)
 
 
-def _move(problem: Quadratic, basis: Basis, stage: _Stage) -> _Proposal:
-    """Exchange what differs from the goal, but for features that depend on others."""
-    differ = (basis.active != (stage.goal != 0)) & ~dependent(basis, problem.gram)
-    scores = jnp.where(differ, jnp.where(basis.active, 2.0, 1.0), 0.0)
+def _move(this: _Round) -> Decision:
+    """Exchange the features that differ from the goal, unless they depend on others."""
+    state, active = this.state, this.current.active
+    differ = (active != (state.goal != 0)) & ~this.dependent
+    # First out, then in.
+    scores = jnp.where(differ, jnp.where(active, 2.0, 1.0), 0.0)
     moving = jnp.any(differ)
-    mode = jnp.where(moving, MOVE, jnp.where(stage.renewed, WALK, GUESS))
-    action = jnp.where(moving, EXCHANGE, STAY)
-    stage = stage._replace(mode=mode)
-    return _Proposal(action, scores, stage.goal, stage, jnp.asarray(False))
+    mode = jnp.where(moving, MOVE, jnp.where(state.restarted, STEP, GUESS))
+    action = jnp.where(moving, EXCHANGE, KEEP)
+    return Decision(
+        action, scores, state.goal, state._replace(mode=mode), jnp.asarray(False)
+    )
 
 
-def _guess(
-    problem: Quadratic,
-    basis: Basis,
-    stage: _Stage,
-    way: _Way,
-    w: Array,
-    g: Array,
-    worn: Array,
-) -> _Proposal:
-    """Exchange every feature that the solution shows to be on the wrong side.
+def _guess(this: _Round) -> Decision:
+    """Exchange every feature that violates a condition; if none does, this is the solution.
 
-    After a walk that only mends what rounding has left, and ends where it does not help.
+    In mode FINISH the solution is accepted as it is where guesses make no progress.
     """
-    scores, stuck = _wrong(problem, basis, w, g, way.strength)
+    state, segment = this.state, this.segment
+    scores, is_blocked = _violations(this)
     number = jnp.sum(scores > 0)
-    better = number < stage.fewest
-    lost = worn | (~better & (stage.patience == 0)) | (stuck & (number == 0))
-    walked = stage.mode == FINISH
-    settled = jnp.where(lost, walked, number == 0)
-    start = _walking(stage, problem, way.good)
-    stage = start._replace(
-        mode=jnp.where(lost, MOVE, stage.mode),
-        goal=jnp.where(lost, way.good.signs, stage.goal),
-        fewest=jnp.where(lost, len(w) + 1, jnp.minimum(number, stage.fewest)),
-        patience=jnp.where(better, PATIENCE, stage.patience - 1),
-        renewed=lost,
+    is_better = number < state.fewest
+    failed = this.inaccurate | (~is_better & (state.patience == 0))
+    failed |= is_blocked & (number == 0)
+    settled = jnp.where(failed, state.mode == FINISH, number == 0)
+    going_on = state._replace(
+        fewest=jnp.minimum(number, state.fewest),
+        patience=jnp.where(is_better, PATIENCE, state.patience - 1),
+        restarted=jnp.asarray(False),
     )
-    action = jnp.where(settled, STAY, jnp.where(lost, RENEW, EXCHANGE))
-    return _Proposal(action, scores, jnp.sign(g), stage, settled)
+    homotopy = begun(this.problem, segment.start, jnp.asarray(MOVE))
+    homotopy = homotopy._replace(rounds=state.rounds, restarted=jnp.asarray(True))
+    state = jax.tree.map(functools.partial(jnp.where, failed), homotopy, going_on)
+    action = jnp.where(settled, KEEP, jnp.where(failed, RESTART, EXCHANGE))
+    return Decision(action, scores, jnp.sign(this.g), state, settled)
 
 
-def _walk(
-    problem: Quadratic,
-    basis: Basis,
-    stage: _Stage,
-    way: _Way,
-    w_rate: Array,
-    g_rate: Array,
-    worn: Array,
-) -> _Proposal:
-    """Go to the next kink of the path between two solutions, and exchange its feature."""
-    order = jnp.arange(len(w_rate))
-    kinks = _kinks(problem, basis, stage, way, w_rate, g_rate)
-    index = jnp.argmin(kinks)
-    reached = stage.share + kinks[index]
-    worn = worn & ~stage.renewed
-    # A new table that has lost its digits again before any progress will not do better.
-    endless = (stage.rounds > 4 * len(order)) | (worn & (stage.share <= stage.renewed_at))
-    arrived, worn = (reached >= 1) | endless, worn & ~endless
-    g = stage.g + kinks[index] * g_rate
-    here = way.good.strength + reached * way.step
-    active = basis.active & (order != index)
-    walked = stage._replace(
-        mode=jnp.where(arrived, FINISH, WALK),
-        share=reached,
-        w=jnp.where(active, stage.w + kinks[index] * w_rate, 0.0),
-        g=jnp.where(basis.active, here * problem.l1 * basis.signs, g),
-        last=jnp.where(basis.active[index], index, -1),
-        renewed=jnp.zeros_like(worn),
-    )
-    anew = stage._replace(
-        mode=jnp.asarray(MOVE), goal=basis.signs, renewed=worn, renewed_at=stage.share
-    )
-    scores = jnp.where((order == index) & ~arrived, 1.0, 0.0)
-    action = jnp.where(worn, RENEW, jnp.where(arrived, STAY, EXCHANGE))
-    stage = jax.tree.map(lambda a, b: jnp.where(worn, a, b), anew, walked)
-    return _Proposal(action, scores, jnp.sign(g), stage, jnp.asarray(False))
-
-
-def _wrong(
-    problem: Quadratic, basis: Basis, w: Array, g: Array, strength: Array
-) -> tuple[Array, Array]:
-    """A positive score for each feature that a solution shows to be on the wrong side.
+def _violations(this: _Round) -> tuple[Array, Array]:
+    """A positive score for each feature that violates (1) or (2).
 
     And whether some that should enter cannot, as they depend on the active ones.
     """
-    units = lengths(jnp.diagonal(problem.gram))
-    slack = ROUNDOFF * units * jnp.max(jnp.abs(problem.correlations) / units)
-    leaves = _bounded(problem, basis) & (basis.signs * w < 0)
-    pull = jnp.where(problem.positive, g, jnp.abs(g)) - strength * problem.l1
-    enters = ~basis.active & (pull > slack)
-    cannot = enters & dependent(basis, problem.gram)
-    entering = jnp.where(enters & ~cannot, pull / units, 0.0)
+    problem, current, strength = this.problem, this.current, this.segment.strength
+    largest = jnp.max(jnp.abs(problem.correlations) / this.norms)
+    leaves = this.bounded & (current.signs * this.w < 0)
+    magnitude = jnp.where(problem.positive, this.g, jnp.abs(this.g))
+    excess = magnitude - strength * problem.l1
+    enters = ~current.active & (excess > FEASIBLE * this.norms * largest)
+    cannot = enters & this.dependent
+    entering = jnp.where(enters & ~cannot, excess / this.norms, 0.0)
     return jnp.where(leaves, jnp.inf, entering), jnp.any(cannot)
 
 
-def _bounded(problem: Quadratic, basis: Basis) -> Array:
-    """Which active features keep their signs, or leave."""
-    return basis.active & ((problem.l1 > 0) | problem.positive)
+def _step(this: _Round) -> Decision:
+    """Go to the next breakpoint of the homotopy, and exchange its feature."""
+    problem, current, state, segment = this[:4]
+    order = jnp.arange(len(this.w))
+    distances = _breakpoints(this)
+    index = jnp.argmin(distances)
+    distance = distances[index]
+    reached = state.fraction + distance
+    inaccurate = this.inaccurate & ~state.restarted
+    # A restart that brings no progress before the next would go on for ever.
+    is_hopeless = inaccurate & (state.fraction <= state.restarted_at)
+    is_hopeless |= state.rounds > 4 * len(order)
+    arrived, restart = (reached >= 1) | is_hopeless, inaccurate & ~is_hopeless
+    g = state.g + distance * this.g
+    strength = segment.start.strength + reached * segment.step
+    stays = current.active & (order != index)
+    stepped = state._replace(
+        mode=jnp.where(arrived, FINISH, STEP),
+        fraction=reached,
+        w=jnp.where(stays, state.w + distance * this.w, 0.0),
+        g=jnp.where(current.active, strength * problem.l1 * current.signs, g),
+        exited=jnp.where(current.active[index], index, -1),
+        restarted=jnp.asarray(False),
+    )
+    again = state._replace(
+        mode=jnp.asarray(MOVE),
+        goal=current.signs,
+        restarted=jnp.asarray(True),
+        restarted_at=state.fraction,
+    )
+    scores = jnp.where((order == index) & ~arrived, 1.0, 0.0)
+    action = jnp.where(restart, RESTART, jnp.where(arrived, KEEP, EXCHANGE))
+    state = jax.tree.map(functools.partial(jnp.where, restart), again, stepped)
+    return Decision(action, scores, jnp.sign(g), state, jnp.asarray(False))
 
 
-def _kinks(
-    problem: Quadratic,
-    basis: Basis,
-    stage: _Stage,
-    way: _Way,
-    w_rate: Array,
-    g_rate: Array,
-) -> Array:
-    """How far each feature can go along the path until it must enter or leave."""
-    l1, signs = problem.l1, basis.signs
-    leaves = _bounded(problem, basis) & (signs * w_rate < 0)
-    leaving = jnp.maximum(signs * stage.w, 0) / jnp.abs(jnp.where(leaves, w_rate, 1.0))
-    outside = ~basis.active & ~dependent(basis, problem.gram)
-    left = jnp.arange(len(l1)) == stage.last
-    here = way.good.strength + stage.share * way.step
-
-    def entering(sign: float) -> Array:
-        room = jnp.maximum(here * l1 - sign * stage.g, 0)
-        closing = sign * g_rate - way.step * l1
-        enters = (
-            outside
-            & ~(left & (sign * stage.g > 0))
-            & (closing > 1e-9 * jnp.abs(way.step) * l1)
-        )
-        return jnp.where(enters, room / jnp.where(enters, closing, 1.0), jnp.inf)
-
-    down = jnp.where(problem.positive, jnp.inf, entering(-1.0))
+def _breakpoints(this: _Round) -> Array:
+    """How far t can go until each feature must leave or enter, (features,)."""
+    problem, current, state, segment = this[:4]
+    l1, signs = problem.l1, current.signs
+    leaves = this.bounded & (signs * this.w < 0)
+    leaving = jnp.maximum(signs * state.w, 0) / jnp.abs(jnp.where(leaves, this.w, 1.0))
+    outside = ~current.active & ~this.dependent
+    has_exited = jnp.arange(len(l1)) == state.exited
+    strength = segment.start.strength + state.fraction * segment.step
+    sign = jnp.array([[1.0], [-1.0]])  # Of the two thresholds, beside the features.
+    slack = jnp.maximum(strength * l1 - sign * state.g, 0)
+    approach = sign * this.g - segment.step * l1
+    # What has just left is at its threshold, and moves away from it.
+    enters = outside & ~(has_exited & (sign * state.g > 0))
+    enters &= approach > PARALLEL * jnp.abs(segment.step) * l1
+    enters &= (sign > 0) | ~problem.positive
+    entering = jnp.where(enters, slack / jnp.where(enters, approach, 1.0), jnp.inf)
     leaving = jnp.where(leaves, leaving, jnp.inf)
-    return jnp.where(basis.active, leaving, jnp.minimum(entering(1.0), down))
+    return jnp.where(current.active, leaving, jnp.min(entering, axis=0))

@@ -1,49 +1,68 @@
-"""Least squares with a penalty: which algorithm, and what all of them share."""
+"""Least squares with an L1 and L2 penalty: the model, its data, and which algorithm."""
 
 import contextlib
 import dataclasses
 import functools
 import warnings
 from collections.abc import Generator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from jaxreg.penalties import L1, L2, ElasticNet, Penalty
+from jaxreg.penalties import L1, L2, ElasticNet
 from jaxreg.penalties.fields import strength_fields
 from jaxreg.solve.checks import check_concrete, check_penalty
-from jaxreg.solve.gaps import Factors, is_certified, relative_gaps
-from jaxreg.solve.lasso._dense import SIZES, dense_path
+from jaxreg.solve.gaps import Factors, is_certified
+from jaxreg.solve.lasso._follow import MOST_NARROW, narrow_path
 from jaxreg.solve.lasso._rescale import Units, units_of
 from jaxreg.solve.lasso._screened import screened_path
-from jaxreg.solve.lasso._sources import Moments, Samples, moments
+from jaxreg.solve.lasso._sources import Moments, Samples, gaps_of, moments
 from jaxreg.solve.lasso.ridge import ridge_path
 from jaxreg.solve.standardize import Prepared, prepare, shared
-from jaxreg.strength.critical import strength_grid
+from jaxreg.strength.critical import grid_fractions
 
-STRIDE = 0.5
-"""Strengths are at most so much smaller than the one before, or others come between."""
-LEAST = 1e-8
-"""But none comes between that is smaller than this share of the largest."""
 INEXACT = 1e-6
-"""Gaps larger than this, by the mean square of the target, are warned of."""
+"""Solutions with a larger gap are reported as not converged."""
+STRIDE, LEAST = 0.5, 1e-8
+"""Consecutive strengths that fall below STRIDE get intermediate ones between them, none of
+which is below LEAST times the largest useful strength."""
 FEW, MANY = 64, 1024
-"""So many features have a Gram matrix whatever the samples, and at most so many."""
+"""Numbers of features up to which there is a Gram matrix: FEW whatever the samples; MANY
+if there are half as many samples as features."""
 
 
-def penalty_factors(penalty: Penalty, features: int) -> tuple[np.ndarray, np.ndarray]:
-    """`l1` and `l2` of a penalty, one of each for every feature; infinite ones exclude it.
+def check_is_l1(penalty: Any) -> None:
+    """Refuse what is neither an L1 nor `None`.
+
+    Raises:
+        TypeError: If it is something else.
+    """
+    if not (penalty is None or isinstance(penalty, L1)):
+        raise TypeError(
+            f"penalty must be an L1, got {penalty!r}. `elastic_net_path` takes L2 and "
+            "ElasticNet, too."
+        )
+
+
+def penalty_factors(penalty: Any, features: int) -> tuple[np.ndarray, np.ndarray]:
+    """`l1` and `l2` of a penalty Σ (l1·|w| + l2·w²), arrays (features,).
+
+    Args:
+        penalty: An L1, L2 or ElasticNet; `None` for `L1(1.0)`.
+        features: How many there are.
 
     Raises:
         TypeError: If it is another penalty.
-        ValueError: If there is not one for each.
+        ValueError: If its strengths do not fit, or its mask leaves the coefficients out.
     """
+    if penalty is None:
+        return np.ones(features), np.zeros(features)
     if not isinstance(penalty, L1 | L2 | ElasticNet):
         raise TypeError(f"penalty must be an L1, L2 or ElasticNet, got {penalty!r}.")
-    # A list of numbers is one array here, where coefficients are one array.
+    # Coefficients are one array, so a list of numbers is one array here, no pytree.
     lists = {
         name: np.asarray(value)
         for name in strength_fields(type(penalty))
@@ -69,40 +88,46 @@ def penalty_factors(penalty: Penalty, features: int) -> tuple[np.ndarray, np.nda
 
 @contextlib.contextmanager
 def _double_precision(in_trace: bool) -> Generator[None]:
-    """In float64, and at once: even where JAX traces something around it."""
-    # Only there, for calls of compiled programs take longer in it.
+    """Computes in float64, and immediately even if JAX is tracing a function around it."""
+    # Only in a trace, because calls of compiled programs are slower in this context.
     at_once = jax.ensure_compile_time_eval() if in_trace else contextlib.nullcontext()
     with jax.enable_x64(True), at_once:
         yield
 
 
 class LeastSquares(NamedTuple):
-    """A model; `l1` and `l2` are factors of the strength, for each feature."""
+    """The model: ½·mean (y − x·w − b)² + strength · penalty(w), for any strength."""
 
-    l1: np.ndarray
-    l2: np.ndarray
+    penalty: Any
     intercept: bool
     standardize: bool
     positive: bool
 
-    def prepared(
+    def with_data(
         self, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None
     ) -> "Problem":
-        """The model with data."""
-        excluded = np.isinf(self.l1) | np.isinf(self.l2)
-        l1, l2 = np.where(excluded, 1.0, self.l1), np.where(excluded, 0.0, self.l2)
+        """The model with data, prepared for the solvers.
+
+        Raises:
+            TypeError: If the penalty is another one than `penalty_factors` takes.
+            ValueError: If a feature must be penalised, but is not.
+        """
+        l1, l2 = penalty_factors(self.penalty, x.shape[1])
+        excluded = np.isinf(l1) | np.isinf(l2)
         if np.any(excluded):
-            # A column of zeros has the coefficient 0.
+            # A column of zeros has the coefficient 0, whatever its penalty.
+            has_l1 = np.any(l1 > 0)
+            l1 = np.where(excluded, 1.0 if has_l1 else 0.0, l1)
+            l2 = np.where(excluded, 0.0 if has_l1 else 1.0, l2)
             x = np.where(excluded, 0.0, x)
-        free = np.flatnonzero((l1 == 0) & (l2 == 0))
-        if self.positive and free.size:
+        unpenalised = np.flatnonzero((l1 == 0) & (l2 == 0))
+        if self.positive and unpenalised.size:
             raise ValueError(
-                "positive needs a penalty on every feature, for the others are taken out "
-                f"first: features {free[:5].tolist()} have none. Give them a small one."
+                "positive=True needs a penalty greater than 0 on every feature, but "
+                f"features {unpenalised[:5].tolist()} have none. Give them a small one."
             )
         units = units_of(x, y, l1, standardized=self.standardize)
-        x, y = units.data(x, y)
-        l1, l2 = units.factors(l1, l2)
+        x, y, l1, l2 = units.scaled(x, y, l1, l2)
         in_trace = isinstance(jnp.zeros(()), Tracer)
         with _double_precision(in_trace):
             data = prepare(
@@ -111,30 +136,40 @@ class LeastSquares(NamedTuple):
                 weights,
                 intercept=self.intercept,
                 standardize=self.standardize,
-                free=free,
+                unpenalised=unpenalised,
             )
-            model = self._replace(l1=l1, l2=l2)
-            return Problem(model, units, data, free, np.flatnonzero(excluded), in_trace)
+            factors = Factors(l1, l2, self.positive)
+            return Problem(self, units, data, factors, unpenalised, excluded, in_trace)
 
 
 class Problem:
-    """A model and data in the given units, without the features that are not penalised."""
+    """A model and its prepared data: only penalised features, in the solver's units.
+
+    Attributes:
+        factors: Those of the penalty. The columns of unpenalised features are zero here;
+            their l1 is 1, which keeps these coefficients at zero.
+        samples: The data.
+        correlations: Mean products of features and target.
+    """
 
     def __init__(
         self,
         model: LeastSquares,
         units: Units,
         data: Prepared,
-        free: np.ndarray,
+        factors: Factors,
+        unpenalised: np.ndarray,
         excluded: np.ndarray,
         in_trace: bool,
     ) -> None:
         self.model, self.units, self.data = model, units, data
-        self.free, self.excluded, self.in_trace = free, excluded, in_trace
-        # What is free is zero in the data now; a price keeps it zero.
-        l1, l2 = np.array(model.l1), model.l2 if np.any(model.l2 > 0) else None
-        l1[free] = 1.0
-        self.factors = Factors(l1, l2, model.positive)
+        self.unpenalised, self.in_trace = unpenalised, in_trace
+        self.excluded = np.flatnonzero(excluded)
+        l1, l2, positive = factors
+        self.has_l1, self.l2 = bool(np.any(l1 > 0)), l2
+        l1 = np.array(l1)
+        l1[unpenalised] = 1.0
+        self.factors = Factors(l1, l2 if np.any(l2 > 0) else None, positive)
         features, samples = data.xt.shape
         self.has_gram = features <= min(max(2 * samples, FEW), MANY)
         self.samples = Samples(data.xt, data.y)
@@ -144,142 +179,141 @@ class Problem:
 
     @functools.cached_property
     def source(self) -> Samples | Moments:
-        """Where the products of a path come from."""
+        """Where a path takes its mean products from."""
         return moments(self.samples) if self.has_gram else self.samples
 
     @property
-    def largest(self) -> float:
+    def strength_max(self) -> float:
         """The smallest strength at which all coefficients with `l1` are zero.
 
-        (If some have `l2` only: with these zero too.)
+        (Where others have `l2` only, this is an upper bound, for these are zero here.)
         """
-        l1, _, _ = self.factors
-        pull, paid = self.factors.pull(self.correlations, np), l1 > 0
-        return float(np.max(pull[paid] / l1[paid], initial=0.0))
+        l1, has_l1 = self.factors.l1, self.factors.l1 > 0
+        magnitude = self.factors.magnitude(self.correlations, np)
+        return float(np.max(magnitude[has_l1] / l1[has_l1], initial=0.0))
 
     def grid(self, num: int, ratio: float) -> np.ndarray:
-        """Strengths from the largest useful one down, evenly spaced in their logarithms.
+        """Strengths from the largest useful one down, as `strength_grid` spaces them.
 
         Raises:
             TypeError: If `num` is no whole number, or `ratio` no number.
             ValueError: If there is no L1, or a number is out of its range.
         """
-        if not np.any(self.model.l1 > 0):
+        if not self.has_l1:
             raise ValueError("strengths must be given for a penalty without L1.")
         check_concrete("num and ratio", (num, ratio))
-        with _double_precision(self.in_trace):
-            grid = np.asarray(strength_grid(self.largest or 1.0, num, ratio))
+        grid = (self.strength_max or 1.0) * grid_fractions(num, ratio)
         return self.units.given_strengths(grid)
 
     def solve(self, strengths: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Coefficients, intercepts and gaps at strengths in any order."""
         strengths = self.units.strengths(strengths)
-        falling, where = np.unique(-strengths, return_inverse=True)
+        rising, where = np.unique(-strengths, return_inverse=True)
+        falling = -rising
+        parts = list[tuple[np.ndarray, np.ndarray]]()
         with _double_precision(self.in_trace):
-            w, gaps = self._at(-falling)
-        if not np.all(is_certified(gaps, INEXACT)):
-            warnings.warn(
-                "Some models are solved only up to a duality gap of "
-                f"{np.max(np.abs(gaps)):.1g} times the mean square of the target: features "
-                "depend on each other up to rounding. A stronger penalty, or more L2, "
-                "helps; so does centring features far from zero.",
-                RuntimeWarning,
-                stacklevel=4,
-            )
-        return *self.finished(_taken(w, where)), gaps[where]
+            if falling[0] > 0:
+                parts.append(self._solve_penalised(falling[falling > 0]))
+            if falling[-1] == 0:
+                parts.append(self._solve_unpenalised())
+        w, gaps = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
+        return *self.restored(_rows(w, where)), gaps[where]
 
-    def finished(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Coefficients of the features as given, unpenalised ones too; intercepts."""
-        w, others = self.data.back(w)
+    def restored(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Coefficients of the features as given, with the unpenalised; and intercepts."""
+        w, others = self.data.restored(w)
         intercept = self.model.intercept
-        w[:, self.free] = others[:, int(intercept) :]
+        w[:, self.unpenalised] = others[:, int(intercept) :]
         intercepts = others[:, 0] if intercept else np.zeros(len(w))
-        return self.units.coefficients(w), self.units.intercepts(intercepts)
+        return self.units.restored(w, intercepts)
 
-    def _at(self, falling: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        paid = falling[falling > 0]
-        parts = [self._paid(paid)] if paid.size else []
-        if len(paid) < len(falling):
-            w, gap = self._unpaid()
-            parts.append((w[None], np.array([gap])))
-        if len(parts) == 1:
-            return parts[0]
-        w, gaps = map(np.concatenate, zip(*parts, strict=True))
-        return w, gaps
-
-    def _paid(self, falling: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        model, data = self.model, self.data
-        penalised = np.delete(model.l1, self.free)
-        if not np.any(penalised > 0) and not model.positive:
-            l2 = np.where(model.l2 > 0, model.l2, 1.0)
+    def _solve_penalised(self, falling: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Coefficients (strengths, features) and gaps at falling, positive strengths."""
+        data, source = self.data, self.source
+        if not self.has_l1 and not self.model.positive:
+            l2 = np.where(self.l2 > 0, self.l2, 1.0)
             return ridge_path(data.xt, data.y, l2, falling)
-        all_of_them, asked = _with_stops(falling, self.largest)
-        if isinstance(self.source, Moments) and len(self.correlations) <= SIZES[-1]:
-            w, gaps = dense_path(self.source, self.factors, all_of_them)
+        every, given = _with_intermediate(falling, self.strength_max)
+        if isinstance(source, Moments) and len(self.correlations) <= MOST_NARROW:
+            w, gaps = narrow_path(source, self.factors, every)
         else:
-            w, gaps = screened_path(
-                self.source, self.factors, all_of_them, self.correlations
-            )
-        self._keep_the_better(all_of_them, w, gaps)
-        return _taken(w, asked), gaps[asked]
+            w, gaps = screened_path(source, self.factors, every, self.correlations)
+        if not np.all(is_certified(gaps, INEXACT)):
+            self._mend_inexact(every, w, gaps)
+        return _rows(w, given), gaps[given]
 
-    def _keep_the_better(
-        self, falling: np.ndarray, w: np.ndarray, gaps: np.ndarray
-    ) -> None:
-        """Where rounding has spoilt a solution, the one before or zero may be better.
+    def _mend_inexact(self, falling: np.ndarray, w: np.ndarray, gaps: np.ndarray) -> None:
+        """Replace solutions spoilt by rounding by the previous one or zero, if better.
 
-        These gaps come from the samples: moments lose digits where coefficients cancel.
+        These gaps come from the samples, as moments lose digits where coefficients cancel.
         """
         for k in np.flatnonzero(~is_certified(gaps, INEXACT)):
             candidates = np.stack([w[k], w[max(k - 1, 0)], np.zeros(w.shape[1])])
             strengths = np.repeat(falling[k], len(candidates))
-            found = relative_gaps(self.samples, candidates, strengths, self.factors)
+            found = gaps_of(self.samples, candidates, strengths, self.factors)
             best = np.argmin(np.nan_to_num(np.abs(found), nan=np.inf))
             w[k], gaps[k] = candidates[best], found[best]
 
-    def _unpaid(self) -> tuple[np.ndarray, float]:
-        """Least squares, and how far it is from the minimum."""
+    def _solve_unpenalised(self) -> tuple[np.ndarray, np.ndarray]:
+        """Least squares: coefficients (1, features), and their gap.
+
+        Raises:
+            ValueError: If the solution is not unique, or must not be negative.
+        """
         xt, y = np.asarray(self.data.xt), self.data.y
-        keep = np.setdiff1d(np.arange(len(xt)), np.union1d(self.free, self.excluded))
+        keep = np.setdiff1d(np.arange(len(xt)), np.union1d(self.unpenalised, self.excluded))
         design = xt[keep].T
         found, _, rank, _ = np.linalg.lstsq(design, y)
         if rank < len(keep) or self.model.positive:
             raise ValueError(
-                "Without a penalty coefficients must be of any sign, and no feature may "
-                "depend on others (or be constant): the solution is not unique, of "
-                f"{len(keep)} features {rank} are independent. Penalise them: give a small "
-                "positive number instead of 0."
+                "A strength of 0 needs positive=False and linearly independent features, "
+                f"none of them constant; of {len(keep)} features {rank} are independent. "
+                "Give a small positive strength instead."
             )
-        more, *_ = np.linalg.lstsq(design, y - design @ found)
-        w = np.zeros(len(xt))
-        w[keep] = found + more
-        return w, unpaid_gap(xt, y, w)
+        correction, *_ = np.linalg.lstsq(design, y - design @ found)
+        w = np.zeros((1, len(xt)))
+        w[0, keep] = found + correction
+        return w, np.array([least_squares_gap(xt, y, w[0])])
 
 
-def unpaid_gap(xt: np.ndarray, y: np.ndarray, w: np.ndarray) -> float:
-    """How far least squares are from their minimum, by the mean square of the target.
+def least_squares_gap(xt: np.ndarray, y: np.ndarray, w: np.ndarray) -> float:
+    """How far least squares are from their minimum, relative to the null model's loss.
 
-    That is half of what the features still explain of the residuals.
+    That is the mean square of what the features still explain of the residuals.
     """
     left, *_ = np.linalg.lstsq(xt.T, y - w @ xt)
-    return float(np.sum((left @ xt) ** 2)) / 2 / max(float(y @ y), np.finfo(float).tiny)
+    return float(np.sum((left @ xt) ** 2)) / max(float(y @ y), np.finfo(float).tiny)
 
 
-def _taken(rows: np.ndarray, which: np.ndarray) -> np.ndarray:
-    """Some rows, or all: these are not copied, for there may be a lot of them."""
-    return rows if np.array_equal(which, np.arange(len(rows))) else rows[which]
+def warn_if_inexact(gaps: np.ndarray) -> None:
+    """Warn the caller of a path function if a solution has not converged."""
+    if not np.all(is_certified(gaps, INEXACT)):
+        warnings.warn(
+            f"Some models are solved only up to a duality gap of {np.max(np.abs(gaps)):.1g} "
+            "times the null model's loss (see `converged`), because features depend on each "
+            "other up to rounding. Use larger strengths or more L2, or centre features "
+            "that are far from zero.",
+            RuntimeWarning,
+            stacklevel=4,
+        )
 
 
-def _with_stops(falling: np.ndarray, largest: float) -> tuple[np.ndarray, np.ndarray]:
-    """Strengths with others between them where they are far apart; which were given."""
-    stops: list[float] = []
-    asked: list[int] = []
+def _rows(array: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """Some rows; all of them without a copy, which may be large."""
+    return array if np.array_equal(which, np.arange(len(array))) else array[which]
+
+
+def _with_intermediate(
+    falling: np.ndarray, largest: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Strengths with intermediate ones where they are far apart; indices of the given."""
+    every, given = list[float](), list[int]()
     now = max(largest, float(falling[0]))
-    for strength in falling:
-        low = max(float(strength), LEAST * largest)
+    for strength in map(float, falling):
+        low = max(strength, LEAST * largest)
         steps = max(int(np.ceil(np.log(low / now) / np.log(STRIDE))), 1) if low < now else 1
-        stops += [now * (low / now) ** (i / steps) for i in range(1, steps)]
-        asked.append(len(stops))
-        stops.append(float(strength))
-        now = float(strength)
-    return np.array(stops), np.array(asked)
+        every.extend(now * (low / now) ** (np.arange(1, steps) / steps))
+        given.append(len(every))
+        every.append(strength)
+        now = strength
+    return np.array(every), np.array(given)

@@ -1,7 +1,7 @@
 """Data and penalties in units in which no square overflows or underflows.
 
-Least squares take squares of everything: a target of 1e-170 has none in float64. So columns
-and targets beyond 2^±200 are multiplied by powers of two, which rounds nothing. With
+Least squares squares everything, and the square of 1e-170 is no float64. So columns and
+targets beyond 2^±200 are multiplied by powers of two, which rounds nothing. With
 
     x_j = x_j'·2^a_j,    y = y'·2^b,    w_j = w_j'·2^(b − a_j),    strength = strength'·2^c
 
@@ -9,7 +9,7 @@ the objective, divided by 2^(2b), is that of the new data with the penalty facto
 
     l1_j' = l1_j·2^(c − b − a_j),    l2_j' = l2_j·2^(c − 2a_j)
 
-where c is free: it centres the factors l1' around 1. Data within the bounds stay as they
+for any c: it is chosen to centre the factors l1' around 1. Data within the bounds stay as they
 are. Where features are standardized next, their factors are independent of a_j.
 """
 
@@ -42,47 +42,38 @@ class Units(NamedTuple):
     level: int
     standardized: bool
 
-    def data(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """X' and y'."""
+    def scaled(
+        self, x: np.ndarray, y: np.ndarray, l1: np.ndarray, l2: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """x', y', l1' and l2'."""
         if self.columns is not None:
             x = np.ldexp(x, -self.columns)
-        return x, np.ldexp(y, -self.target)
-
-    def factors(self, l1: np.ndarray, l2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """l1' and l2'."""
+        y = np.ldexp(y, -self.target)
         if self.columns is None and not (self.target or self.level):
-            return l1, l2
+            return x, y, l1, l2
         columns = 0 if self.columns is None or self.standardized else self.columns
         # Ridge regression divides features by roots of l2, and takes any.
         limit = FACTOR if np.any(l1 > 0) else 1000
         l1 = _scaled(l1, self.level - self.target - columns, FACTOR)
-        return l1, _scaled(l2, self.level - 2 * columns, limit)
+        return x, y, l1, _scaled(l2, self.level - 2 * columns, limit)
 
     def strengths(self, strengths: np.ndarray) -> np.ndarray:
-        """Strengths in the units of these factors."""
+        """Strengths' of strengths in the user's units."""
         return _scaled(strengths, -self.level, STRENGTH) if self.level else strengths
 
-    def coefficients(self, w: np.ndarray) -> np.ndarray:
-        """The coefficients w of coefficients w', an array (strengths, features).
+    def restored(self, w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Coefficients (strengths, features) and intercepts in the user's units.
 
         Raises:
             ValueError: If float64 cannot hold them.
         """
-        if self.columns is None and not self.target:
-            return w
-        columns = 0 if self.columns is None else self.columns
-        return _held("Coefficients", w, self.target - columns)
-
-    def intercepts(self, b: np.ndarray) -> np.ndarray:
-        """The intercepts of those in the new units.
-
-        Raises:
-            ValueError: If float64 cannot hold them.
-        """
-        return _held("Intercepts", b, self.target) if self.target else b
+        if self.columns is not None or self.target:
+            columns = 0 if self.columns is None else self.columns
+            w = _held("Coefficients", w, self.target - columns)
+        return w, _held("Intercepts", b, self.target) if self.target else b
 
     def given_strengths(self, strengths: np.ndarray) -> np.ndarray:
-        """Strengths' in the user's units.
+        """Strengths in the user's units, of strengths'.
 
         Raises:
             ValueError: If float64 cannot hold them.

@@ -1,9 +1,11 @@
-"""A path over many features.
+"""A path over many features, of which few are looked at.
 
-Only candidates are looked at: features whose correlation with the residuals, drawn on along
-the path, comes near its threshold before the end of a block of strengths. One product with
-all features then checks the block: it certifies the solutions by their duality gaps, finds
-the features that were missed, and tells where all correlations are heading.
+Along the path the correlations c of the features with the residuals change slowly, so they
+are extrapolated linearly in the strength. *Candidates* are features whose predicted |c|
+comes near its threshold strength · l1 before the end of a block of strengths; the block is
+solved over these alone. One product of all features with the residuals then checks it: it
+certifies the solutions by their duality gaps, finds the features that were missed (which
+become candidates, from the strength on where they were), and gives the next extrapolation.
 """
 
 from typing import Any, NamedTuple
@@ -13,28 +15,30 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxreg.solve.gaps import Factors, duality_gaps
-from jaxreg.solve.lasso._homotopy import Followed, Solution, follow
+from jaxreg.solve.gaps import Factors, relative_gaps
+from jaxreg.solve.lasso._follow import Followed, follow
+from jaxreg.solve.lasso._homotopy import Solution
 from jaxreg.solve.lasso._slots import Held, Slots
 from jaxreg.solve.lasso._sources import Moments, Samples
 
 BLOCKS = 16, 10, 5, 2, 1
-"""How many strengths are solved between two products with all features: the most whose
-candidates are no more than there are slots."""
+"""How many strengths one block may have: the most whose candidates fit into the slots."""
 NEAR = 0.97
-"""Candidates are predicted to come so near to their threshold, or nearer."""
+"""A feature is a candidate if its predicted correlation reaches this fraction of its
+threshold."""
 MISSED = 1e-13
-"""Other features whose correlation is beyond it, by this share of the largest strength."""
+"""How far the correlation of a feature that is not in a slot may exceed its threshold,
+relative to the largest strength."""
 
 
 class Checked(NamedTuple):
-    """What one product with all features says of the solutions of a block.
+    """What one product with all features shows about the solutions of a block.
 
     Attributes:
-        gaps: Duality gaps, relative to the mean square of the target.
-        correlations: With the residuals, an array (features, strengths).
-        first: At which strength each feature was missed first; the number of the
-            strengths that were solved for, if at none.
+        gaps: Relative duality gaps, (strengths,).
+        correlations: With the residuals, (features, strengths).
+        first: The index of the strength at which each feature was missed first, (features,);
+            the number of strengths if at none.
     """
 
     gaps: Array
@@ -52,43 +56,52 @@ def _check(
     strengths: Array,
     stop: Any,
 ) -> Checked:
-    left = source.left(w, ids, held.rows)
+    """Check coefficients (strengths, slots) of which `stop` strengths have a meaning."""
+    residuals = source.residuals(w, ids, held.rows)
     inside = Factors(held.problem.l1, held.problem.l2, factors.positive)
-    sizes = inside.sizes(w)
-    gaps = duality_gaps(left, source.square, sizes, strengths, factors, jnp)
-    priced = inside.l1 > 0
-    largest = jnp.abs(held.problem.correlations) / jnp.where(priced, inside.l1, 1.0)
-    slack = MISSED * jnp.max(jnp.where(priced, largest, 0.0))
-    pull = factors.pull(left.correlations, jnp)
-    missed = pull > (strengths + slack)[None] * factors.l1[:, None]
+    penalty = inside.penalty(w)
+    gaps = relative_gaps(residuals, source.square, penalty, strengths, factors, jnp)
+    has_l1 = inside.l1 > 0
+    largest = jnp.abs(held.problem.correlations) / jnp.where(has_l1, inside.l1, 1.0)
+    slack = MISSED * jnp.max(jnp.where(has_l1, largest, 0.0))
+    magnitude = factors.magnitude(residuals.correlations, jnp)
+    missed = magnitude > (strengths + slack)[None] * factors.l1[:, None]
     order = jnp.minimum(jnp.arange(len(strengths)), stop)
     first = jnp.min(jnp.where(missed, order[None], stop), axis=1)
     first = first.at[ids].set(stop, mode="drop")
-    return Checked(gaps, left.correlations, first)
+    return Checked(gaps, residuals.correlations, first)
 
 
 @jax.jit
 def _candidates(
     c: Array, slope: Array, factors: Factors, start: Array, ends: Any
 ) -> tuple[Array, Array]:
-    """Which correlations are predicted to come near their threshold before each end.
+    """Which features come near their threshold between the start and each of the ends.
 
-    An array (ends, features), and how many.
+    Args:
+        c: Correlations at the strength `start`, (features,).
+        slope: Their derivatives by the strength, (features,).
+        factors: Of the penalty.
+        start: A strength.
+        ends: Smaller strengths, (ends,).
+
+    Returns:
+        Bools (ends, features), and how many there are for each end.
     """
     between = start + (ends - start)[None] * jnp.array([0.3, 0.6, 1.0])[:, None]
     between = between[..., None]  # (points, ends, 1), beside the features
     predicted = c[None, None] + (between - start) * slope[None, None]
     limits = between * factors.l1[None, None]
-    near = factors.pull(predicted, jnp) / jnp.where(limits > 0, limits, 1.0)
+    near = factors.magnitude(predicted, jnp) / jnp.where(limits > 0, limits, 1.0)
     close = jnp.any(jnp.where(limits > 0, near, jnp.inf) >= NEAR, axis=0)
     return close, jnp.sum(close, axis=1)
 
 
 @jax.jit
-def _onward(
+def _extrapolated(
     found: Followed, checked: Checked, before: Solution, c: Array, block: Any, last: Any
 ) -> tuple[Solution, Array, Array]:
-    """The last good solution of a block, its correlations, and where they are heading."""
+    """The solution at index `last` of a block, its correlations, and their slopes."""
     first = last == 0
     now = checked.correlations[:, last]
     earlier = jnp.where(first, c, checked.correlations[:, last - 1])
@@ -98,71 +111,76 @@ def _onward(
 
 
 class _Path:
-    """A path as far as it has been followed."""
+    """The part of a path that is solved.
+
+    Attributes:
+        done: How many strengths are.
+        before: The last solution, over the slots.
+        c: The correlations there, (features,).
+        slope: Their derivatives by the strength.
+        missed: Features that the last check found missing.
+        w: Coefficients (strengths, features).
+        gaps: Relative duality gaps (strengths,).
+    """
 
     def __init__(self, slots: Slots, start: float, correlations: Array, count: int) -> None:
         self.slots, self.done = slots, 0
-        line = jnp.zeros(slots.size)
-        self.before = Solution(jnp.asarray(start), line, line)
+        zeros = jnp.zeros(slots.size)
+        self.before = Solution(jnp.asarray(start), zeros, zeros)
         self.c, self.slope = correlations, jnp.zeros_like(correlations)
-        # A feature's coefficients lie together: of most, nothing is ever written.
+        # Column-major: the memory of features that are never active is never touched.
         self.w = np.zeros((len(correlations), count)).T
         self.gaps = np.zeros(count)
         self.missed = np.zeros(0, int)
 
     def ahead(self, strengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The next strengths, and features that may become active there."""
+        """The next block of strengths, and its candidates."""
         left = strengths[self.done :]
         blocks = [left[:size] for size in BLOCKS]
         ends = np.array([block[-1] for block in blocks])
         close, counts = _candidates(
             self.c, self.slope, self.slots.factors, self.before.strength, ends
         )
-        few = np.asarray(counts) <= self.slots.size
-        which = int(np.argmax(few)) if few.any() else -1
+        fits = np.asarray(counts) <= self.slots.size
+        which = int(np.argmax(fits)) if fits.any() else -1
         wanted = np.flatnonzero(np.asarray(close)[which])
         return blocks[which], np.union1d(wanted, self.missed)
 
-    def advance(self, strengths: np.ndarray, ridged: bool) -> None:
-        """Solve for some more strengths, and check them."""
+    def advance(self, strengths: np.ndarray, has_l2: bool) -> None:
+        """Solve the next block, check it, and keep what is right."""
         block, wanted = self.ahead(strengths)
         slots, count = self.slots, len(block)
-        keep = np.asarray(slots.held.basis.active) | (np.asarray(self.before.signs) != 0)
-        slots.hold(wanted, keep)
+        keep = np.asarray(slots.held.current.active) | (np.asarray(self.before.signs) != 0)
+        slots.put(wanted, keep)
         if more := slots.size - len(self.before.w):
             start, w, signs = self.before
             self.before = Solution(start, jnp.pad(w, (0, more)), jnp.pad(signs, (0, more)))
         padded = np.pad(block, (0, max(BLOCKS) - count), mode="edge")
-        _, problem, basis = slots.held
-        found = follow(problem, basis, self.before, padded, count, ridged)
-        slots.held = slots.held._replace(basis=found.basis)
-        checked = _check(
-            slots.source,
-            slots.factors,
-            slots.held,
-            slots.places(),
-            found.w,
-            padded,
-            count,
-        )
+        _, problem, current = slots.held
+        found = follow(problem, current, self.before, padded, count, has_l2)
+        slots.held = slots.held._replace(current=found.active_set)
+        ids = slots.features()
+        source, factors = slots.source, slots.factors
+        checked = _check(source, factors, slots.held, ids, found.w, padded, count)
         first = np.asarray(checked.first)
-        missed, good = np.flatnonzero(first < count), int(first.min())
-        # Until there is progress, none is given up again.
-        self.missed = missed if good else np.union1d(self.missed, missed)
-        if good:
-            self._keep(padded, good, found, checked)
+        missed, right = np.flatnonzero(first < count), int(first.min())
+        # Without progress, what was missed before must stay a candidate.
+        self.missed = missed if right else np.union1d(self.missed, missed)
+        if right:
+            self._keep(padded, right, found, checked)
 
     def _keep(
-        self, padded: np.ndarray, good: int, found: Followed, checked: Checked
+        self, padded: np.ndarray, right: int, found: Followed, checked: Checked
     ) -> None:
-        part, last = slice(self.done, self.done + good), good - 1
-        ids, values = self.slots.spread(np.asarray(found.w)[:good])
+        """Keep the first solutions of a block: those that missed no feature."""
+        part, last = slice(self.done, self.done + right), right - 1
+        ids, values = self.slots.spread(np.asarray(found.w)[:right])
         self.w[part, ids] = values
-        self.gaps[part] = np.asarray(checked.gaps)[:good]
-        self.before, self.c, self.slope = _onward(
+        self.gaps[part] = np.asarray(checked.gaps)[:right]
+        self.before, self.c, self.slope = _extrapolated(
             found, checked, self.before, self.c, padded, last
         )
-        self.done += good
+        self.done += right
 
 
 def screened_path(
@@ -171,15 +189,16 @@ def screened_path(
     strengths: np.ndarray,
     correlations: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Coefficients at falling strengths, an array (strengths, features), and their gaps.
-
-    The gaps are relative to the mean square of the target.
+    """A path over any number of features.
 
     Args:
-        source: Of the products.
+        source: Of the mean products.
         factors: Of the penalty.
         strengths: Falling.
-        correlations: Of features and target.
+        correlations: Mean products of features and target.
+
+    Returns:
+        Coefficients, an array (strengths, features), and relative duality gaps.
     """
     source, factors = jax.tree.map(jnp.asarray, (source, factors))
     start = jnp.asarray(correlations)

@@ -1,41 +1,32 @@
-"""Where a path takes its products from: samples, or their moments where these fit."""
+"""The mean products that a path needs: from the samples, or from their moments.
+
+Moments (the Gram matrix) are faster where they fit into memory, samples keep more digits
+where coefficients cancel. Both have the same methods.
+"""
 
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from jaxreg.solve.gaps import Factors, Residuals, relative_gaps
 from jaxreg.solve.standardize import on_host
 
 
-class Left(NamedTuple):
-    """What coefficients leave of the target, for each of them.
-
-    Attributes:
-        correlations: Mean products of features and residuals, (features, coefficients).
-        squares: Mean squares of the residuals.
-        along: Mean products of residuals and target.
-    """
-
-    correlations: Any
-    squares: Any
-    along: Any
-
-
 class Samples(NamedTuple):
-    """Features as rows, and the target."""
+    """The data: features as rows, an array (features, samples), and the target."""
 
     xt: Any
     y: Any
 
     @property
-    def sizes(self) -> tuple[int, ...]:
-        """How many slots programs are compiled for: few sizes, but not much too large."""
+    def capacities(self) -> tuple[int, ...]:
+        """Numbers of slots to compile programs for: few, but none much too large."""
         return 256, 512, 896, 1152, 1536, 2048
 
     @property
     def width(self) -> int:
-        """How many numbers are held of a feature."""
+        """The length of the row of a feature, see `rows`."""
         return len(self.y)
 
     @property
@@ -49,24 +40,24 @@ class Samples(NamedTuple):
         return self.y @ self.y / len(self.y)
 
     def rows(self, ids: Any) -> Any:
-        """What is held of some features, for the products below."""
+        """What the products below need of these features, an array (ids, width)."""
         return self.xt[ids]
 
     def inner(self, rows: Any, ids: Any) -> Any:
-        """Mean products of features that are held and of others."""
+        """Mean products of the features of `rows` with others, an array (rows, ids)."""
         return rows @ self.xt[ids].T / len(self.y)
 
     def with_target(self, ids: Any) -> Any:
         """Mean products of features and target."""
         return self.xt[ids] @ self.y / len(self.y)
 
-    def left(self, w: Any, ids: Any, rows: Any) -> Left:
-        """What coefficients (strengths, held features) leave."""
+    def residuals(self, w: Any, ids: Any, rows: Any) -> Residuals:
+        """Products with the residuals of coefficients (strengths, ids)."""
         del ids
         residuals, samples = self.y[None] - w @ rows, len(self.y)
         squares = (residuals**2).sum(axis=1) / samples
-        along = residuals @ self.y / samples
-        return Left(self.xt @ (residuals / samples).T, squares, along)
+        with_target = residuals @ self.y / samples
+        return Residuals(self.xt @ (residuals / samples).T, squares, with_target)
 
 
 class Moments(NamedTuple):
@@ -77,7 +68,7 @@ class Moments(NamedTuple):
     square: Any
 
     @property
-    def sizes(self) -> tuple[int, ...]:
+    def capacities(self) -> tuple[int, ...]:
         """As for `Samples`: one for sparse solutions, and one for all features."""
         every = -(-len(self.correlations) // 256) * 256
         return every * 3 // 8, every
@@ -99,24 +90,35 @@ class Moments(NamedTuple):
         """As for `Samples`."""
         return self.correlations[ids]
 
-    def left(self, w: Any, ids: Any, rows: Any) -> Left:
+    def residuals(self, w: Any, ids: Any, rows: Any) -> Residuals:
         """As for `Samples`."""
-        # JAX reads what is beyond the end as the last feature; its w are zero.
+        # For ids beyond the end JAX reads the last feature; their w are zero.
         image, explained = rows.T @ w.T, w @ self.with_target(ids)
         squares = self.square - 2 * explained + (w * image[ids].T).sum(axis=1)
         correlations = self.correlations[:, None] - image
-        return Left(correlations, squares, self.square - explained)
+        return Residuals(correlations, squares, self.square - explained)
 
 
 def moments(given: Samples) -> Moments:
     """The moments of samples."""
-    square = _square if on_host(given.xt.size) else _compiled_square
-    gram = np.asarray(square(given.xt)) / len(given.y)
+    xt = given.xt
+    gram = np.asarray(xt @ xt.T if on_host(xt.size) else _square(xt)) / len(given.y)
     return Moments(gram, np.asarray(given.correlations), float(given.square))
 
 
+def gaps_of(
+    source: Samples | Moments, w: np.ndarray, strengths: np.ndarray, factors: Factors
+) -> np.ndarray:
+    """The duality gaps of coefficients (strengths, features), see `relative_gaps`."""
+    every = slice(None)
+    residuals = source.residuals(w, every, source.rows(every))
+    # A tiny l2 may make its term of the dual infinite; then 0 is the better bound.
+    with np.errstate(over="ignore"):
+        return relative_gaps(
+            residuals, source.square, factors.penalty(w), strengths, factors, np
+        )
+
+
+@jax.jit
 def _square(rows: Any) -> Any:
     return rows @ rows.T
-
-
-_compiled_square = jax.jit(_square)

@@ -8,7 +8,15 @@ from jax.typing import ArrayLike
 
 from jaxreg.penalties import L1, L2, ElasticNet
 from jaxreg.solve.checks import check_data, check_strengths, real_numbers
-from jaxreg.solve.lasso._least_squares import LeastSquares, penalty_factors
+from jaxreg.solve.gaps import is_certified
+from jaxreg.solve.lasso._folds import fold_errors, fold_parts
+from jaxreg.solve.lasso._least_squares import (
+    INEXACT,
+    LeastSquares,
+    check_is_l1,
+    warn_if_inexact,
+)
+from jaxreg.strength.cross_validation import CrossValidation, Folds
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -19,8 +27,11 @@ class LinearPath:
         strengths: The strengths.
         coefficients: An array (strengths, features).
         intercepts: One for each strength; zeros if there is no intercept.
-        gaps: A certificate: how far each objective is from its minimum at most, relative
-            to the mean square of the (centred) target.
+        gaps: The certificate: an upper bound on how far each objective is from its minimum,
+            relative to the null model's loss (½ · mean square of the target, less what the
+            intercept and unpenalised features explain).
+        converged: Whether each gap is at most 1e-6; exact solutions have about 1e-15.
+        validation: With folds, the mean squared errors on each of them.
 
     Example:
         >>> found = lasso_path(np.eye(2), np.array([2.0, 1.0]), [0.25], intercept=False)
@@ -34,6 +45,8 @@ class LinearPath:
     coefficients: np.ndarray
     intercepts: np.ndarray
     gaps: np.ndarray
+    converged: np.ndarray
+    validation: CrossValidation | None = None
 
     def predict(self, x: ArrayLike) -> np.ndarray:
         """Predictions of all models.
@@ -43,9 +56,18 @@ class LinearPath:
 
         Returns:
             An array (strengths, samples).
+
+        Raises:
+            TypeError: If x is no array of real numbers, or is sparse.
+            ValueError: If there are not as many features.
         """
-        used = np.flatnonzero(np.any(self.coefficients != 0, axis=0))
-        scores = self.coefficients[:, used] @ real_numbers("x", x)[:, used].T
+        x, features = real_numbers("x", x), self.coefficients.shape[1]
+        if x.ndim != 2 or x.shape[1] != features:
+            raise ValueError(
+                f"x must be an array (samples, {features} features), got shape {x.shape}."
+            )
+        active = np.flatnonzero(np.any(self.coefficients != 0, axis=0))
+        scores = self.coefficients[:, active] @ x[:, active].T
         return scores + self.intercepts[:, None]
 
     def __repr__(self) -> str:
@@ -61,48 +83,58 @@ def lasso_path(
     y: Any,
     strengths: Any = None,
     *,
-    factors: Any = 1.0,
+    penalty: L1 | None = None,
     intercept: bool = True,
     standardize: bool = False,
     positive: bool = False,
     sample_weight: Any = None,
+    folds: Folds | None = None,
     num: int = 100,
     ratio: float = 1e-3,
 ) -> LinearPath:
-    """The lasso at many strengths: exact, and faster than by coordinate descent.
+    """The lasso at many strengths, and its cross-validation: exact, and fast.
 
-        argmin_(w, b)  ½ · mean (y − x·w − b)² + strength · Σ factors · |w|
+        argmin_(w, b)  ½ · mean (y − x·w − b)² + strength · Σ |w|
 
-    Solutions are exact up to rounding: linear algebra on the right set of features, which
-    a certificate over all features confirms (`gaps`). Everything is computed in double
-    precision, whatever JAX is set to, on JAX's default device.
+    Solutions are exact up to rounding, so there is no tolerance to choose: linear algebra
+    on the right set of features, which a certificate over all features confirms (`gaps`).
+    Everything is computed in double precision, whatever JAX is set to, on JAX's default
+    device.
 
     Args:
         x: Features, an array (samples, features) of numbers.
         y: The target, a number for each sample.
         strengths: Positive numbers; by default `num` of them, evenly spaced on a
-            logarithmic scale, from the smallest at which all is zero down to `ratio` times
-            that. 0, least squares, is allowed where its solution is unique.
-        factors: What the strength is multiplied by, for each feature. Features with factor
-            0 are not penalised, like the intercept; those with an infinite factor are left
-            out, at every strength.
+            logarithmic scale, from the smallest at which all coefficients are zero down to
+            `ratio` times that. 0, least squares, is allowed where its solution is unique.
+        penalty: An `L1`, which the strengths multiply; by default `L1(1.0)`. Its strength
+            may be an array with a factor for each feature (glmnet's penalty factors): 0 for
+            features that are not penalised, infinity for those to leave out.
         intercept: Whether there is a b.
         standardize: Whether the penalty is on coefficients of features with standard
-            deviation 1 (mean square 1 if there is no intercept; of what is left of them
-            beside features that are not penalised). Coefficients are returned for the
-            features as they were given.
+            deviation 1 (mean square 1 if there is no intercept; with unpenalised features,
+            of what these leave unexplained). Coefficients are returned for the features as
+            they were given.
         positive: Whether coefficients must not be negative; then all need a penalty.
         sample_weight: Non-negative weights for the mean.
+        folds: For cross-validation: a number, or pairs of indices; see `cross_validate`.
+            Every fold is solved at the same strengths (and standardized by its training
+            samples); the scores, in `validation`, are mean squared errors, weighted by
+            `sample_weight`.
         num: How many strengths, if none are given.
-        ratio: The smallest by the largest of them.
+        ratio: The last strength as a fraction of the first, if none are given.
 
     Returns:
         A `LinearPath`, with the strengths in the order in which they were given.
 
     Raises:
-        TypeError: If something is no array of real numbers, or is sparse.
+        TypeError: If something is no array of real numbers, or is sparse; or if the
+            penalty is another one.
         ValueError: If shapes do not fit, numbers are not finite or must not be negative,
-            or a solution is not unique because nothing is paid for.
+            or a solution is not unique because it is not penalised.
+
+    Warns:
+        RuntimeWarning: If rounding leaves a gap above 1e-6.
 
     Example:
         >>> x = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
@@ -111,36 +143,36 @@ def lasso_path(
         >>> found.coefficients, found.intercepts
         (array([[0. , 0. ], [2. , 0. ], [3.5, 0.5]]), array([1., 1., 1.]))
 
+        With cross-validation:
+
+        >>> found = lasso_path(x, y, [2.0, 1.0, 0.25], folds=2)
+        >>> found.validation.mean.round(2), select_best(found.validation)
+        (array([9.5 , 7.12, 6.37]), 2)
+
     References:
         Tibshirani, *Regression shrinkage and selection via the lasso* (1996); for the
         algorithm Kim and Park, *Fast active-set-type algorithms for L1-regularized linear
         regression* (2010); for the certificate Fercoq, Gramfort and Salmon, *Mind the
-        duality gap* (2015).
+        duality gap* (2015); for cross-validation Friedman, Hastie and Tibshirani,
+        *Regularization paths for generalized linear models via coordinate descent* (2010),
+        section 2.5.
     """
-    return elastic_net_path(
-        x,
-        y,
-        L1(factors),
-        strengths,
-        intercept=intercept,
-        standardize=standardize,
-        positive=positive,
-        sample_weight=sample_weight,
-        num=num,
-        ratio=ratio,
-    )
+    check_is_l1(penalty)
+    model = LeastSquares(penalty, intercept, standardize, positive)
+    return _solve(model, x, y, sample_weight, strengths, folds, num, ratio)
 
 
 def elastic_net_path(
     x: Any,
     y: Any,
-    penalty: L1 | L2 | ElasticNet,
     strengths: Any = None,
     *,
+    penalty: L1 | L2 | ElasticNet,
     intercept: bool = True,
     standardize: bool = False,
     positive: bool = False,
     sample_weight: Any = None,
+    folds: Folds | None = None,
     num: int = 100,
     ratio: float = 1e-3,
 ) -> LinearPath:
@@ -153,15 +185,16 @@ def elastic_net_path(
     Args:
         x: As for `lasso_path`.
         y: As for `lasso_path`.
-        penalty: An `ElasticNet`, `L1` or `L2` whose strengths are numbers, or arrays of
-            one for each feature. Features with none are not penalised, those with an
-            infinite one are left out. Its mask is not looked at: coefficients have no
-            names.
         strengths: As for `lasso_path`; without any L1 they must be given.
+        penalty: An `ElasticNet`, `L1` or `L2`, which the strengths multiply. Its own
+            strengths are numbers, or arrays of one for each feature: features with none are
+            not penalised, those with an infinite one are left out. Its mask must choose the
+            coefficients, one array without a name, as the default does.
         intercept: As for `lasso_path`.
         standardize: As for `lasso_path`.
         positive: As for `lasso_path`.
         sample_weight: As for `lasso_path`.
+        folds: As for `lasso_path`.
         num: As for `lasso_path`.
         ratio: As for `lasso_path`.
 
@@ -170,24 +203,47 @@ def elastic_net_path(
 
     Raises:
         TypeError: If the penalty is another one; and as for `lasso_path`.
-        ValueError: As for `lasso_path`.
+        ValueError: If the penalty's mask leaves the coefficients out; and as for
+            `lasso_path`.
 
     Example:
         >>> x, y = np.sqrt(2) * np.eye(2), np.sqrt(2) * np.array([2.0, 1.0])
-        >>> found = elastic_net_path(x, y, ElasticNet(0.5, 0.25), [1.0], intercept=False)
+        >>> penalty = ElasticNet(0.5, 0.25)
+        >>> found = elastic_net_path(x, y, [1.0], penalty=penalty, intercept=False)
         >>> found.coefficients.round(4)
         array([[1.    , 0.3333]])
 
     References:
         Zou and Hastie, *Regularization and variable selection via the elastic net* (2005).
     """
+    model = LeastSquares(penalty, intercept, standardize, positive)
+    return _solve(model, x, y, sample_weight, strengths, folds, num, ratio)
+
+
+def _solve(
+    model: LeastSquares,
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    strengths: Any,
+    folds: Folds | None,
+    num: int,
+    ratio: float,
+) -> LinearPath:
+    """The path of a model on data as the user gave them; arguments of `lasso_path`."""
     x, y, weights = check_data(x, y, sample_weight, rescaled=True)
-    given = None if strengths is None else check_strengths(strengths)
-    model = LeastSquares(
-        *penalty_factors(penalty, x.shape[1]), intercept, standardize, positive
-    )
-    problem = model.prepared(x, y, weights)
-    if given is None:
-        given = problem.grid(num, ratio)
-    w, intercepts, gaps = problem.solve(given)
-    return LinearPath(given, w, intercepts, gaps)
+    if strengths is not None:
+        strengths = check_strengths(strengths)
+    parts = None if folds is None else fold_parts(folds, y, weights)
+    problem = model.with_data(x, y, weights)
+    if strengths is None:
+        strengths = problem.grid(num, ratio)
+    w, intercepts, gaps = problem.solve(strengths)
+    del problem  # The folds need its memory.
+    validation, every = None, gaps
+    if parts is not None:
+        validation = fold_errors(model, x, y, weights, strengths, parts)
+        every = np.append(gaps, validation.results["gaps"])
+    warn_if_inexact(every)
+    converged = is_certified(gaps, INEXACT)
+    return LinearPath(strengths, w, intercepts, gaps, converged, validation)

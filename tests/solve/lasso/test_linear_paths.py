@@ -1,5 +1,6 @@
 """Paths of the lasso and the elastic net: exact, on every kind of data."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -10,9 +11,9 @@ from sklearn.datasets import load_diabetes
 from sklearn.linear_model import LinearRegression, enet_path, lars_path
 
 import jaxreg as jr
-from jaxreg.solve.gaps import Factors, relative_gaps
-from jaxreg.solve.lasso._sources import Samples, moments
-from jaxreg.solve.standardize import empty, prepare
+from jaxreg.solve.gaps import Factors
+from jaxreg.solve.lasso._sources import Samples, gaps_of, moments
+from jaxreg.solve.standardize import aligned, prepare
 
 X, Y = map(np.asarray, load_diabetes(return_X_y=True))
 EXACT = 1e-12
@@ -43,6 +44,11 @@ def objective(found, x, y, penalty, weights=None):
     return errors + found.strengths * (sizes + squares)
 
 
+def errors(found):
+    assert found.validation is not None
+    return found.validation.mean
+
+
 def columns_left_out(data):
     """A mask of columns, the data without them, and infinite factors for them."""
     x, y = data
@@ -58,7 +64,9 @@ def columns_left_out(data):
 def test_agrees_with_coordinate_descent(data, ratio, positive):
     x, y = data
     penalty = jr.convert.from_sklearn(1.0, ratio)
-    found = jr.elastic_net_path(x, y, penalty, positive=positive, num=20, ratio=1e-2)
+    found = jr.elastic_net_path(
+        x, y, penalty=penalty, positive=positive, num=20, ratio=1e-2
+    )
     assert np.max(found.gaps) <= EXACT
     options: Any = {"alphas": found.strengths, "tol": 1e-10, "max_iter": 100_000}
     _, expected, _ = enet_path(
@@ -127,7 +135,7 @@ def test_standardized_coefficients_are_those_of_standardized_features(data):
 def test_factors_scale_features(data):
     x, y = data
     factors = 1.0 + np.arange(x.shape[1]) % 3
-    found = jr.lasso_path(x, y, [0.2], factors=factors)
+    found = jr.lasso_path(x, y, [0.2], penalty=jr.L1(factors))
     scaled = jr.lasso_path(x / factors, y, [0.2])
     np.testing.assert_allclose(found.coefficients * factors, scaled.coefficients, atol=1e-9)
 
@@ -136,14 +144,14 @@ def test_factors_scale_features(data):
 def test_features_with_factor_zero_are_like_the_intercept(data):
     x, y = data
     factors = np.r_[0.0, 1.0, 0.0, np.ones(x.shape[1] - 3)]
-    found = jr.lasso_path(x, y, num=5, ratio=0.01, factors=factors)
+    found = jr.lasso_path(x, y, num=5, ratio=0.01, penalty=jr.L1().weighted(factors))
     residuals = y - found.predict(x)
-    free = np.stack([np.ones(len(y)), x[:, 0], x[:, 2]])
-    np.testing.assert_allclose(residuals @ free.T, 0.0, atol=1e-9)
+    unpenalised = np.stack([np.ones(len(y)), x[:, 0], x[:, 2]])
+    np.testing.assert_allclose(residuals @ unpenalised.T, 0.0, atol=1e-9)
     assert np.max(found.gaps) <= EXACT
     assert np.all(np.delete(found.coefficients[0], [0, 2]) == 0)
-    columns, prices = np.c_[np.ones(len(y)), x], np.r_[0.0, np.ones(x.shape[1])]
-    by_hand = jr.lasso_path(columns, y, [0.3], factors=prices, intercept=False)
+    columns, penalty = np.c_[np.ones(len(y)), x], jr.L1(np.r_[0.0, np.ones(x.shape[1])])
+    by_hand = jr.lasso_path(columns, y, [0.3], penalty=penalty, intercept=False)
     expected = jr.lasso_path(x, y, [0.3])
     np.testing.assert_allclose(by_hand.coefficients[:, 0], expected.intercepts)
     np.testing.assert_allclose(
@@ -158,15 +166,17 @@ def test_features_with_factor_zero_are_like_the_intercept(data):
 def test_features_with_infinite_factors_are_left_out(data, options):
     out, without, factors, y = columns_left_out(data)
     expected = jr.lasso_path(without, y, num=5, ratio=0.05, **options)
-    found = jr.lasso_path(data[0], y, num=5, ratio=0.05, factors=factors, **options)
+    penalty = jr.L1(factors)
+    found = jr.lasso_path(data[0], y, num=5, ratio=0.05, penalty=penalty, **options)
     np.testing.assert_allclose(found.strengths, expected.strengths)
     np.testing.assert_allclose(
         found.coefficients[:, ~out], expected.coefficients, atol=1e-9
     )
     assert not np.any(found.coefficients[:, out])
     both = jr.ElasticNet(np.ones(len(out)), np.where(out, np.inf, 0.5))
-    found = jr.elastic_net_path(data[0], y, both, [0.3], **options)
-    expected = jr.elastic_net_path(without, y, jr.ElasticNet(1.0, 0.5), [0.3], **options)
+    found = jr.elastic_net_path(data[0], y, [0.3], penalty=both, **options)
+    both = jr.ElasticNet(1.0, 0.5)
+    expected = jr.elastic_net_path(without, y, [0.3], penalty=both, **options)
     np.testing.assert_allclose(
         found.coefficients[:, ~out], expected.coefficients, atol=1e-9
     )
@@ -175,28 +185,33 @@ def test_features_with_infinite_factors_are_left_out(data, options):
 def test_features_are_left_out_of_knots_least_squares_ridge_and_folds():
     out, without, factors, y = columns_left_out((X, Y))
     knots, expected = (
-        jr.solve.lasso_knots(X, y, factors=factors),
+        jr.solve.lasso_knots(X, y, penalty=jr.L1(factors)),
         jr.solve.lasso_knots(without, y),
     )
     np.testing.assert_allclose(knots.strengths, expected.strengths)
     np.testing.assert_allclose(knots.coefficients[:, ~out], expected.coefficients)
-    found = jr.lasso_path(X, y, 0.0, factors=list(factors))
+    found = jr.lasso_path(X, y, 0.0, penalty=jr.L1(list(factors)))
     np.testing.assert_allclose(
         found.coefficients[:, ~out], expected.coefficients[-1:], rtol=1e-8
     )
-    ridge = jr.elastic_net_path(X, y, jr.L2(factors), [0.1])
-    expected = jr.elastic_net_path(without, y, jr.L2(1.0), [0.1])
+    ridge = jr.elastic_net_path(X, y, [0.1], penalty=jr.L2(factors))
+    expected = jr.elastic_net_path(without, y, [0.1], penalty=jr.L2(1.0))
     np.testing.assert_allclose(ridge.coefficients[:, ~out], expected.coefficients)
-    folds = jr.lasso_cv(X, y, factors=factors, num=4)
-    np.testing.assert_allclose(folds.mean, jr.lasso_cv(without, y, num=4).mean)
-    assert not np.any(jr.lasso_path(X, y, num=3, factors=np.inf).coefficients)
+    found = jr.lasso_path(X, y, penalty=jr.L1(factors), num=4, folds=5)
+    expected = jr.lasso_path(without, y, num=4, folds=5)
+    np.testing.assert_allclose(errors(found), errors(expected))
+    assert not np.any(jr.lasso_path(X, y, num=3, penalty=jr.L1(np.inf)).coefficients)
+    with pytest.raises(ValueError, match="strengths must be given"):
+        jr.elastic_net_path(X, y, penalty=jr.L2(factors))
 
 
 def test_factors_and_strengths_may_be_lists():
-    expected = jr.lasso_path(X, Y, [1.0], factors=np.arange(1.0, 11.0))
-    found = jr.lasso_path(X, Y, [1.0], factors=list(range(1, 11)))
+    each = jr.L1(np.arange(1.0, 11.0))
+    expected = jr.lasso_path(X, Y, [1.0], penalty=each)
+    each = jr.L1(list(range(1, 11)))
+    found = jr.lasso_path(X, Y, [1.0], penalty=each)
     np.testing.assert_array_equal(found.coefficients, expected.coefficients)
-    found = jr.elastic_net_path(X, Y, jr.L1(list(range(1, 11))), [1.0])
+    found = jr.elastic_net_path(X, Y, [1.0], penalty=each)
     np.testing.assert_array_equal(found.coefficients, expected.coefficients)
 
 
@@ -217,22 +232,22 @@ def test_factors_of_the_elastic_net_reach_the_minimum(data):
     l1, l2 = rng.random(x.shape[1]), rng.random(x.shape[1])
     l1[3] = 0.0
     penalty = jr.ElasticNet(l1, l2)
-    found = jr.elastic_net_path(x, y, penalty, [3.0, 0.3])
+    found = jr.elastic_net_path(x, y, [3.0, 0.3], penalty=penalty)
     assert np.max(found.gaps) <= EXACT
     best = objective(found, x, y, penalty)
     for scale in (1e-1, 1e-3):
         moved = found.coefficients + scale * rng.standard_normal(x.shape[1])
-        other = jr.solve.LinearPath(found.strengths, moved, found.intercepts, found.gaps)
+        other = dataclasses.replace(found, coefficients=moved)
         assert np.all(objective(other, x, y, penalty) > best)
 
 
 @pytest.mark.parametrize("l1", [0.0, 1.0])
-def test_no_coefficient_is_negative_whatever_is_paid_for_it(l1):
+def test_no_coefficient_is_negative_whatever_its_penalty(l1):
     z = np.cos(np.arange(50.0) ** 2)
     x = np.stack([z, z + 0.5 * np.sin(np.arange(50.0) ** 2)], axis=1)
     penalty = jr.ElasticNet(np.array([l1, 0.0]), np.array([0.1, 0.1]))
     y = x @ np.array([1.0, -0.3])
-    found = jr.elastic_net_path(x, y, penalty, [3.0, 0.3, 0.01], positive=True)
+    found = jr.elastic_net_path(x, y, [3.0, 0.3, 0.01], penalty=penalty, positive=True)
     assert np.min(found.coefficients) == 0
     assert np.max(np.abs(found.gaps)) <= EXACT
 
@@ -241,7 +256,7 @@ def test_features_with_l2_alone_are_all_active_from_the_start():
     x, y = random(400, 200)
     only = np.arange(200) < 100
     penalty = jr.ElasticNet(np.where(only, 0.0, 1.0), np.where(only, 1.0, 0.0))
-    found = jr.elastic_net_path(x, y, penalty, [100.0, 1.0, 0.1, 0.01])
+    found = jr.elastic_net_path(x, y, [100.0, 1.0, 0.1, 0.01], penalty=penalty)
     assert np.max(found.gaps) <= EXACT
     assert np.all(found.coefficients[:, :100] != 0)
 
@@ -253,7 +268,7 @@ def test_duplicates_may_have_little_l2(l2):
     x[:, :21] = x[:, 21:42]
     y = x[:, :6].sum(1) + rng.standard_normal(30)
     penalty = jr.ElasticNet(1.0, l2 * rng.random(64))
-    found = jr.elastic_net_path(x, y, penalty, num=30, intercept=False)
+    found = jr.elastic_net_path(x, y, penalty=penalty, num=30, intercept=False)
     assert np.max(found.gaps) <= 1e-8
 
 
@@ -262,7 +277,8 @@ def test_scales_that_factors_follow_change_nothing():
     scale = np.where(np.arange(900) == 0, 1e8, 1e-8)
     options: Any = {"intercept": False}
     expected = jr.lasso_path(x, y, [0.5, 0.1, 0.01], **options)
-    found = jr.lasso_path(x * scale, y, [0.5, 0.1, 0.01], factors=scale, **options)
+    penalty = jr.L1(scale)
+    found = jr.lasso_path(x * scale, y, [0.5, 0.1, 0.01], penalty=penalty, **options)
     assert np.max(found.gaps) <= EXACT
     np.testing.assert_allclose(found.coefficients * scale, expected.coefficients, atol=1e-7)
 
@@ -278,7 +294,7 @@ def test_a_constant_target_is_explained_by_the_intercept(data):
 
 def test_ridge_has_its_closed_form():
     for x, y in (NARROW, WIDE):
-        found = jr.elastic_net_path(x, y, jr.L2(1.0), [2.0], intercept=False)
+        found = jr.elastic_net_path(x, y, [2.0], penalty=jr.L2(1.0), intercept=False)
         gram = x @ x.T / len(y) + 4.0 * np.eye(len(y))
         expected = x.T @ np.linalg.solve(gram, y) / len(y)
         np.testing.assert_allclose(found.coefficients[0], expected, atol=1e-10)
@@ -351,6 +367,7 @@ def test_solutions_that_are_not_exact_say_so():
     with pytest.warns(RuntimeWarning, match="solved only up to a duality gap of"):
         found = jr.lasso_path(powers, NARROW[1], ratio=1e-9, num=10)
     assert 1e-6 < np.max(found.gaps) < 1
+    np.testing.assert_array_equal(found.converged, found.gaps <= 1e-6)
     assert np.max(found.gaps[:2]) <= EXACT
 
 
@@ -361,7 +378,7 @@ def test_no_solution_is_worse_than_the_one_before_it():
         found = jr.lasso_path(x, y, ratio=1e-8, num=50, intercept=False)
     before = np.concatenate([np.zeros((1, 12)), found.coefficients[:-1]])
     factors = Factors(np.ones(12), None, False)
-    gaps = relative_gaps(Samples(x.T, y), before, found.strengths, factors)
+    gaps = gaps_of(Samples(x.T, y), before, found.strengths, factors)
     assert np.all(found.gaps <= np.maximum(gaps, 1e-6) * (1 + 1e-3))
 
 
@@ -374,8 +391,8 @@ def test_gaps_are_what_residuals_prove():
     dual = np.mean(y**2) / 2 - np.mean((y - shrink[:, None] * residuals) ** 2, axis=1) / 2
     factors = Factors(np.ones(len(xt)), None, False)
     for source in moments(Samples(xt, y)), Samples(xt, y):
-        found = relative_gaps(source, w, np.full(2, strength), factors)
-        np.testing.assert_allclose(found, (primal - dual) / np.mean(y**2))
+        found = gaps_of(source, w, np.full(2, strength), factors)
+        np.testing.assert_allclose(found, (primal - dual) / (np.mean(y**2) / 2))
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -383,8 +400,8 @@ def test_gaps_are_what_residuals_prove():
 @pytest.mark.parametrize("offset", [0, 1], ids=["aligned", "shifted"])
 def test_data_may_lie_anywhere_in_memory(order, intercept, offset):
     data, y = random(60, 1200)
-    room = empty((data.size + 1,))[offset:][: data.size]
-    x = room.reshape(data.shape, order=order)
+    buffer = aligned((data.size + 1,))[offset:][: data.size]
+    x = buffer.reshape(data.shape, order=order)
     x[...] = data
     options: Any = {"intercept": intercept, "num": 5, "ratio": 0.1}
     found, expected = (jr.lasso_path(z, y, **options) for z in (x, data))
@@ -394,17 +411,17 @@ def test_data_may_lie_anywhere_in_memory(order, intercept, offset):
 
 def test_features_far_from_zero_are_centred_to_the_last_digit():
     x = np.sin(np.arange(150.0)).reshape(50, 3) + 2.0**23
-    none = np.arange(0)
-    made = prepare(x, x[:, 0], None, intercept=True, standardize=False, free=none)
+    options: Any = {"intercept": True, "standardize": False, "unpenalised": np.arange(0)}
+    made = prepare(x, x[:, 0], None, **options)
     np.testing.assert_allclose(np.sum(made.xt, axis=1), 0, atol=1e-12)
 
 
 def test_many_features_are_solved_by_few_programs():
-    from jaxreg.solve.lasso import _homotopy
+    from jaxreg.solve.lasso import _follow
 
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((30, 200_000)), rng.standard_normal(30)
-    compiled: Any = _homotopy.follow
+    compiled: Any = _follow.follow
     before = compiled._cache_size()
     found = jr.lasso_path(x, y, num=30, ratio=0.05)
     assert np.max(found.gaps) <= EXACT
@@ -425,7 +442,11 @@ def test_cross_validation_is_a_loop_over_folds(data):
     x, y = data
     weights = 0.5 + np.arange(len(y)) % 2
     options: Any = {"folds": 4, "num": 6, "ratio": 0.05, "sample_weight": weights}
-    found = jr.lasso_cv(np.asfortranarray(x), y, **options)
+    path = jr.lasso_path(np.asfortranarray(x), y, **options)
+    alone = jr.lasso_path(x, y, num=6, ratio=0.05, sample_weight=weights)
+    np.testing.assert_allclose(path.coefficients, alone.coefficients, atol=1e-9)
+    found = path.validation
+    assert found is not None and alone.validation is None
     for k, test in enumerate(np.array_split(np.arange(len(y)), 4)):
         train = np.setdiff1d(np.arange(len(y)), test)
         path = jr.lasso_path(
@@ -455,17 +476,23 @@ def test_cross_validation_is_a_loop_over_folds(data):
         ({"strengths": [-1.0]}, ValueError, "strengths must be non-negative, got -1"),
         ({"strengths": [np.nan]}, ValueError, "strengths must be non-negative, got nan"),
         ({"strengths": np.ones((2, 2))}, ValueError, r"got shape \(2, 2\)"),
-        ({"factors": np.ones(3)}, ValueError, "one for each of the 10 features"),
-        ({"factors": -1.0}, ValueError, "strength must be non-negative"),
+        ({"penalty": jr.L1(np.ones(3))}, ValueError, "one for each of the 10 features"),
+        ({"penalty": jr.L2(1.0)}, TypeError, "penalty must be an L1.*`elastic_net_path`"),
+        ({"penalty": 1.0}, TypeError, "penalty must be an L1, got 1.0"),
+        ({"folds": 1}, ValueError, "folds must be at least 2"),
+        ({"folds": 2, "sample_weight": Y * (np.arange(442) < 221)}, ValueError, "both parts"),
         ({"num": 0}, ValueError, "num must be at least 1"),
-        ({"factors": np.eye(10)[0], "positive": True}, ValueError, "small one"),
+        ({"penalty": jr.L1(np.eye(10)[0]), "positive": True}, ValueError, "small one"),
         ({"num": 2.5}, TypeError, "num must be a whole number, got 2.5"),
         ({"ratio": 2.0}, ValueError, "ratio must be at most 1, got 2"),
-        ({"factors": {"kernel": 1.0}}, TypeError, "coefficients are one array"),
-        ({"x": np.ones((1, 2)), "y": [3.0], "factors": [0.0, 1.0]}, ValueError, "unique"),
-        ({"factors": [1.0, "2"]}, TypeError, "must be a real number"),
+        ({"penalty": jr.L1({"kernel": 1.0})}, TypeError, "coefficients are one array"),
+        ({"x": X[:1, :2], "y": [3.0], "penalty": jr.L1([0.0, 1.0])}, ValueError, "unique"),
         ({"x": np.c_[X, X], "strengths": 0.0}, ValueError, "10 are independent"),
-        ({"x": np.ones((442, 1)), "factors": 0.0, "strengths": 1.0}, ValueError, "unique"),
+        (
+            {"x": np.ones((442, 1)), "penalty": jr.L1(0.0), "strengths": 1.0},
+            ValueError,
+            "unique",
+        ),
     ],
 )
 def test_bad_input_is_refused(change, error, message):
@@ -480,12 +507,12 @@ def test_bad_input_is_refused(change, error, message):
         (lambda v: jr.lasso_path(v * X, Y, [1.0]), "x"),
         (lambda v: jr.lasso_path(X, v * Y, [1.0]), "y"),
         (lambda v: jr.lasso_path(X, Y, [v]), "strengths"),
-        (lambda v: jr.lasso_path(X, Y, factors=v), "L1"),
+        (lambda v: jr.lasso_path(X, Y, penalty=jr.L1(v)), "L1"),
         (lambda v: jr.lasso_path(X, Y, sample_weight=v * Y), "sample_weight"),
         (lambda v: jr.lasso_path(X, Y, ratio=v), "num and ratio"),
         (lambda v: jr.lasso_path(X, Y, [1.0]).predict(v * X), "x"),
         (lambda v: jr.solve.lasso_knots(v * X, Y), "x"),
-        (lambda v: jr.lasso_cv(X, v * Y), "y"),
+        (lambda v: jr.lasso_path(X, v * Y, folds=5), "y"),
     ],
 )
 @pytest.mark.parametrize("transform", [jax.jit, jax.grad])
@@ -505,6 +532,19 @@ def test_a_number_of_knots_is_positive():
         jr.solve.lasso_knots(X, Y, num=0)
 
 
+def test_predictions_need_as_many_features():
+    found = jr.lasso_path(X, Y, [1.0])
+    for x in (X[:, :5], np.c_[X, X], X[0]):
+        with pytest.raises(ValueError, match=r"an array \(samples, 10 features\)"):
+            found.predict(x)
+
+
+def test_a_mask_that_chooses_the_coefficients_changes_nothing():
+    expected = jr.lasso_path(X, Y, [1.0])
+    found = jr.lasso_path(X, Y, [1.0], penalty=jr.L1(mask=jr.everything))
+    np.testing.assert_array_equal(found.coefficients, expected.coefficients)
+
+
 def test_sparse_matrices_are_refused():
     sparse = pytest.importorskip("scipy.sparse")
     with pytest.raises(TypeError, match=r"pass x.toarray\(\)"):
@@ -513,11 +553,11 @@ def test_sparse_matrices_are_refused():
 
 def test_a_mask_that_leaves_coefficients_out_is_refused():
     with pytest.raises(ValueError, match="chooses none of"):
-        jr.elastic_net_path(X, Y, jr.L1(1.0, mask=lambda params: False))
+        jr.elastic_net_path(X, Y, penalty=jr.L1(1.0, mask=lambda params: False))
 
 
 def test_other_penalties_are_refused():
     with pytest.raises(TypeError, match="penalty must be an L1, L2 or ElasticNet"):
-        jr.elastic_net_path(X, Y, jr.L0(1.0))  # pyright: ignore[reportArgumentType]
+        jr.elastic_net_path(X, Y, penalty=jr.L0(1.0))  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="strengths must be given"):
-        jr.elastic_net_path(X, Y, jr.L2(1.0))
+        jr.elastic_net_path(X, Y, penalty=jr.L2(1.0))

@@ -1,0 +1,88 @@
+"""Cross-validation of least squares: each fold is solved, and predicts the other samples."""
+
+import concurrent.futures
+import os
+import threading
+from typing import Any
+
+import numpy as np
+
+from jaxreg.solve.checks import check_squares
+from jaxreg.solve.lasso._least_squares import LeastSquares
+from jaxreg.solve.standardize import aligned
+from jaxreg.strength.cross_validation import CrossValidation, Folds, fold_weights
+
+
+def fold_parts(folds: Folds, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Masks of the training samples and the others, bools (folds, 2, samples).
+
+    Raises:
+        TypeError: If folds are no pairs of indices.
+        ValueError: If folds are bad, a part has no weight, or the squares of the target
+            are no floats.
+    """
+    check_squares("y", y)  # Errors are squares, too.
+    parts = np.stack(fold_weights(folds, len(y)), axis=1).astype(bool)
+    if weights is not None and not np.all(np.any(parts & (weights > 0), axis=2)):
+        raise ValueError(
+            "sample_weight must be positive for some sample in both parts of each fold, "
+            "but is zero for all of one."
+        )
+    return parts
+
+
+def fold_errors(
+    model: LeastSquares,
+    x: np.ndarray,
+    y: np.ndarray,
+    weights: np.ndarray | None,
+    strengths: np.ndarray,
+    parts: np.ndarray,
+) -> CrossValidation:
+    """Mean squared errors on samples that a fold was not trained on.
+
+    The folds are solved side by side on all cores, by the same compiled programs.
+
+    Args:
+        model: The model.
+        x: Features, an array (samples, features).
+        y: The target.
+        weights: Of the samples, or `None`.
+        strengths: The strengths.
+        parts: Of the samples, from `fold_parts`.
+    """
+    buffers = threading.local()
+
+    def run(part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        (train_y, train_weights), (test_y, test_weights) = (
+            (y[mask], None if weights is None else weights[mask]) for mask in part
+        )
+        train_x = _training_rows(x, part[0], buffers)
+        problem = model.with_data(train_x, train_y, train_weights)
+        w, intercepts, gaps = problem.solve(strengths)
+        active = np.flatnonzero(np.any(w != 0, axis=0))
+        predicted = w[:, active] @ x[np.ix_(part[1], active)].T + intercepts[:, None]
+        return np.average((predicted - test_y) ** 2, axis=1, weights=test_weights), gaps
+
+    # One thread more than cores: some of each fold's work is done by one core only.
+    with concurrent.futures.ThreadPoolExecutor((os.cpu_count() or 1) + 1) as threads:
+        scores, gaps = zip(*threads.map(run, parts), strict=True)
+    results: Any = {"gaps": np.stack(gaps, 1)}
+    return CrossValidation(strengths, np.stack(scores, 1), results=results)
+
+
+def _training_rows(
+    x: np.ndarray, mask: np.ndarray, buffers: threading.local
+) -> np.ndarray:
+    """The samples of a mask, in the memory order of x.
+
+    Reuses this thread's buffer, if x is in column-major order: allocating a new one doubles
+    the cost.
+    """
+    if not x.flags.f_contiguous or x.flags.c_contiguous:
+        return x[mask]
+    if not hasattr(buffers, "rows"):
+        buffers.rows = aligned((x.size,))
+    which = np.flatnonzero(mask)
+    rows = buffers.rows[: len(which) * x.shape[1]].reshape(-1, len(which))
+    return np.take(x.T, which, axis=1, out=rows, mode="clip").T
