@@ -15,6 +15,7 @@ from sklearn.utils.metadata_routing import (
 )
 
 from jaxreg.linear._parameters import check_count, check_number, check_strengths
+from jaxreg.strength.rules import mean_losses
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -83,26 +84,16 @@ def folds_of(
 
 
 def best_of(scores: np.ndarray, cure: str) -> int:
-    """The index of the best mean score, of equal ones the first.
-
-    A model whose score is undefined or infinite on a fold is not chosen.
+    """The index of the best mean score, of equal ones the first, see `mean_losses`.
 
     Args:
         scores: An array (models, folds); higher is better.
-        cure: What to do, if there is none to choose.
+        cure: What to do if no model has a finite score on every fold.
 
     Raises:
-        ValueError: If every model has such a score.
+        ValueError: If none has.
     """
-    with np.errstate(invalid="ignore"):  # Of ∞ and −∞.
-        means = np.mean(scores, axis=1)
-    if not np.any(np.isfinite(means)):
-        worst = np.flatnonzero(np.any(~np.isfinite(scores), axis=0)).tolist()
-        raise ValueError(
-            "Some model must have a finite score on every fold, but all are NaN or "
-            f"infinite on some fold (folds {worst[:5]}): {cure}"
-        )
-    return int(np.argmax(np.where(np.isfinite(means), means, -np.inf)))
+    return int(np.argmin(mean_losses(scores, True, name="model", remedy=cure)))
 
 
 def alphas_of(

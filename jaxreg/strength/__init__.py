@@ -10,6 +10,11 @@
 | what does it mean? | `jaxreg.convert`: `gaussian_scale`, `log_prior`, ... |
 """
 
+from jaxreg.strength.criteria import (
+    degrees_of_freedom as degrees_of_freedom,
+    gaussian_deviance as gaussian_deviance,
+    information_criterion as information_criterion,
+)
 from jaxreg.strength.critical import (
     strength_grid as strength_grid,
     strength_max as strength_max,
@@ -24,15 +29,14 @@ from jaxreg.strength.cross_validation import (
 from jaxreg.strength.paths import (
     path as path,
 )
-from jaxreg.strength.select import (
-    Stability as Stability,
-    complementary_pairs as complementary_pairs,
-    degrees_of_freedom as degrees_of_freedom,
-    gaussian_deviance as gaussian_deviance,
-    information_criterion as information_criterion,
+from jaxreg.strength.rules import (
     one_standard_error as one_standard_error,
     select_best as select_best,
     select_by_sparsity as select_by_sparsity,
+)
+from jaxreg.strength.stability import (
+    Stability as Stability,
+    complementary_pairs as complementary_pairs,
     stability_selection as stability_selection,
 )
 from jaxreg.strength.sweeps import (

@@ -33,7 +33,7 @@ def close(found, expected):
 
 
 @each_scale
-@pytest.mark.parametrize("options", [{}, {"factors": [0.0, *[1.0] * 9]}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"penalty": jr.L1([0.0, *[1.0] * 9])}], ids=str)
 def test_paths_follow_the_units(scales, options):
     of_x, of_y = scales
     expected = jr.lasso_path(X, Y, PATH.strengths, **options)
@@ -103,7 +103,7 @@ def test_units_change_nothing_within_bounds():
     assert units == (None, 0, 0, False)
     beyond = units_of(X * 2.0**400, Y, **ones)
     assert beyond.columns is not None
-    x, y = beyond.data(X * 2.0**400, Y)
+    x, y, _, _ = beyond.scaled(X * 2.0**400, Y, np.ones(10), np.zeros(10))
     assert np.max(np.abs(x)) <= 2.0**SAFE
     assert y.tolist() == Y.tolist()
     np.testing.assert_array_equal(np.ldexp(x, beyond.columns), X * 2.0**400)

@@ -71,9 +71,7 @@ def fold_errors(
     return CrossValidation(strengths, np.stack(scores, 1), results=results)
 
 
-def _training_rows(
-    x: np.ndarray, mask: np.ndarray, buffers: threading.local
-) -> np.ndarray:
+def _training_rows(x: np.ndarray, mask: np.ndarray, buffers: threading.local) -> np.ndarray:
     """The samples of a mask, in the memory order of x.
 
     Reuses this thread's buffer, if x is in column-major order: allocating a new one doubles

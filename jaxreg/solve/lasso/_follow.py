@@ -82,9 +82,7 @@ def follow(
             decision.action,  # KEEP, EXCHANGE or RESTART
             (
                 lambda: current,
-                partial(
-                    exchange, current, decision.scores, decision.signs, problem.gram
-                ),
+                partial(exchange, current, decision.scores, decision.signs, problem.gram),
                 partial(_restarted, problem, segment.strength),
             ),
         )
@@ -126,7 +124,6 @@ def _restarted(problem: Quadratic, strength: Any) -> ActiveSet:
     raised = jnp.maximum(ridge, LEAST_RIDGE * squares)
     ridge = jnp.where(ridge > HIDDEN * squares, raised, 0.0)
     return empty_set(problem.gram + jnp.diag(ridge))
-
 
 
 def narrow_path(

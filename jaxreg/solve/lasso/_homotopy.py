@@ -335,13 +335,14 @@ def _breakpoints(this: _Round) -> Array:
     outside = ~current.active & ~this.dependent
     has_exited = jnp.arange(len(l1)) == state.exited
     strength = segment.start.strength + state.fraction * segment.step
-    sign = jnp.array([[1.0], [-1.0]])  # Of the two thresholds, beside the features.
-    slack = jnp.maximum(strength * l1 - sign * state.g, 0)
-    approach = sign * this.g - segment.step * l1
+    # For both thresholds, arrays (2, features).
+    g, rate = jnp.stack([state.g, -state.g]), jnp.stack([this.g, -this.g])
+    slack = jnp.maximum((strength * l1)[None] - g, 0)
+    approach = rate - (segment.step * l1)[None]
     # What has just left is at its threshold, and moves away from it.
-    enters = outside & ~(has_exited & (sign * state.g > 0))
-    enters &= approach > PARALLEL * jnp.abs(segment.step) * l1
-    enters &= (sign > 0) | ~problem.positive
+    enters = outside[None] & ~(has_exited[None] & (g > 0))
+    enters &= approach > (PARALLEL * jnp.abs(segment.step) * l1)[None]
+    enters = enters.at[1].set(enters[1] & ~problem.positive)
     entering = jnp.where(enters, slack / jnp.where(enters, approach, 1.0), jnp.inf)
     leaving = jnp.where(leaves, leaving, jnp.inf)
     return jnp.where(current.active, leaving, jnp.min(entering, axis=0))

@@ -216,7 +216,9 @@ class Problem:
                 parts.append(self._solve_penalised(falling[falling > 0]))
             if falling[-1] == 0:
                 parts.append(self._solve_unpenalised())
-        w, gaps = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
+        w, gaps = (
+            parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
+        )
         return *self.restored(_rows(w, where)), gaps[where]
 
     def restored(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -266,9 +268,10 @@ class Problem:
         found, _, rank, _ = np.linalg.lstsq(design, y)
         if rank < len(keep) or self.model.positive:
             raise ValueError(
-                "A strength of 0 needs positive=False and linearly independent features, "
-                f"none of them constant; of {len(keep)} features {rank} are independent. "
-                "Give a small positive strength instead."
+                "Without a penalty the model needs positive=False and linearly independent "
+                "features, none of them constant, or the solution is not unique; of "
+                f"{len(keep)} features {rank} are independent. Penalise them: give a small "
+                "positive number instead of 0."
             )
         correction, *_ = np.linalg.lstsq(design, y - design @ found)
         w = np.zeros((1, len(xt)))
@@ -290,9 +293,9 @@ def warn_if_inexact(gaps: np.ndarray) -> None:
     if not np.all(is_certified(gaps, INEXACT)):
         warnings.warn(
             f"Some models are solved only up to a duality gap of {np.max(np.abs(gaps)):.1g} "
-            "times the null model's loss (see `converged`), because features depend on each "
-            "other up to rounding. Use larger strengths or more L2, or centre features "
-            "that are far from zero.",
+            "times the null model's loss, because features depend on each "
+            "other up to rounding. Penalise them more, or centre features that are far from "
+            "zero.",
             RuntimeWarning,
             stacklevel=4,
         )

@@ -480,7 +480,11 @@ def test_cross_validation_is_a_loop_over_folds(data):
         ({"penalty": jr.L2(1.0)}, TypeError, "penalty must be an L1.*`elastic_net_path`"),
         ({"penalty": 1.0}, TypeError, "penalty must be an L1, got 1.0"),
         ({"folds": 1}, ValueError, "folds must be at least 2"),
-        ({"folds": 2, "sample_weight": Y * (np.arange(442) < 221)}, ValueError, "both parts"),
+        (
+            {"folds": 2, "sample_weight": Y * (np.arange(442) < 221)},
+            ValueError,
+            "both parts",
+        ),
         ({"num": 0}, ValueError, "num must be at least 1"),
         ({"penalty": jr.L1(np.eye(10)[0]), "positive": True}, ValueError, "small one"),
         ({"num": 2.5}, TypeError, "num must be a whole number, got 2.5"),
