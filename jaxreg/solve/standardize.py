@@ -25,7 +25,7 @@ def on_host(size: int) -> bool:
 
 
 def aligned(shape: tuple[int, ...]) -> np.ndarray:
-    """An uninitialised array of doubles, aligned to 64 bytes: JAX reads it without a copy."""
+    """An uninitialised array of doubles at 64 bytes, which JAX reads without a copy."""
     size = int(np.prod(shape))
     buffer = np.empty(size + 7)
     first = -buffer.ctypes.data % 64 // buffer.itemsize

@@ -70,9 +70,7 @@ def one_standard_error(found: CrossValidation) -> int:
     """
     losses = _losses_of(found)
     if found.scores.shape[1] < 2:
-        raise ValueError(
-            "A standard error needs at least two folds, got the scores of one."
-        )
+        raise ValueError("A standard error needs at least two folds, got scores of one.")
     best = select_best(found)
     within = losses <= losses[best] + found.standard_error[best]
     return int(np.argmax(np.where(within, _ordered_ranks(found.strengths), -1)))
@@ -146,8 +144,8 @@ def mean_losses(
             f". On the folds {undefined.tolist()} it is NaN or infinite for every {name}"
         )
         usual = (
-            ": leave these folds out, or choose a score that is defined on them (R² is not, "
-            "where all targets are the same)."
+            ": leave these folds out, or choose a score that is defined on them (R² is "
+            "not, where all targets are the same)."
         )
     raise ValueError(message + (usual if remedy is None else f": {remedy}"))
 

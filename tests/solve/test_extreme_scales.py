@@ -129,7 +129,8 @@ def test_squared_errors_that_floats_cannot_hold_are_refused(scale):
         jr.lasso_path(X, Y * scale, num=3, folds=5)
     found = jr.lasso_path(X * scale, Y, num=3, folds=5).validation
     expected = jr.lasso_path(X, Y, num=3, folds=5).validation
-    assert found is not None and expected is not None
+    assert found is not None
+    assert expected is not None
     close(found.mean, expected.mean)
 
 

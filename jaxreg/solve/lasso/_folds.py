@@ -1,4 +1,4 @@
-"""Cross-validation of least squares: each fold is solved, and predicts the other samples."""
+"""Cross-validation of least squares: each fold predicts the samples left out."""
 
 import concurrent.futures
 import os

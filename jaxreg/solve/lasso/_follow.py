@@ -38,7 +38,7 @@ MOST_NARROW = SIZES[-1]
 
 
 class Followed(NamedTuple):
-    """Coefficients and signs, arrays (strengths, features), and the active set at the end."""
+    """Coefficients and signs, (strengths, features), and the active set at the end."""
 
     w: Array
     signs: Array

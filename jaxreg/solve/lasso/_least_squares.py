@@ -216,9 +216,9 @@ class Problem:
                 parts.append(self._solve_penalised(falling[falling > 0]))
             if falling[-1] == 0:
                 parts.append(self._solve_unpenalised())
-        w, gaps = (
-            parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
-        )
+        w, gaps = parts[0]
+        if len(parts) == 2:
+            w, gaps = np.append(w, parts[1][0], axis=0), np.append(gaps, parts[1][1])
         return *self.restored(_rows(w, where)), gaps[where]
 
     def restored(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -292,10 +292,10 @@ def warn_if_inexact(gaps: np.ndarray) -> None:
     """Warn the caller of a path function if a solution has not converged."""
     if not np.all(is_certified(gaps, INEXACT)):
         warnings.warn(
-            f"Some models are solved only up to a duality gap of {np.max(np.abs(gaps)):.1g} "
-            "times the null model's loss, because features depend on each "
-            "other up to rounding. Penalise them more, or centre features that are far from "
-            "zero.",
+            "Some models are solved only up to a duality gap of "
+            f"{np.max(np.abs(gaps)):.1g} times the null model's loss, because features "
+            "depend on each other up to rounding. Penalise them more, or centre features "
+            "that are far from zero.",
             RuntimeWarning,
             stacklevel=4,
         )

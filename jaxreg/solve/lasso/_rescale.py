@@ -9,8 +9,8 @@ the objective, divided by 2^(2b), is that of the new data with the penalty facto
 
     l1_j' = l1_j·2^(c − b − a_j),    l2_j' = l2_j·2^(c − 2a_j)
 
-for any c: it is chosen to centre the factors l1' around 1. Data within the bounds stay as they
-are. Where features are standardized next, their factors are independent of a_j.
+for any c: it is chosen to centre the factors l1' around 1. Data within the bounds stay as
+they are. Where features are standardized next, their factors are independent of a_j.
 """
 
 import math

@@ -37,8 +37,8 @@ class Checked(NamedTuple):
     Attributes:
         gaps: Relative duality gaps, (strengths,).
         correlations: With the residuals, (features, strengths).
-        first: The index of the strength at which each feature was missed first, (features,);
-            the number of strengths if at none.
+        first: For each feature the index of the strength at which it was missed first, or
+            the number of strengths, (features,).
     """
 
     gaps: Array

@@ -21,8 +21,8 @@ import jax.numpy as jnp
 from jax import Array
 
 DEPENDENT = 1e-10
-"""Squared distance from the span of the active features, relative to the squared norm, up to
-which a feature counts as dependent on them."""
+"""A feature depends on the active ones if its squared distance from their span, relative to
+its squared norm, is at most this."""
 WIDTH = 16
 """The largest number of features that are exchanged at once."""
 

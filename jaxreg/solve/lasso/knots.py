@@ -70,7 +70,7 @@ def lasso_knots(
 
     Returns:
         A `LinearPath` at the knots, from the largest strength on. Unless `num` ends it
-        earlier, the last one is at 0: least squares there, with as few features as it needs.
+        earlier, the last is at 0: least squares, with as few features as it needs.
 
     Raises:
         TypeError: As for `lasso_path`.
@@ -107,9 +107,9 @@ def lasso_knots(
     if not (is_complete and np.all(converged)):
         warnings.warn(
             f"The path ends at a strength of {strengths[-1]:.3g}, with duality gaps of at "
-            f"most {np.max(np.abs(gaps)):.1g} times the null model's loss, because features "
-            "depend on each other up to rounding or enter at the same strength. Use "
-            "`lasso_path`, which solves for given strengths.",
+            f"most {np.max(np.abs(gaps)):.1g} times the null model's loss: features depend "
+            "on each other up to rounding, or enter at the same strength. Use `lasso_path`, "
+            "which solves for given strengths.",
             RuntimeWarning,
             stacklevel=2,
         )
