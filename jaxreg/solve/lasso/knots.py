@@ -108,7 +108,7 @@ def lasso_knots(
         warnings.warn(
             f"The path ends at a strength of {strengths[-1]:.3g}, with duality gaps of at "
             f"most {np.max(np.abs(gaps)):.1g} times the null model's loss: features depend "
-            "on each other up to rounding, or enter at the same strength. Use `lasso_path`, "
+            "on each other up to rounding, or enter at one strength. Use `lasso_path`, "
             "which solves for given strengths.",
             RuntimeWarning,
             stacklevel=2,
