@@ -275,7 +275,7 @@ FAULTS = [
          "test_sweep.py -k place_of_another"),
         ("strength/_saved", "Saved.save", "return False", "return True",
          "test_sweep.py -k full_disk"),
-        ("strength/_saved", "_write", "else:\n            _place(unfinished, path)",
+        ("strength/_saved", "_write", "else:\n            _rename_if_new(unfinished, path)",
          "else:\n            unfinished.replace(path)", "test_sweep.py -k at_once"),
         (Q, "one_standard_error", "+ found.standard_error", "- found.standard_error",
          "test_selection.py"),

@@ -1,4 +1,4 @@
-"""What all estimators share: validated data, fitted coefficients, predictions."""
+"""The base classes of all estimators: validated data, coefficients, predictions."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -64,7 +64,7 @@ class LinearModel(BaseEstimator):
         return x, y, weights
 
     def _fitted(self, coefficients: Any, intercept: Any, **attributes: Any) -> Self:
-        """Keep what was found; further attributes by name, without the underscore."""
+        """Set the fitted attributes; others by name, without the underscore."""
         self.coef_, self.intercept_ = coefficients, intercept
         for name, value in attributes.items():
             setattr(self, f"{name}_", value)
@@ -110,14 +110,14 @@ class LinearRegressor(RegressorMixin, LinearModel):
         unit: float = 1.0,
         **attributes: Any,
     ) -> Self:
-        """Keep one model of a path for each target, in scikit-learn's shapes.
+        """Set the attributes from one model of a path for each target.
 
         Args:
             paths: One for each column of y.
             indices: Which of its models.
             y: The target, or an array (samples, targets).
             weights: Of the samples, or `None`.
-            unit: The objective of the class by that of the path.
+            unit: The factor from the objective of the path to that of the class.
             attributes: More attributes, without the underscore.
         """
         every = list(zip(paths, indices, strict=True))

@@ -1,4 +1,4 @@
-"""Cross-validation as scikit-learn has it: splitters, scorers, metadata routing."""
+"""scikit-learn's cross-validation: splitters, scorers, metadata routing."""
 
 import inspect
 from typing import Any
@@ -20,13 +20,13 @@ from jaxreg.strength.rules import mean_losses
 Pair = tuple[np.ndarray, np.ndarray]
 
 RESCALE = "divide X and y by their standard deviations."
-"""What to do where squared errors are too large for float64."""
+"""The remedy where squared errors are too large for float64."""
 
 
 class CrossValidated:
-    """What `fit` is given beside the data goes to the splitter and to the scorer.
+    """Passes further arguments of `fit` to the splitter and to the scorer.
 
-    That is scikit-learn's metadata routing, which users enable by
+    This is scikit-learn's metadata routing, which users enable by
     `sklearn.set_config(enable_metadata_routing=True)`: then `fit(X, y, groups=groups)`
     reaches `cv=GroupKFold()`.
     """
@@ -36,7 +36,7 @@ class CrossValidated:
     """The methods that call the scorer."""
 
     def _scorer(self) -> Any:
-        """What scores a model on a fold, for classes that take `scoring`."""
+        """The scorer of a model on a fold, for classes that take `scoring`."""
         return None
 
     def get_metadata_routing(self) -> MetadataRouter:
@@ -58,7 +58,7 @@ class CrossValidated:
         return router
 
     def _routed(self, sample_weight: Any, given: dict[str, Any]) -> tuple[Any, Any]:
-        """What goes to the splitter, and what to the scorer."""
+        """The arguments of the splitter, and those of the scorer."""
         _raise_for_params(given, self, "fit")
         if not _routing_enabled():
             return {}, {} if sample_weight is None else {"sample_weight": sample_weight}
@@ -83,29 +83,29 @@ def folds_of(
     return list(splitter.split(x, y, **(split or {})))
 
 
-def best_of(scores: np.ndarray, cure: str) -> int:
+def best_of(scores: np.ndarray, remedy: str) -> int:
     """The index of the best mean score, of equal ones the first, see `mean_losses`.
 
     Args:
         scores: An array (models, folds); higher is better.
-        cure: What to do if no model has a finite score on every fold.
+        remedy: What to do if no model has a finite score on every fold.
 
     Raises:
         ValueError: If none has.
     """
-    return int(np.argmin(mean_losses(scores, True, name="model", remedy=cure)))
+    return int(np.argmin(mean_losses(scores, True, name="model", remedy=remedy)))
 
 
 def alphas_of(
     alphas: Any, n_alphas: Any, eps: Any, above: float | None = None
 ) -> tuple[np.ndarray | None, Any]:
-    """Given alphas, falling; or else `None`, and the arguments `num` and `ratio` of a grid.
+    """The given alphas, falling; or `None`, and the `num` and `ratio` of a grid.
 
     Args:
         alphas: How many, or the alphas themselves.
         n_alphas: How many, for scikit-learn before 1.9, where `alphas` may be `None`.
         eps: The smallest alpha of a grid by the largest.
-        above: What given alphas must be greater than; without it they may be 0.
+        above: A bound that given alphas must exceed; without it they may be 0.
     """
     if isinstance(alphas, str) and alphas == "warn":
         alphas = None

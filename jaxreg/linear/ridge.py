@@ -12,7 +12,7 @@ from jaxreg.solve.lasso.path import LinearPath, elastic_net_path
 
 
 class Ridge(MultiOutputMixin, LinearRegressor):
-    """Ridge regression, as `sklearn.linear_model.Ridge`: nothing is divided by n here.
+    """Ridge regression, as `sklearn.linear_model.Ridge`: a sum of squares, not a mean.
 
         Σ (y − X·w − b)² + alpha · Σw²
 

@@ -22,7 +22,7 @@ from jaxreg.linear.ridge import Ridge, ridge_of, total_of
 from jaxreg.solve.lasso.ridge import leave_one_out_errors
 from jaxreg.strength.cross_validation import CrossValidation
 
-CURE = (
+REMEDY = (
     "a score like R² needs two samples or more that differ. Take larger folds, or "
     "scoring='neg_mean_squared_error'."
 )
@@ -122,8 +122,8 @@ class RidgeCV(MultiOutputMixin, CrossValidated, LinearRegressor):
         split, score = self._routed(sample_weight, params)
         data = _Data(x, y, weights, alphas, score)
         scores = self._left_out(data) if self.cv is None else self._on_folds(data, split)
-        cure = CURE if self.cv is not None or self.scoring is not None else RESCALE
-        best = [best_of(part, cure) for part in scores]
+        remedy = REMEDY if self.cv is not None or self.scoring is not None else RESCALE
+        best = [best_of(part, remedy) for part in scores]
         paths = [
             ridge_of(x, target, alphas, self.fit_intercept, weights)
             for target in targets_of(y)

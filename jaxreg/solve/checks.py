@@ -1,4 +1,4 @@
-"""What is checked before a path is solved: data, strengths, penalties."""
+"""Checks of the arguments of paths: data, strengths, penalties."""
 
 from typing import Any
 
@@ -21,8 +21,8 @@ def check_data(
         x: Features.
         y: The target.
         sample_weight: Weights, or `None`.
-        rescaled: Whether numbers of any size will do, as `units_of` comes next: it looks
-            at x for the first time, and refuses what is not finite.
+        rescaled: Whether numbers of any magnitude are allowed, because they are rescaled
+            next. Then `units_of` checks that x is finite, in its pass over x.
 
     Raises:
         TypeError: If they are sparse, complex or no numbers, or are traced by JAX.
@@ -53,7 +53,7 @@ def check_samples(
 ) -> np.ndarray:
     """An array of finite 64-bit floats, one for each sample.
 
-    With `rescaled`, they may be so large or small that their squares are not floats.
+    With `rescaled`, their squares may overflow or underflow.
     """
     array = real_numbers(name, value)
     if array.shape != (samples,):
@@ -71,7 +71,7 @@ def check_samples(
 def check_squares(name: str, array: np.ndarray) -> None:
     """Refuse numbers that are not finite, or whose squares overflow or all underflow."""
     flat = array.ravel(order="K")
-    # Not flat @ flat: threads of BLAS stay awake for a while, and keep JAX's from working.
+    # Not flat @ flat: the threads of BLAS stay busy for a while, which slows JAX's down.
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         square = np.einsum("i,i", flat, flat)
     if not np.isfinite(square) or (square < np.finfo(float).tiny and np.any(flat)):
@@ -83,7 +83,7 @@ def check_squares(name: str, array: np.ndarray) -> None:
 
 
 def check_concrete(name: str, value: Any) -> None:
-    """Refuse what JAX traces.
+    """Refuse values that JAX traces.
 
     Raises:
         TypeError: If there is a tracer in it.
@@ -113,11 +113,11 @@ def check_strengths(
 
 
 def check_penalty(penalty: Penalty, shape: tuple[int, ...]) -> None:
-    """Refuse one that is not about all coefficients, which are one array.
+    """Refuse a penalty that does not act on the coefficients, which are one array.
 
     Raises:
         TypeError: If a strength is no number or array of numbers.
-        ValueError: If the mask leaves the coefficients out.
+        ValueError: If its mask leaves the coefficients out.
     """
     check_concrete(type(penalty).__name__, penalty)
     chosen_arrays(np.zeros(shape), penalty.mask)
@@ -142,7 +142,7 @@ def real_numbers(name: str, value: Any) -> np.ndarray:
         )
     check_concrete(name, value)
     array = np.asarray(value)
-    # Not by NumPy's kinds, which know nothing of bfloat16.
+    # NumPy's dtype kinds do not cover bfloat16.
     if not (array.dtype == bool or is_real(array)):
         raise TypeError(f"{name} must hold real numbers, got an array of {array.dtype}.")
     return np.asarray(array, np.float64)

@@ -1,4 +1,4 @@
-"""How a product of axes is cut into blocks, and which devices share a block."""
+"""How a product of axes is cut into blocks, and which devices run a block."""
 
 import itertools
 import math
@@ -29,12 +29,12 @@ class Layout(NamedTuple):
         return list(itertools.product(*(range(0, n, step) for n, step in ranges)))
 
     def window(self, start: tuple[int, ...]) -> tuple[slice, ...]:
-        """Where the results of the block at `start` are among those of all runs."""
+        """The slices of all results that the block at `start` fills."""
         extent = self.extent(start)
         return tuple(slice(at, at + n) for at, n in zip(start, extent, strict=True))
 
     def extent(self, start: tuple[int, ...]) -> tuple[int, ...]:
-        """How many runs along each axis the block at `start` has; the last has fewer."""
+        """The shape of the block at `start`; the last along an axis may be smaller."""
         return tuple(
             min(step, n - at)
             for n, step, at in zip(self.sizes, self.block, start, strict=True)
@@ -42,9 +42,9 @@ class Layout(NamedTuple):
 
 
 def layout_of(sizes: tuple[int, ...], runs: int, spread: "Spread | None") -> Layout:
-    """Blocks of about `runs` runs, with as many for every device.
+    """Blocks of about `runs` runs, the same number for every device.
 
-    The last axes are the last to be cut.
+    The first axes are cut first.
     """
     block: list[int] = []
     for n in reversed(sizes):
@@ -56,18 +56,18 @@ def layout_of(sizes: tuple[int, ...], runs: int, spread: "Spread | None") -> Lay
 
 
 class Spread(NamedTuple):
-    """The devices that share a block, and along which of its axes they do.
+    """The devices that a block is sharded over, and along which of its axes.
 
     Attributes:
-        mesh: All its devices take part, whatever its axes are called.
-        axis: The axis of the product that is shared out.
+        mesh: All its devices take part, whatever the names of its axes.
+        axis: The axis of the product that is sharded.
     """
 
     mesh: Mesh
     axis: int
 
     def padded(self, n: int) -> int:
-        """At least n, and as much for each device."""
+        """n, rounded up to a multiple of the number of devices."""
         return math.ceil(n / self.mesh.size) * self.mesh.size
 
     def replicated(self, tree: Any) -> Any:
@@ -84,9 +84,9 @@ class Spread(NamedTuple):
 
         return jax.tree.map(copied, tree)
 
-    def shared_out(self, places: np.ndarray) -> Array:
-        """A part of the array on each device."""
+    def sharded(self, indices: np.ndarray) -> Array:
+        """An array with an equal part on each device."""
         sharding = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
         return jax.make_array_from_callback(
-            places.shape, sharding, lambda index: places[index]
+            indices.shape, sharding, lambda index: indices[index]
         )

@@ -51,17 +51,17 @@ def minimise(function: Callable[[Any], Array], start: Any) -> Any:
         hidden = predicted <= rounding
         ratio = (state.value - value) / jnp.where(predicted > 0, predicted, 1.0)
         flatter = _dot(gradient, gradient) < _dot(state.gradient, state.gradient)
-        good = jnp.where(hidden, flatter, ratio > 0.1) & jnp.isfinite(value)
+        is_better = jnp.where(hidden, flatter, ratio > 0.1) & jnp.isfinite(value)
         length = jnp.sqrt(_dot(step, step))
         wider = jnp.where(length > 0.9 * state.radius, 4 * state.radius, state.radius)
-        radius = jnp.where(good, wider, 0.25 * length)
+        radius = jnp.where(is_better, wider, 0.25 * length)
 
         def chosen(new: Any, old: Any) -> Any:
-            return jax.tree.map(lambda a, b: jnp.where(good, a, b), new, old)
+            return jax.tree.map(lambda a, b: jnp.where(is_better, a, b), new, old)
 
         return _State(
             state.count + 1,
-            (good | ~hidden) & (length > 0),
+            (is_better | ~hidden) & (length > 0),
             radius,
             chosen(reached, state.point),
             chosen(value, state.value),

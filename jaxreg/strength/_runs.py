@@ -1,9 +1,9 @@
 """A function at every point of a product of axes, as one batched, compiled program.
 
 The axes are strengths, keys and folds. The product is cut into blocks of equal shape, so
-that one compilation serves all of them; within a block the runs are a nest of `vmap`s, so
-that what depends on one axis only is computed once for all the others. On a mesh each
-device takes a part of every block and never talks to the others.
+that one compilation serves all of them; within a block the runs are nested `vmap`s, so that
+what depends on one axis only is computed once for all the others. On a mesh each device
+runs a part of every block, without communication.
 """
 
 import functools
@@ -24,8 +24,8 @@ from jaxreg._tree import walk
 from jaxreg.strength._layouts import Layout, Spread, layout_of
 from jaxreg.strength._saved import Saved, fingerprint, is_key
 
-# Of the memory that a device says is free, the fraction that a block may take. What the CPU
-# counts as free is needed by other processes too.
+# The fraction of a device's free memory that a block may take. On a CPU, other processes
+# need some of it.
 _FRACTION = {"cpu": 0.5}
 _FRACTION_ELSEWHERE = 0.9
 
@@ -45,11 +45,11 @@ def run_all(
     Args:
         train: Called with a point of each axis, and then with `data`.
         axes: Pytrees of arrays whose first axis numbers the points.
-        data: What all runs share.
-        chunk: How many runs at once; as many as fit into memory if `None`.
+        data: Arrays that all runs share.
+        chunk: How many runs at once; `None` for as many as fit into memory.
         mesh: Devices to spread the runs over.
         progress: Whether to show a bar.
-        directory: Where to keep finished blocks.
+        directory: Where to save finished blocks.
 
     Returns:
         A pytree of numpy arrays like the results of one run, with an axis for each of
@@ -61,48 +61,50 @@ def run_all(
     saved = None
     if directory is not None:
         saved = Saved(pathlib.Path(directory), fingerprint(train, axes, data))
-    held = tuple(axes), data
+    operands = tuple(axes), data
     if spread is not None:
-        held = spread.replicated(held)
-    layout = _layout(train, sizes, chunk, spread, held, saved)
+        operands = spread.replicated(operands)
+    layout = _choose_layout(train, sizes, chunk, spread, operands, saved)
     if saved is not None:
-        # Another run may have begun in the meantime, in other blocks.
-        saved.block = tuple(_agreed(saved.begin(layout.block)))
+        # Another process may have started the same sweep meanwhile, with other blocks.
+        saved.block = tuple(_from_first_process(saved.begin(layout.block)))
         layout = Layout(sizes, saved.block)
-    return _collected(train, layout, spread, held, saved, progress)
+    return _run_blocks(train, layout, spread, operands, saved, progress)
 
 
-def _collected(
+def _run_blocks(
     train: Callable[..., Any],
     layout: Layout,
     spread: Spread | None,
-    held: Any,
+    operands: Any,
     saved: Saved | None,
     progress: bool,
 ) -> Any:
-    """The results of all blocks, which are loaded or run (and then saved)."""
+    """The results of all blocks: loaded if they were saved, else run and saved."""
     starts = layout.starts()
     unsaved: list[int] = []
     done = [False] * len(starts)
     if saved is not None:
-        done = _agreed([saved.has(number) for number in range(len(starts))])
-    one = _shapes_of_one_run(train, layout, spread, held)
+        done = _from_first_process([saved.has(number) for number in range(len(starts))])
+    one = _shapes_of_one_run(train, layout, spread, operands)
     results = jax.tree.map(
         lambda leaf: np.empty((*layout.sizes, *leaf.shape), leaf.dtype), one
     )
-    # What is finished comes first: if it is damaged, that is known before anything runs.
-    for number in _shown(sorted(range(len(starts)), key=lambda n: not done[n]), progress):
+    # Load finished blocks first: a damaged file is an error before anything runs.
+    for number in _with_progress(
+        sorted(range(len(starts)), key=lambda n: not done[n]), progress
+    ):
         window = layout.window(starts[number])
         if saved is not None and done[number]:
             leaves = saved.load(number)
         else:
-            block = _fetched(train, layout, spread, held, starts[number])
+            block = _run_block(train, layout, spread, operands, starts[number])
             part = tuple(map(slice, layout.extent(starts[number])))
             leaves = [leaf[part] for leaf in jax.tree.leaves(block)]
             if saved is not None and not saved.save(number, leaves):
                 unsaved.append(number)
         for whole, part in zip(jax.tree.leaves(results), leaves, strict=True):
-            whole[window] = part.view(whole.dtype)  # npz forgets what bfloat16 is.
+            whole[window] = part.view(whole.dtype)  # npz does not know bfloat16.
     if saved is not None:
         for number in unsaved:
             window = layout.window(starts[number])
@@ -118,15 +120,15 @@ def _hashable(train: Callable[..., Any]) -> Callable[..., Any]:
     return train
 
 
-def _layout(
+def _choose_layout(
     train: Callable[..., Any],
     sizes: tuple[int, ...],
     chunk: int | None,
     spread: Spread | None,
-    held: Any,
+    operands: Any,
     saved: Saved | None,
 ) -> Layout:
-    """The blocks that are requested, or begun, or as large as memory allows."""
+    """The blocks of the directory, or of `chunk`, or as large as memory allows."""
     requested = None if chunk is None else layout_of(sizes, chunk, spread)
     if saved is not None and saved.block is not None:
         known = Layout(sizes, saved.block)
@@ -139,12 +141,12 @@ def _layout(
         return known
     if requested is not None:
         return requested
-    fitting = _fitting(train, sizes, spread, held)
-    return Layout(sizes, tuple(_agreed(fitting.block)))
+    fitting = _largest_layout(train, sizes, spread, operands)
+    return Layout(sizes, tuple(_from_first_process(fitting.block)))
 
 
-def _agreed(values: Sequence[int]) -> list[int]:
-    """What the first process says, on all of them: they must run the same programs."""
+def _from_first_process(values: Sequence[int]) -> list[int]:
+    """The values of the first process on all of them, which must run the same programs."""
     if jax.process_count() == 1:
         return list(values)
     agreed = multihost_utils.broadcast_one_to_all(np.asarray(values, np.int32))
@@ -152,10 +154,12 @@ def _agreed(values: Sequence[int]) -> list[int]:
 
 
 def _shapes_of_one_run(
-    train: Callable[..., Any], layout: Layout, spread: Spread | None, held: Any
+    train: Callable[..., Any], layout: Layout, spread: Spread | None, operands: Any
 ) -> Any:
     """Shapes and dtypes of the results of one run, which must be arrays of numbers."""
-    program, arguments, batched = _call(train, layout, spread, held, layout.starts()[0])
+    program, arguments, batched = _program_of(
+        train, layout, spread, operands, layout.starts()[0]
+    )
     block = jax.eval_shape(program, *arguments)
     leaves = [leaf for leaf in walk(block) if not leaf.is_missing]
     if not leaves:
@@ -173,12 +177,12 @@ def _shapes_of_one_run(
 
 
 def _run_at(
-    train: Callable[..., Any], axes: Any, data: tuple[Any, ...], places: Sequence[Any]
+    train: Callable[..., Any], axes: Any, data: tuple[Any, ...], indices: Sequence[Any]
 ) -> Any:
-    """One run, at one place of each axis."""
+    """One run, at one index of each axis."""
     points = [
-        jax.tree.map(lambda x, place=place: x[place], axis)
-        for axis, place in zip(axes, places, strict=True)
+        jax.tree.map(lambda x, index=index: x[index], axis)
+        for axis, index in zip(axes, indices, strict=True)
     ]
     return jax.tree.map(_as_array, train(*points, *data))
 
@@ -192,27 +196,27 @@ def _as_array(value: Any) -> Array:
         ) from None
 
 
-# Equal arguments give the same function, which JAX has compiled already.
+# The same function for equal arguments, so that JAX compiles it once.
 @functools.lru_cache(maxsize=8)
 def _program(
     train: Callable[..., Any], batched: tuple[bool, ...], spread: Spread | None
 ) -> Any:
-    """The compiled function from places on the axes, axes and data to a block."""
+    """The compiled function from indices on the axes, axes and data to a block."""
 
-    def block(places: tuple[Any, ...], axes: Any, data: Any) -> Any:
-        def run(*places: Any) -> Any:
-            return _run_at(train, axes, data, places)
+    def block(indices: tuple[Any, ...], axes: Any, data: Any) -> Any:
+        def run(*indices: Any) -> Any:
+            return _run_at(train, axes, data, indices)
 
         for axis in reversed(range(len(batched))):
             if batched[axis]:
                 in_axes = [0 if other == axis else None for other in range(len(batched))]
                 run = jax.vmap(run, in_axes)
-        return run(*places)
+        return run(*indices)
 
     if spread is None:
         return jax.jit(block)
     names, none = spread.mesh.axis_names, PartitionSpec()
-    places = tuple(
+    indices = tuple(
         PartitionSpec(names) if axis == spread.axis else none
         for axis in range(len(batched))
     )
@@ -221,49 +225,49 @@ def _program(
         jax.shard_map(
             block,
             mesh=spread.mesh,
-            in_specs=(places, none, none),
+            in_specs=(indices, none, none),
             out_specs=PartitionSpec(*[None] * before, names),
-            # Otherwise a scan whose carry starts out the same on all devices, and does
-            # not stay so, would be refused.
+            # The check would refuse a scan whose carry starts equal on all devices and
+            # then differs.
             check_vma=False,
         )
     )
 
 
-def _call(
+def _program_of(
     train: Callable[..., Any],
     layout: Layout,
     spread: Spread | None,
-    held: Any,
+    operands: Any,
     start: tuple[int, ...],
 ) -> tuple[Any, tuple[Any, ...], tuple[bool, ...]]:
-    """The program of a block, its arguments, and which axes its results have."""
-    places: list[Any] = []
+    """The program of a block, its arguments, and which axes are batched in its results."""
+    indices: list[Any] = []
     batched: list[bool] = []
     for axis, (n, step, at) in enumerate(zip(*layout, start, strict=True)):
-        is_shared = spread is not None and axis == spread.axis
-        length = spread.padded(step) if spread is not None and is_shared else step
-        # The last block runs its last point several times, to be as large as the others.
+        is_sharded = spread is not None and axis == spread.axis
+        length = spread.padded(step) if spread is not None and is_sharded else step
+        # The last block repeats its last point, to have the shape of the others.
         index = np.minimum(at + np.arange(length, dtype=np.int32), n - 1)
-        batched.append(is_shared or length > 1)
-        if spread is not None and is_shared:
-            places.append(spread.shared_out(index))
+        batched.append(is_sharded or length > 1)
+        if spread is not None and is_sharded:
+            indices.append(spread.sharded(index))
         else:
             index = index if batched[-1] else index[0]
-            places.append(index if spread is None else spread.replicated(index))
+            indices.append(index if spread is None else spread.replicated(index))
     program = _program(train, tuple(batched), spread)
-    return program, (tuple(places), *held), tuple(batched)
+    return program, (tuple(indices), *operands), tuple(batched)
 
 
-def _fetched(
+def _run_block(
     train: Callable[..., Any],
     layout: Layout,
     spread: Spread | None,
-    held: Any,
+    operands: Any,
     start: tuple[int, ...],
 ) -> Any:
-    """The results of one block, on every process, with all axes of the product in front."""
-    program, arguments, batched = _call(train, layout, spread, held, start)
+    """The results of one block, on every process, with all axes in front."""
+    program, arguments, batched = _program_of(train, layout, spread, operands, start)
     single = tuple(axis for axis, is_batched in enumerate(batched) if not is_batched)
 
     def fetched(array: Array) -> np.ndarray:
@@ -274,16 +278,16 @@ def _fetched(
     return jax.tree.map(fetched, program(*arguments))
 
 
-def _fitting(
-    train: Callable[..., Any], sizes: tuple[int, ...], spread: Spread | None, held: Any
+def _largest_layout(
+    train: Callable[..., Any], sizes: tuple[int, ...], spread: Spread | None, operands: Any
 ) -> Layout:
-    """Blocks as large as memory allows, by what the compiler says that they need."""
+    """Blocks as large as memory allows, by the compiler's memory analysis."""
     whole = layout_of(sizes, math.prod(sizes), spread)
     devices = jax.local_devices() if spread is None else spread.mesh.local_devices
     free = _free_bytes(devices[0])
     if free is None:
         return whole
-    program, arguments, _ = _call(train, whole, spread, held, (0,) * len(sizes))
+    program, arguments, _ = _program_of(train, whole, spread, operands, (0,) * len(sizes))
     needs = program.lower(*arguments).compile().memory_analysis()
     if needs is None:
         return whole
@@ -295,7 +299,7 @@ def _fitting(
 
 
 def _free_bytes(device: Any) -> float | None:
-    """The memory that a block may take on a device; `None` if that is unknown."""
+    """The memory that a block may take on a device; `None` if unknown."""
     stats = device.memory_stats()
     if stats and "bytes_limit" in stats:
         free = stats["bytes_limit"] - stats.get("bytes_in_use", 0)
@@ -307,7 +311,7 @@ def _free_bytes(device: Any) -> float | None:
     return _FRACTION.get(device.platform, _FRACTION_ELSEWHERE) * free
 
 
-def _shown(numbers: Sequence[int], progress: bool) -> Iterator[int]:
+def _with_progress(numbers: Sequence[int], progress: bool) -> Iterator[int]:
     if not progress:
         return iter(numbers)
     try:

@@ -1,8 +1,8 @@
-"""Finished blocks of runs on disk, so that a killed sweep can go on.
+"""Finished blocks of runs on disk, so that an interrupted sweep can continue.
 
-Plain npz files, one for each block, and a small json that says what they belong to. They
-need no further package, any numpy can read them, and a rename makes each of them appear
-whole or not at all.
+One npz file for each block, and a json manifest that identifies the sweep. Any NumPy reads
+them, and each file appears as a whole or not at all, because it is written under another
+name and then renamed.
 """
 
 import hashlib
@@ -21,16 +21,16 @@ import jax.numpy as jnp
 import numpy as np
 
 Fingerprint = dict[str, str]
-"""What identifies a sweep: digests of its parts, by name."""
+"""Digests of the parts of a sweep, by name, which identify it."""
 
 
 def fingerprint(
     train: Callable[..., Any], axes: Sequence[Any], data: tuple[Any, ...]
 ) -> Fingerprint:
-    """What a sweep is: its program, its points, its data, the shapes of its results."""
+    """The digests of a sweep's program, points, data and shapes of results."""
     points = [jax.tree.map(lambda x: x[0], axis) for axis in axes]
     program, results = jax.make_jaxpr(train, return_shape=True)(*points, *data)
-    # Functions are printed with their addresses, which differ from process to process.
+    # Addresses of functions, which differ between processes, are left out.
     text = re.sub(r"0x[0-9a-f]+", "", str(program.jaxpr))
     return {
         "the program of train": _digest(text, program.consts),
@@ -56,23 +56,23 @@ def _digest(*parts: Any) -> str:
 
 
 def is_key(value: Any) -> bool:
-    """Whether something is an array of random keys, which are no numbers."""
+    """Whether something is an array of random keys."""
     dtype = getattr(value, "dtype", None)
     return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
 
 
-_CURE = "Delete this file, and the same call computes the chunk again."
+_REMEDY = "Delete this file, and the same call computes the chunk again."
 
 
 class Saved:
     """The directory of one sweep.
 
-    Under several processes all of them read, and the first one writes: the file system
-    must be a shared one. Independent runs of the same sweep may share the directory: each
-    chunk appears as a whole, whoever finishes it last.
+    With several processes all of them read and the first one writes, so they must share
+    the file system. Independent runs of the same sweep may share the directory, because
+    each file appears as a whole.
 
     Attributes:
-        block: The shape of its blocks, `None` if nothing has been saved yet.
+        block: The shape of the blocks; `None` if nothing has been saved yet.
     """
 
     def __init__(self, directory: pathlib.Path, identity: Fingerprint) -> None:
@@ -113,10 +113,11 @@ class Saved:
         return block
 
     def begin(self, block: tuple[int, ...]) -> tuple[int, ...]:
-        """Say what the directory is for, before the first block.
+        """Write the manifest, before the first block.
 
         Returns:
-            The shape of the blocks: the given one, unless another run has just begun.
+            The shape of the blocks: the given one, unless another run has just written its
+            manifest.
         """
         if self.block is not None or jax.process_index() != 0:
             return block
@@ -143,12 +144,12 @@ class Saved:
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(
                 f"{path} must hold a finished chunk, but it cannot be read: it is damaged "
-                f"({error!r}). {_CURE}"
+                f"({error!r}). {_REMEDY}"
             ) from error
         if tag != self._tag(number):
             raise ValueError(
                 f"{path} must hold chunk {number} of this sweep, but it holds another "
-                f"chunk, or one of another sweep. {_CURE}"
+                f"chunk, or one of another sweep. {_REMEDY}"
             )
         return leaves
 
@@ -175,7 +176,7 @@ class Saved:
         return True
 
     def _tag(self, number: int) -> str:
-        """What tells a chunk from all others, of this sweep and of others."""
+        """A digest that identifies a chunk of this sweep."""
         return _digest(json.dumps([self._identity, self.block, number]))
 
     def _path(self, number: int) -> pathlib.Path:
@@ -183,14 +184,14 @@ class Saved:
 
 
 def _write(path: pathlib.Path, fill: Callable[[Any], Any], *, replace: bool = True) -> None:
-    """Make a file appear at once and whole, or not at all.
+    """Write a file such that it appears as a whole, or not at all.
 
     Args:
         path: The file.
         fill: Writes its contents to an open file.
-        replace: Whether to replace one that is there already; otherwise that one stays.
+        replace: Whether to replace an existing file, or to keep it.
     """
-    # A name of its own: other runs may be writing the same file.
+    # A unique name, because other runs may be writing the same file.
     unfinished = path.with_name(f"{path.stem}-{uuid.uuid4().hex}.unfinished")
     try:
         with unfinished.open("xb") as file:
@@ -200,16 +201,16 @@ def _write(path: pathlib.Path, fill: Callable[[Any], Any], *, replace: bool = Tr
         if replace:
             unfinished.replace(path)
         else:
-            _place(unfinished, path)
+            _rename_if_new(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
-def _place(unfinished: pathlib.Path, path: pathlib.Path) -> None:
-    """Give a file its name unless another one has it already."""
+def _rename_if_new(unfinished: pathlib.Path, path: pathlib.Path) -> None:
+    """Rename a file unless the new name exists already."""
     try:
         path.hardlink_to(unfinished)
     except FileExistsError:
         return
-    except OSError:  # A file system without links: the last one to come stays.
+    except OSError:  # A file system without links: the last writer wins.
         unfinished.replace(path)

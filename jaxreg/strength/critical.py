@@ -1,4 +1,4 @@
-"""Which strengths are worth trying: from the critical one downwards."""
+"""The largest useful strength, and grids below it."""
 
 from collections.abc import Callable
 
@@ -24,8 +24,8 @@ def strength_max(
     """The smallest strength at which all penalised parameters are zero.
 
     It sets them to zero, *optimises the others there* (intercepts, biases, parameters
-    whose strength is 0; by Newton steps), and asks `penalty.strength_max`
-    about the gradients at that point:
+    whose strength is 0; by Newton steps), and evaluates `penalty.strength_max`
+    at the gradients there:
 
         max |∂loss/∂w|     for `L1`;  for groups the largest ratio of norm to scale, ...
 

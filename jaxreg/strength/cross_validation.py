@@ -26,12 +26,12 @@ Folds = int | Iterable[tuple[Any, Any]]
 
 
 class Fold(NamedTuple):
-    """One fold, in shapes that are the same for all: a weight of 0 or 1 for each sample.
+    """One fold: all the data, and weights of 0 and 1, so that all folds have equal shapes.
 
     Attributes:
         data: All the data.
-        train: For each sample, 1 if it is for training.
-        test: For each sample, 1 if it is for the score.
+        train: For each sample, 1 if it is for training, else 0.
+        test: For each sample, 1 if it is for the score, else 0.
 
     Example:
         The mean loss on the training samples, with features standardised by them alone:
@@ -52,7 +52,7 @@ class Fold(NamedTuple):
 
     @classmethod
     def whole(cls, data: Any) -> "Fold":
-        """All samples for training and for the score: for the last fit, on everything.
+        """A fold that trains and scores on all samples, for the last fit.
 
         Args:
             data: A pytree of arrays whose first axis numbers the samples.
@@ -65,11 +65,11 @@ class Fold(NamedTuple):
 
 
 def weighted_mean(values: ArrayLike, weights: ArrayLike) -> Array:
-    """The mean over samples that have weights, as the samples of a fold do.
+    """The weighted mean over samples, of those in a fold for instance.
 
         Σ weights · values / Σ weights,   along the first axis
 
-    Values of samples without weight do not matter, whatever they are.
+    Samples of weight 0 have no effect, even if their values are NaN.
 
     Args:
         values: An array whose first axis numbers the samples.
@@ -89,10 +89,10 @@ def weighted_mean(values: ArrayLike, weights: ArrayLike) -> Array:
 
 
 def standardize(x: ArrayLike, weights: ArrayLike) -> tuple[Array, Array, Array]:
-    """Features with mean 0 and variance 1 *on the samples that have weights*.
+    """Features with mean 0 and variance 1 *on the samples of positive weight*.
 
-    Inside a fold, with the weights of its training samples: nothing of the others leaks
-    into the scales. The variance is that of scikit-learn's `StandardScaler` and of glmnet,
+    In a fold, give the weights of its training samples, so that the scales do not depend on
+    the others. The variance is that of scikit-learn's `StandardScaler` and of glmnet,
     divided by the number of samples; constant features are only centred.
 
     Args:
@@ -112,7 +112,7 @@ def standardize(x: ArrayLike, weights: ArrayLike) -> tuple[Array, Array, Array]:
     mean = weighted_mean(x, weights)
     centred = raise_precision(x) - mean
     variance = weighted_mean(centred**2, weights)
-    # What rounding leaves of a constant feature is no scale.
+    # The variance of a constant feature is rounding error.
     constant = variance <= (10 * jnp.finfo(variance.dtype).eps * jnp.abs(mean)) ** 2
     scale = jnp.sqrt(jnp.where(constant, 1.0, variance))
     return centred / scale, mean, scale
@@ -130,7 +130,7 @@ class CrossValidation:
         strengths: The strengths, as they were given.
         scores: A score for each strength and fold, an array (strengths, folds).
         higher_is_better: Whether they are accuracies and the like, not losses.
-        results: What else each run returned, with axes in front: strengths, keys if there
+        results: The other results of each run, with axes in front: strengths, keys if there
             were any, folds.
 
     Example:
@@ -197,10 +197,10 @@ class CrossValidation:
     def __repr__(self) -> str:
         strengths, folds = self.scores.shape
         text = f"CrossValidation of {strengths} strengths on {folds} folds"
-        good = np.flatnonzero(np.isfinite(self.mean))
-        if not good.size:
+        finite = np.flatnonzero(np.isfinite(self.mean))
+        if not finite.size:
             return f"{text}, all diverged"
-        best = good[np.argmin((-1 if self.higher_is_better else 1) * self.mean[good])]
+        best = finite[np.argmin((-1 if self.higher_is_better else 1) * self.mean[finite])]
         chosen = jax.tree.map(lambda x: _Short(x[best]), strength_axis(self.strengths))
         return f"{text}, best mean {self.mean[best]:.4g} at {chosen!r}"
 
@@ -224,12 +224,12 @@ def cross_validate(
     progress: bool = False,
     directory: str | os.PathLike[str] | None = None,
 ) -> CrossValidation:
-    """Train on every fold with every strength as one program, and score what was left out.
+    """Train on every fold with every strength as one program, and score the other samples.
 
     Shapes cannot differ within a program, so each run sees *all* samples, with a weight of
     0 or 1 for each of them (see `Fold`): train on means weighted by `fold.train`, and
-    return a score weighted by `fold.test`. Whatever is computed from the data, scales for
-    instance, must use `fold.train` as well (`standardize`), or the score leaks. For
+    return a score weighted by `fold.test`. Everything computed from the data, scales for
+    instance, must use `fold.train` as well (`standardize`), or the score is too good. For
     minibatches draw the samples by `jax.random.choice(key, n, (batch,), p=fold.train /
     fold.train.sum())`.
 
@@ -296,7 +296,7 @@ def cross_validate(
 
 @dataclasses.dataclass(frozen=True)
 class _Scored:
-    """A training function that takes folds apart; equal ones are compiled once."""
+    """A training function of the parts of a fold; equal ones are compiled once."""
 
     train: Callable[..., Any]
     has_aux: bool

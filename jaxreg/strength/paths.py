@@ -1,4 +1,4 @@
-"""Strengths one after the other, each run starting where the last one ended."""
+"""Strengths in turn, each run starting from the parameters of the previous one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -69,8 +69,10 @@ def path(
         reached, results = returned
         reached = _like(params, reached)
         finite = [jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(reached) if _floats(x)]
-        good = jnp.all(jnp.stack(finite)) if finite else True
-        kept = jax.tree.map(lambda new, old: jnp.where(good, new, old), reached, params)
+        is_finite = jnp.all(jnp.stack(finite)) if finite else True
+        kept = jax.tree.map(
+            lambda new, old: jnp.where(is_finite, new, old), reached, params
+        )
         return kept, results
 
     return jax.lax.scan(run, jax.tree.map(jnp.asarray, params), axis)[1]
@@ -81,7 +83,7 @@ def _floats(x: Any) -> bool:
 
 
 def _like(params: Params, reached: Params) -> Params:
-    """Parameters in the dtypes of those before, which a scan asks for."""
+    """Parameters in the dtypes of those before, which a scan requires."""
     before, after = jax.tree.structure(params), jax.tree.structure(reached)
     if before != after:
         raise TypeError(

@@ -17,7 +17,7 @@ from jaxreg.strength._runs import run_all
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Sweep:
-    """What `sweep` found: the results of every run, in host memory.
+    """The results of `sweep`: those of every run, in host memory.
 
     Attributes:
         strengths: The strengths, as they were given.
@@ -68,20 +68,20 @@ def sweep(
 ) -> Sweep:
     """Train with every strength, and every key, as one batched and compiled program.
 
-    The runs are a `vmap`, so they must be of one shape; but nothing else is asked of
-    `train`: any model, any optimizer, any result. With the same `train` and the same
-    shapes, another sweep compiles nothing.
+    The runs are a `vmap`, so they must have the same shapes. Otherwise `train` may be
+    anything: any model, any optimizer, any result. With the same `train` and shapes,
+    another sweep compiles nothing.
 
     **Memory.** All runs are trained at once if the compiler says that they fit into memory
     (on the CPU, into half of what is free), and otherwise in equal chunks that do, with one
-    compilation more. `chunk` sets their size and saves the asking.
+    compilation more. Setting `chunk` skips that memory query, which compiles once more.
 
-    **Devices.** On a mesh, each device trains its part of every chunk, by itself: all its
-    axes are used, `data` is copied to every device, and numbers that do not divide are
-    padded. Under `jax.distributed` call it on all processes, with a mesh of the devices of
-    all; each gets all results. On a CPU, make every core a device,
-    `XLA_FLAGS=--xla_force_host_platform_device_count=8` before JAX starts: a batch in one
-    device keeps only part of them busy.
+    **Devices.** On a mesh, each device trains its part of every chunk, without
+    communication: all axes of the mesh are used, `data` is copied to every device, and
+    numbers that do not divide are padded. Under `jax.distributed` call it on all
+    processes, with a mesh of the devices of all; each gets all results. On a CPU, make
+    every core a device, because a batch on one device keeps only part of them busy: set
+    `XLA_FLAGS=--xla_force_host_platform_device_count=8` before importing JAX.
 
     **Interruptions.** With a `directory`, each finished chunk is saved there, and the same
     call continues where a killed one stopped, with at most one chunk run again. A sweep
@@ -181,7 +181,12 @@ def axis_of(name: str, tree: Any) -> Any:
 
 
 def check_chunk(chunk: int | None) -> None:
-    """Refuse chunks of no run."""
+    """Refuse a `chunk` below 1.
+
+    Raises:
+        TypeError: If it is no whole number.
+        ValueError: If it is less than 1.
+    """
     if chunk is not None:
         check_count("chunk", chunk)
 
@@ -198,16 +203,16 @@ def diverged(results: Any, axes: int) -> np.ndarray:
 
 
 def table_of(
-    strengths: Any, results: Any, bad: np.ndarray, others: tuple[str, ...]
+    strengths: Any, results: Any, bad: np.ndarray, axes: tuple[str, ...]
 ) -> dict[str, np.ndarray]:
-    """Columns with one entry for each run; `others` are the axes beside the strengths."""
+    """Columns with one entry for each run; `axes` names those after the strengths."""
     shape = bad.shape
     columns: dict[str, np.ndarray] = {}
     for path, values in _columns(strength_axis(strengths), "strength", 1):
         columns[path] = np.broadcast_to(
             values.reshape(-1, *[1] * (len(shape) - 1)), shape
         ).ravel()
-    for axis, name in enumerate(others[: len(shape) - 1], start=1):
+    for axis, name in enumerate(axes[: len(shape) - 1], start=1):
         columns[name] = np.indices(shape)[axis].ravel()
     for path, values in _columns(results, "result", len(shape)):
         columns[path if path not in columns else f"result/{path}"] = values.ravel()

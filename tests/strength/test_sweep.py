@@ -65,9 +65,9 @@ def test_chunks_fit_into_memory(expected, compilations, monkeypatch):
     whole = expected.results["w"].nbytes
     monkeypatch.setattr(_runs, "_free_bytes", lambda device: whole)
     starts = []
-    fetched = _runs._fetched
+    fetched = _runs._run_block
     monkeypatch.setattr(
-        _runs, "_fetched", lambda *args: starts.append(args[-1]) or fetched(*args)
+        _runs, "_run_block", lambda *args: starts.append(args[-1]) or fetched(*args)
     )
     assert_same(swept(), expected)
     assert 1 < len(starts) < 39
