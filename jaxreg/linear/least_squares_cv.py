@@ -139,17 +139,11 @@ class ElasticNetCV(CrossValidated, LinearRegressor):
             "intercept": self.fit_intercept,
             "positive": self.positive,
             "sample_weight": weights,
+            "folds": folds,
+            **grid,
         }
         paths = [
-            elastic_net_path(
-                x,
-                y,
-                alphas,
-                penalty=from_sklearn(1.0, ratio),
-                folds=folds,
-                **options,
-                **grid,
-            )
+            elastic_net_path(x, y, alphas, penalty=from_sklearn(1.0, ratio), **options)
             for ratio in ratios
         ]
         validations = [found.validation for found in paths if found.validation is not None]
