@@ -47,7 +47,7 @@ def check_alpha(alpha: Any) -> None:
 
 
 def check_ratio(l1_ratio: Any) -> float:
-    """An `l1_ratio`, if it may be one."""
+    """The `l1_ratio` if it is between 0 and 1, else an error."""
     check_number("l1_ratio", l1_ratio)
     if l1_ratio > 1:
         raise ValueError(f"l1_ratio must be at most 1, got {l1_ratio:g}.")
@@ -55,9 +55,9 @@ def check_ratio(l1_ratio: Any) -> float:
 
 
 def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
-    """Refuse a word that scikit-learn does not know for an argument."""
+    """Refuse a value that scikit-learn does not allow for an argument."""
     if not _is_among(value, choices):
-        # "deprecated" is how scikit-learn writes that an argument was left out.
+        # scikit-learn's default "deprecated" means that the argument was not given.
         words = ", ".join(repr(choice) for choice in choices if choice != "deprecated")
         raise ValueError(f"{name} must be one of {words}, got {value!r}.")
 
