@@ -145,9 +145,10 @@ def lasso_path(
 
         With cross-validation:
 
-        >>> found = lasso_path(x, y, [2.0, 1.0, 0.25], folds=2)
-        >>> found.validation.mean.round(2), select_best(found.validation)
-        (array([9.5 , 7.12, 6.37]), 2)
+        >>> x, y = np.array([[1.0], [2.0], [3.0], [4.0]]), np.array([1.5, 1.5, 2.5, 4.5])
+        >>> found = lasso_path(x, y, [1.0, 0.1], folds=2)
+        >>> found.validation.mean.round(3), select_best(found.validation)
+        (array([4.5 , 3.54]), 1)
 
     References:
         Tibshirani, *Regression shrinkage and selection via the lasso* (1996); for the
