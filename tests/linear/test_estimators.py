@@ -80,3 +80,10 @@ def test_bad_parameters_are_refused(model, message):
 def test_a_bad_alpha_is_refused_by_its_own_name(name):
     with pytest.raises(ValueError, match=r"alpha must be .*, got -1"):
         getattr(linear, name)(alpha=-1).fit(X[:20], Y[:20])
+
+
+def test_an_absolute_gap_is_in_units_of_the_null_model():
+    weights = np.arange(442.0)
+    centred = Y - np.average(Y, weights=weights)
+    found = linear.Lasso()._absolute_gap(-0.5, Y, weights)
+    assert found == pytest.approx(0.25 * np.average(centred**2, weights=weights))

@@ -90,7 +90,7 @@ def test_models_without_a_score_are_not_chosen():
     ours.fit(X, Y)
     assert np.isnan(ours.scores_.mean(axis=0)[0, 2])
     assert ours.Cs_[jr.select_best(ours.cross_validation_)] == ours.C_
-    with pytest.raises(ValueError, match="NaN or infinite on some fold"):
+    with pytest.raises(ValueError, match="NaN or infinite for every model: folds may be"):
         LogisticRegressionCV(cv=3, scoring=lambda *_: np.nan).fit(X, Y)
 
 
