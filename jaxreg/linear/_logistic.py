@@ -1,4 +1,4 @@
-"""What logistic regression and its cross-validated form share: data, model, predictions."""
+"""The base of `LogisticRegression` and `LogisticRegressionCV`."""
 
 import dataclasses
 import warnings
@@ -20,9 +20,10 @@ from jaxreg.linear._parameters import (
     check_ratio,
 )
 from jaxreg.linear.grouped import labels_of
+from jaxreg.losses import LinearLoss, Multinomial
 from jaxreg.penalties import GroupLasso, Penalty
-from jaxreg.solve.glm.families import Family, Multinomial
-from jaxreg.solve.glm.model import GLMPath, classes_of, model_of, solve_model
+from jaxreg.solve.glm.core import loss_of_classes, solve_glm
+from jaxreg.solve.glm.result import GLMPath
 
 Checked = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Features, numbers of classes, and weights of the samples."""
@@ -126,7 +127,7 @@ class LogisticModel(LinearClassifier):
         return x, numbers.astype(float), weights
 
     def _check_options(self) -> None:
-        """Refuse what would be another model than the one that is solved."""
+        """Refuse options that mean another model than the one that is solved."""
         check_number("tol", self.tol, above=0.0)
         check_class_weight(self.class_weight)
         check_choice("solver", self.solver, SOLVERS)
@@ -154,7 +155,7 @@ class LogisticModel(LinearClassifier):
 
     @property
     def _synthetic(self) -> bool:
-        """Whether the intercept is a penalised feature, as liblinear has it."""
+        """Whether the intercept belongs to a penalised feature, as in liblinear."""
         return self.solver == "liblinear" and self.fit_intercept
 
     def _penalty(self, l1_ratio: float, features: int) -> Penalty:
@@ -165,14 +166,13 @@ class LogisticModel(LinearClassifier):
     def _path(
         self, data: Checked, l1_ratio: float, cs: np.ndarray, folds: Any = None
     ) -> GLMPath:
-        """Models for all C, whose strengths stand beside the sum of the losses."""
-        family, targets = classes_of(data[1], data[2])
-        return self._solved(family, targets, data, l1_ratio, cs, folds)
+        """Models for all C: the objective has the sum of the losses, not the mean."""
+        loss = loss_of_classes(data[1], data[2])
+        return self._solved(loss, data, l1_ratio, cs, folds)
 
     def _solved(
         self,
-        family: Family,
-        targets: np.ndarray,
+        loss: LinearLoss,
         data: Checked,
         l1_ratio: float,
         cs: np.ndarray,
@@ -187,9 +187,17 @@ class LogisticModel(LinearClassifier):
             check_number("intercept_scaling", self.intercept_scaling, above=0.0)
             x = np.c_[x, np.full(len(x), self.intercept_scaling)]
         intercept = self.fit_intercept and not synthetic
-        model = model_of(family, x, targets, weights, penalty, intercept, False)
-        strengths = 1 / (cs * weights.sum())
-        path = solve_model(model._replace(of_sum=True), strengths, folds, 0, 1.0, self.tol)
+        path = solve_glm(
+            loss,
+            x,
+            weights,
+            1 / (cs * weights.sum()),
+            penalty=penalty,
+            intercept=intercept,
+            folds=folds,
+            tol=self.tol,
+            of_sum=True,
+        )
         return _without_synthetic(path, self.intercept_scaling) if synthetic else path
 
     def _without_classes(
@@ -197,8 +205,8 @@ class LogisticModel(LinearClassifier):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Models of samples that lack a class, and the numbers of Newton steps.
 
-        The probability of a class that does not occur tends to 0 with its intercept to
-        −∞; its coefficients are 0 then, and the other classes a model of their own.
+        A class without samples has probability 0: its intercept is −∞ and its coefficients
+        are 0. A model of the other classes gives their coefficients.
 
         Returns:
             Arrays (Cs, classes, features + 1), of two classes (Cs, 1, features + 1), and
@@ -215,18 +223,18 @@ class LogisticModel(LinearClassifier):
             models[:, 1, -1] = np.inf if 1 in present else -np.inf
             return models[:, 1:], steps
         if len(present) > 1:
-            targets = (y[None] == present[:, None]).astype(float)
-            path = self._solved(Multinomial(), targets, (x, y, weights), l1_ratio, cs)
+            loss = Multinomial.of_targets((y[:, None] == present).astype(float))
+            path = self._solved(loss, (x, y, weights), l1_ratio, cs)
             models[:, present] = joined(path.coefficients, path.intercepts)
             steps = path.steps
         return models, steps
 
 
 def ratio_of(penalty: Any, l1_ratio: Any, stacklevel: int = 3) -> float:
-    """The fraction of L1 that scikit-learn's `penalty` and `l1_ratio` mean together.
+    """The fraction of L1 given by scikit-learn's `penalty` and `l1_ratio`.
 
-    Before 1.8 `penalty` chooses, and `l1_ratio` counts for "elasticnet" only; from then on
-    `penalty` is left out.
+    Before scikit-learn 1.8 `penalty` chooses, and `l1_ratio` is used for "elasticnet" only;
+    later `penalty` is left out.
     """
     check_choice("penalty", penalty, ("l1", "l2", "elasticnet", None, "deprecated"))
     if l1_ratio is None and penalty == "elasticnet":

@@ -13,7 +13,8 @@ from jaxreg.linear._cross_validation import (
     folds_of,
 )
 from jaxreg.linear._parameters import check_alpha, check_number
-from jaxreg.solve.glm.paths import GLMPath, group_lasso_path
+from jaxreg.solve.glm.paths import group_lasso_path
+from jaxreg.solve.glm.result import GLMPath
 
 
 class _Grouped(LinearRegressor):
@@ -46,7 +47,7 @@ class _Grouped(LinearRegressor):
 
 
 def labels_of(groups: Any, features: int) -> np.ndarray:
-    """A number of its group for each feature; each is one of its own without `groups`."""
+    """The number of each feature's group; without `groups` each is a group of its own."""
     labels = np.arange(features) if groups is None else np.asarray(groups)
     if labels.shape != (features,):
         raise ValueError(
@@ -70,12 +71,12 @@ class GroupLasso(_Grouped):
         scale: A factor for each group: `"sqrt_size"`, `"none"`, a number, or one for each
             of the sorted labels.
         fit_intercept: Whether there is an intercept, which is not penalised.
-        tol: The duality gap to reach, relative to the loss without features.
+        tol: The duality gap to reach, as a fraction of the loss of the null model.
 
     Attributes:
         coef_: A coefficient for each feature.
         intercept_: A number.
-        dual_gap_: An upper bound on how far the objective is from its minimum.
+        dual_gap_: An upper bound on objective − minimum, in units of the objective.
         n_iter_: The number of Newton steps.
         n_features_in_: The number of features.
 
@@ -134,7 +135,7 @@ class GroupLassoCV(CrossValidated, _Grouped):
         alphas: How many alphas, or the alphas themselves, positive.
         fit_intercept: Whether there is an intercept, which is not penalised.
         cv: The number of folds, a splitter or pairs of indices; five folds if `None`.
-        tol: The duality gap to reach, relative to the loss without features.
+        tol: The duality gap to reach, as a fraction of the loss of the null model.
 
     Attributes:
         coef_: A coefficient for each feature.
@@ -144,8 +145,8 @@ class GroupLassoCV(CrossValidated, _Grouped):
         mse_path_: Mean squared errors, an array (alphas, folds).
         cross_validation_: The same, for `one_standard_error` and `plot.cross_validation`.
         path_: The models at all alphas on all data, a `GLMPath`.
-        dual_gap_: An upper bound on how far the objective of `GroupLasso` is from its
-            minimum.
+        dual_gap_: An upper bound on objective − minimum, in units of the objective of
+            `GroupLasso`.
         n_iter_: The number of Newton steps.
         n_features_in_: The number of features.
 

@@ -14,9 +14,9 @@ class LogisticRegression(LogisticModel):
 
         min  Σ loss  +  1/C · (l1_ratio · Σ |w| + ½ (1 − l1_ratio) · Σ w²)
 
-    or, with `groups`, 1/C · Σ_g √size_g · ‖w_g‖₂. There is one solver, which ends when the
-    duality gap is small. Three classes or more are one multinomial model, in which each of
-    them has its coefficients.
+    or, with `groups`, the penalty 1/C · Σ_g √size_g · ‖w_g‖₂. There is one solver, which
+    stops when the duality gap is small. Three classes or more are one multinomial model
+    with coefficients for each class.
 
     All arguments of scikit-learn's class are accepted; those that are not described here
     have no effect, see `jaxreg.linear`.
@@ -29,7 +29,7 @@ class LogisticRegression(LogisticModel):
         l1_ratio: The fraction of L1, between 0 (ridge, the default) and 1 (lasso).
         groups: A label for each feature: features with the same label are one group, zero
             together and for all classes. `l1_ratio` does not matter then.
-        tol: The duality gap to reach, relative to the loss without features.
+        tol: The duality gap to reach, as a fraction of the loss of the null model.
         fit_intercept: Whether there is an intercept, which is not penalised.
         intercept_scaling: For `solver="liblinear"`, the value of a constant feature that
             is penalised as all others, and takes the place of the intercept.
@@ -42,7 +42,7 @@ class LogisticRegression(LogisticModel):
         classes_: The classes.
         coef_: An array (1, features), or (classes, features) of more than two.
         intercept_: An array (1,) or (classes,).
-        dual_gap_: An upper bound on how far the objective above is from its minimum.
+        dual_gap_: An upper bound on objective − minimum, in units of the objective above.
         n_iter_: The number of Newton steps, an array (1,).
         n_features_in_: The number of features.
 

@@ -30,10 +30,10 @@ from jaxreg.linear._logistic import (
     ratio_of,
 )
 from jaxreg.linear._parameters import check_choice, check_count, check_strengths
-from jaxreg.solve.glm.model import GLMPath
+from jaxreg.solve.glm.result import GLMPath
 from jaxreg.strength import CrossValidation
 
-CURE = "folds may be too small for the score. Take larger folds, or another `scoring`."
+REMEDY = "folds may be too small for the score. Take larger folds, or another `scoring`."
 
 
 class LogisticRegressionCV(CrossValidated, LogisticModel):
@@ -53,7 +53,7 @@ class LogisticRegressionCV(CrossValidated, LogisticModel):
         scoring: What the score is: a name or a function as scikit-learn takes them;
             accuracy if `None`.
         solver: No effect, but for `"liblinear"`; see `LogisticRegression`.
-        tol: The duality gap to reach, relative to the loss without features.
+        tol: The duality gap to reach, as a fraction of the loss of the null model.
         class_weight: A weight for each class, in a dictionary; or `"balanced"`.
         refit: Whether the best model is fitted to all data. Otherwise coefficients,
             intercepts, C and fraction of L1 are means of those that are best on each fold.
@@ -79,8 +79,8 @@ class LogisticRegressionCV(CrossValidated, LogisticModel):
         cross_validation_: The scores for the best fraction, for `one_standard_error` and
             `plot.cross_validation`; this and the next two only with `refit`.
         path_: The models of all C with the best fraction on all data, a `GLMPath`.
-        dual_gap_: An upper bound on how far the objective of `LogisticRegression` is from
-            its minimum.
+        dual_gap_: An upper bound on objective − minimum, in units of the objective of
+            `LogisticRegression`.
         n_features_in_: The number of features.
 
     Example:
@@ -238,9 +238,9 @@ class LogisticRegressionCV(CrossValidated, LogisticModel):
         """Models of every fold, and of all data."""
         _, y, weights = data
         needed = np.unique(y[weights > 0])
-        free = self.fit_intercept and not self._synthetic
+        unpenalised = self.fit_intercept and not self._synthetic
         whole = [
-            not free or len(np.unique(y[train][weights[train] > 0])) == len(needed)
+            not unpenalised or len(np.unique(y[train][weights[train] > 0])) == len(needed)
             for train, _ in folds
         ]
         batch = [fold for fold, is_whole in zip(folds, whole, strict=True) if is_whole]
@@ -283,9 +283,9 @@ class LogisticRegressionCV(CrossValidated, LogisticModel):
         return scores
 
     def _fit_best(self, paths: list[GLMPath], total: float) -> None:
-        """Keep the best model on all data; of equal ones that with the first C."""
+        """Keep the best model on all data; among ties the first C."""
         by_c = np.moveaxis(self.scores_, 0, -1).swapaxes(0, 1)
-        best = best_of(by_c.reshape(-1, by_c.shape[-1]), CURE)
+        best = best_of(by_c.reshape(-1, by_c.shape[-1]), REMEDY)
         index, ratio = divmod(best, len(paths))
         self.path_ = path = paths[ratio]
         self.cross_validation_ = CrossValidation(
@@ -302,7 +302,7 @@ class LogisticRegressionCV(CrossValidated, LogisticModel):
     def _fit_means(self) -> None:
         """Keep the means of the models that are best on each fold."""
         by_c = np.swapaxes(self.scores_, 1, 2).reshape(len(self.scores_), -1)
-        best = [best_of(scores[:, None], CURE) for scores in by_c]
+        best = [best_of(scores[:, None], REMEDY) for scores in by_c]
         index, ratio = np.divmod(best, len(self.l1_ratios_))
         model = self.coefs_paths_[np.arange(len(best)), ratio, index].mean(axis=0)
         self._fitted(
@@ -343,11 +343,11 @@ class _Found(NamedTuple):
 
 
 class _Fixed(LinearClassifier):
-    """A model that is fitted already."""
+    """A fitted model, for scorers."""
 
     def __init__(self, classes: Any, coefficients: Any, intercepts: Any) -> None:
         self.classes_, self.coef_, self.intercept_ = classes, coefficients, intercepts
 
     def fit(self, X: Any, y: Any) -> Self:  # noqa: N803
-        """Nothing is left to do."""
+        """Does nothing: the model is fitted."""
         return self

@@ -5,8 +5,12 @@ It is a pytree whose leaves are the data: pass it through `jit` without compilin
 new data, `vmap` it over weights of the samples (folds, bootstraps), differentiate with
 respect to it.
 
-To add one, subclass `LinearLoss` and write its formulas about the linear predictor η.
+To add a distribution, subclass `LinearLoss` and write its formulas about the linear
+predictor η. `minimize` needs `sample_losses` only; `sample_conjugates` adds a duality gap;
+`null_intercept` and `mean_response` make it usable in `solve.glm.core.solve_glm`.
 """
+
+from typing import ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +20,11 @@ from jax import Array
 from jaxreg._checks import Scalar
 from jaxreg.losses.linear import LinearLoss, beside_samples, sum_outputs
 from jaxreg.penalties.fields import constant
+
+# Relative norm below which what centring leaves of the targets is rounding.
+_GONE = 1e-13
+# The null model's probability of a class that does not occur.
+_LEAST_PROBABILITY = 1e-30
 
 
 class Squared(LinearLoss):
@@ -38,10 +47,16 @@ class Squared(LinearLoss):
         Array(1.25, dtype=float32)
     """
 
-    curvature = 1.0
+    score_factor: ClassVar[float] = 2.0
 
     def sample_losses(self, predictor: Array) -> Array:
         return sum_outputs(jnp.square(predictor - self.y) / 2)
+
+    def sample_slopes(self, predictor: Array) -> Array:
+        return predictor - self.y
+
+    def sample_curvatures(self, predictor: Array) -> tuple[Array, None]:
+        return jnp.ones_like(predictor), None
 
     def sample_conjugates(self, slopes: Array) -> Array:
         return sum_outputs(slopes * (slopes / 2 + self.y))
@@ -49,6 +64,16 @@ class Squared(LinearLoss):
     def sample_gaps(self, predictor: Array, slopes: Array) -> Array:
         # Not from losses and conjugates: those of large targets hide small differences.
         return sum_outputs(jnp.square(predictor - self.y - slopes) / 2)
+
+    def null_intercept(self, offset: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        return weights @ (self.y - offset)
+
+    def shifted(self, offset: np.ndarray, weights: np.ndarray) -> tuple[Self, np.ndarray]:
+        # Squares of a large mean would take the digits of the rest.
+        centred = self.y - offset
+        before, after = (np.sum(weights @ part**2) for part in (self.y, centred))
+        constant = after <= _GONE**2 * before
+        return self.with_targets(centred * (not constant)), np.zeros_like(offset)
 
 
 class Huber(LinearLoss):
@@ -76,8 +101,6 @@ class Huber(LinearLoss):
     References:
         Huber, *Robust estimation of a location parameter* (1964), section 4.
     """
-
-    curvature = 1.0
 
     delta: Scalar = constant(default=1.0, above=0.0)
 
@@ -123,20 +146,36 @@ class Logistic(LinearLoss):
         0.6931 0.1269
     """
 
-    curvature = 0.25
-
     def sample_losses(self, predictor: Array) -> Array:
         softplus = jax.nn.softplus
         return sum_outputs(
             self.y * softplus(-predictor) + (1 - self.y) * softplus(predictor)
         )
 
-    def sample_conjugates(self, slopes: Array) -> Array:
-        chance = slopes + self.y
-        return sum_outputs(_entropy(chance) + _entropy(1 - chance))
+    def sample_slopes(self, predictor: Array) -> Array:
+        return self.mean_response(predictor) - self.y
 
-    def check_targets(self, y: np.ndarray) -> None:
-        _refuse(self, "0 or 1, or a probability", y, (y < 0) | (y > 1))
+    def sample_curvatures(self, predictor: Array) -> tuple[Array, None]:
+        return jax.nn.sigmoid(predictor) * jax.nn.sigmoid(-predictor), None
+
+    def sample_conjugates(self, slopes: Array) -> Array:
+        probability = slopes + self.y
+        return sum_outputs(_times_log(probability) + _times_log(1 - probability))
+
+    def null_intercept(self, offset: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        del offset  # `logistic_path` has none.
+        return np.log(weights @ self.y) - np.log(weights @ (1 - self.y))
+
+    def has_intercept(self, weights: np.ndarray) -> np.ndarray:
+        return weights @ np.concatenate([self.y, 1 - self.y], axis=1) > 0
+
+    @staticmethod
+    def mean_response(predictor: Array) -> Array:
+        return jax.nn.sigmoid(predictor)
+
+    @staticmethod
+    def check_targets(y: np.ndarray, name: str) -> None:
+        _refuse(name, "0 or 1, or a probability", y, (y < 0) | (y > 1))
 
 
 class Multinomial(LinearLoss):
@@ -162,19 +201,35 @@ class Multinomial(LinearLoss):
         1.0986
     """
 
-    curvature = 0.5
-
     def sample_losses(self, predictor: Array) -> Array:
-        picked = jnp.sum(self._chances(predictor) * predictor, axis=-1)
+        picked = jnp.sum(self._probabilities(predictor) * predictor, axis=-1)
         return jax.nn.logsumexp(predictor, axis=-1) - picked
 
+    def sample_slopes(self, predictor: Array) -> Array:
+        return self.mean_response(predictor) - self._probabilities(predictor)
+
+    def sample_curvatures(self, predictor: Array) -> tuple[Array, Array]:
+        mean = self.mean_response(predictor)
+        return mean, mean
+
     def sample_conjugates(self, slopes: Array) -> Array:
-        return jnp.sum(_entropy(slopes + self._chances(slopes)), axis=-1)
+        return jnp.sum(_times_log(slopes + self._probabilities(slopes)), axis=-1)
+
+    def null_intercept(self, offset: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        del offset  # `logistic_path` has none.
+        return np.log(np.maximum(weights @ self.y, _LEAST_PROBABILITY))
+
+    def has_intercept(self, weights: np.ndarray) -> np.ndarray:
+        return weights @ self.y > 0
+
+    @staticmethod
+    def mean_response(predictor: Array) -> Array:
+        return jax.nn.softmax(predictor, axis=-1)
 
     def balanced(self, slopes: Array) -> Array:
         return beside_samples(jnp.subtract, slopes, self.pullback(slopes)["bias"])
 
-    def _chances(self, like: Array) -> Array:
+    def _probabilities(self, like: Array) -> Array:
         if like.ndim != 2:
             raise ValueError(
                 "Multinomial needs a kernel of shape (p, k), a column for each class, "
@@ -184,11 +239,12 @@ class Multinomial(LinearLoss):
             return self.y
         return jax.nn.one_hot(self.y.astype(jnp.int32), like.shape[1], dtype=like.dtype)
 
-    def check_targets(self, y: np.ndarray) -> None:
+    @staticmethod
+    def check_targets(y: np.ndarray, name: str) -> None:
         if y.ndim == 1:
-            _refuse(self, "classes, numbered from 0", y, (y < 0) | (y != np.floor(y)))
+            _refuse(name, "classes, numbered from 0", y, (y < 0) | (y != np.floor(y)))
         else:
-            _refuse(self, "classes or probabilities", y, (y < 0) | (y > 1))
+            _refuse(name, "classes or probabilities", y, (y < 0) | (y > 1))
 
 
 class Poisson(LinearLoss):
@@ -213,26 +269,48 @@ class Poisson(LinearLoss):
         Array(1., dtype=float32)
     """
 
+    score_factor: ClassVar[float] = 2.0
+
     def sample_losses(self, predictor: Array) -> Array:
         return sum_outputs(jnp.exp(predictor) - self.y * predictor)
 
+    def sample_slopes(self, predictor: Array) -> Array:
+        return jnp.exp(predictor) - self.y
+
+    def sample_curvatures(self, predictor: Array) -> tuple[Array, None]:
+        return jnp.exp(predictor), None
+
     def sample_conjugates(self, slopes: Array) -> Array:
         rate = slopes + self.y
-        return sum_outputs(_entropy(rate) - rate)
+        return sum_outputs(_times_log(rate) - rate)
 
-    def check_targets(self, y: np.ndarray) -> None:
-        _refuse(self, "at least 0", y, y < 0)
+    def null_intercept(self, offset: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        with np.errstate(divide="ignore"):
+            logarithms = np.log(weights)[:, None] + offset
+        return np.log(weights @ self.y) - np.logaddexp.reduce(logarithms, axis=0)
+
+    def has_intercept(self, weights: np.ndarray) -> np.ndarray:
+        return weights @ self.y > 0
+
+    @staticmethod
+    def mean_response(predictor: Array) -> Array:
+        return jnp.exp(predictor)
+
+    @staticmethod
+    def check_targets(y: np.ndarray, name: str) -> None:
+        _refuse(name, "counts, at least 0", y, y < 0)
 
 
-def _entropy(chance: Array) -> Array:
-    """p·log p, with 0·log 0 = 0; ∞ for negative p, but for rounding."""
-    info = jnp.finfo(chance.dtype)
-    value = jax.scipy.special.xlogy(chance, jnp.maximum(chance, info.tiny))
-    return jnp.where(chance < -4 * info.eps, jnp.inf, value)
+def _times_log(p: Array) -> Array:
+    """p·log p, with 0·log 0 = 0; ∞ for p that is negative by more than rounding.
+
+    No NaN arises on the way: `jax_debug_nans` would stop there.
+    """
+    rounding = max(4 * float(jnp.finfo(p.dtype).eps), 1e-13)
+    value = p * jnp.log(jnp.where(p > 0, p, 1.0))
+    return jnp.where(p < -rounding, jnp.inf, value)
 
 
-def _refuse(loss: LinearLoss, wanted: str, y: np.ndarray, wrong: np.ndarray) -> None:
+def _refuse(name: str, wanted: str, y: np.ndarray, wrong: np.ndarray) -> None:
     if np.any(wrong):
-        raise ValueError(
-            f"{type(loss).__name__}.y must be {wanted}, got {y[wrong].ravel()[0]:g}."
-        )
+        raise ValueError(f"{name} must be {wanted}, got {y[wrong].ravel()[0]:g}.")

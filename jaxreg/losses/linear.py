@@ -1,8 +1,13 @@
-"""What a loss of a linear model is: data, and a formula about the linear predictor."""
+"""The base of all losses of linear models: data, and formulas about the linear predictor.
+
+Shapes: n samples, p features, k outputs. The linear predictor η is an array (n,) or (n, k).
+The formulas (`sample_*`) are about each sample; the other methods about the data.
+"""
 
 import abc
+import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +17,7 @@ from jax import Array
 from jaxreg._checks import Scalar, check_numbers, is_concrete, is_real
 from jaxreg._dtypes import compute_dtype, raise_precision
 from jaxreg._tree import Params
-from jaxreg.penalties.fields import Record, check_fields, part
+from jaxreg.penalties.fields import Record, check_fields, part, rebuild
 
 
 class LinearLoss(Record, abc.ABC):
@@ -26,7 +31,7 @@ class LinearLoss(Record, abc.ABC):
 
     Args:
         x: Features, of shape `(n, p)`. A BCOO array may be sparse.
-        y: What is to be predicted, for each sample.
+        y: The targets, of shape `(n,)` or `(n, k)`.
         sample_weight: The weights sᵢ ≥ 0, of shape `(n,)`; `None` for ones.
 
     Raises:
@@ -41,8 +46,8 @@ class LinearLoss(Record, abc.ABC):
         Array(2., dtype=float32)
     """
 
-    curvature: ClassVar[float] = float("inf")
-    """The largest eigenvalue that the Hessian of ℓ in η can have."""
+    score_factor: ClassVar[float] = 1.0
+    """The usual metric by the mean of ℓ − min ℓ: 2 for squared errors and deviances."""
 
     x: Any = part()
     y: Any = part()
@@ -51,6 +56,21 @@ class LinearLoss(Record, abc.ABC):
     @abc.abstractmethod
     def sample_losses(self, predictor: Array) -> Array:
         """ℓ(ηᵢ, yᵢ) for each sample."""
+
+    def sample_slopes(self, predictor: Array) -> Array:
+        """∂ℓ/∂η for each sample, an array of the shape of `predictor`."""
+        return jax.grad(lambda eta: jnp.sum(self.sample_losses(eta)))(predictor)
+
+    def sample_curvatures(self, predictor: Array) -> tuple[Array, Array | None]:
+        """The Hessian ∂²ℓ/∂η² of each sample as diag(a) − b·bᵀ.
+
+        The default is right where ℓ is a sum over the outputs.
+
+        Returns:
+            a and b, arrays of the shape of `predictor`; `None` for a b of zero.
+        """
+        ones = jnp.ones_like(predictor)
+        return jax.jvp(self.sample_slopes, (predictor,), (ones,))[1], None
 
     def sample_conjugates(self, slopes: Array) -> Array:
         """ℓ*(uᵢ, yᵢ) = sup_η u·η − ℓ(η, yᵢ) for each sample; ∞ where it is not known."""
@@ -61,8 +81,70 @@ class LinearLoss(Record, abc.ABC):
         losses = self.sample_losses(predictor) + self.sample_conjugates(slopes)
         return losses - sum_outputs(slopes * predictor)
 
-    def check_targets(self, y: np.ndarray) -> None:
-        """Refuse, by a ValueError, finite targets that are out of range."""
+    def null_intercept(self, offset: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """The minimiser b of the mean loss of η = offset + b, in NumPy.
+
+        Args:
+            offset: An array (n, k).
+            weights: The weights of the samples, which sum to 1.
+
+        Returns:
+            An array (k,).
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} has no formula for the intercept of the null model."
+        )
+
+    def has_intercept(self, weights: np.ndarray) -> np.ndarray:
+        """Whether each condition holds under which `null_intercept` is finite, in NumPy.
+
+        It is infinite if a class has no samples, or all counts are zero, for example.
+        """
+        del weights
+        return np.ones(1, bool)
+
+    def shifted(self, offset: np.ndarray, weights: np.ndarray) -> tuple[Self, np.ndarray]:
+        """A loss and an offset, in NumPy, with ℓ − min ℓ as before and smaller numbers.
+
+        Losses of η − y and of y·exp(−η) can move the offset into y.
+
+        Args:
+            offset: An array (n, k), with the intercept of the null model.
+            weights: The weights of the samples, which sum to 1.
+        """
+        del weights
+        return self, offset
+
+    @staticmethod
+    def mean_response(predictor: Array) -> Array:
+        """The mean of y given η, the inverse link; classes are on the last axis."""
+        return predictor
+
+    @staticmethod
+    def check_targets(y: np.ndarray, name: str) -> None:
+        """Refuse, by a ValueError, finite targets that are out of range.
+
+        Args:
+            y: The targets.
+            name: What the message calls them.
+        """
+
+    @classmethod
+    def of_targets(cls, y: Any) -> Self:
+        """A loss without features: its formulas about η, for targets (n,) or (n, k).
+
+        Args:
+            y: The targets, which are not checked.
+        """
+        defaults = {
+            field.name: None if field.name == "x" else field.default
+            for field in dataclasses.fields(cls)
+        }
+        return rebuild(cls, {**defaults, "y": y})
+
+    def with_targets(self, y: Any) -> Self:
+        """The same loss of other targets, which are not checked."""
+        return rebuild(type(self), {**vars(self), "y": y})
 
     def __call__(self, params: Params) -> Array:
         """The mean loss.
@@ -83,25 +165,21 @@ class LinearLoss(Record, abc.ABC):
             jnp.add, self._product(params["kernel"]), params.get("bias", 0.0)
         )
 
-    def slopes(self, predictor: Array) -> Array:
-        """∂ℓ/∂η for each sample: of the shape of `predictor`."""
-        return jax.grad(lambda eta: jnp.sum(self.sample_losses(eta)))(predictor)
-
     def pullback(self, slopes: Array) -> Params:
         """The gradient of the loss in the kernel and the bias, given `slopes`."""
-        shares = self.shares()
-        if np.ndim(shares) < slopes.ndim:
-            shares = jnp.expand_dims(shares, tuple(range(np.ndim(shares), slopes.ndim)))
-        weighted = shares * slopes
-        # The transpose knows how the outcome is sharded, which x.T @ weighted does not.
+        each = self.fractions()
+        if np.ndim(each) < slopes.ndim:
+            each = jnp.expand_dims(each, tuple(range(np.ndim(each), slopes.ndim)))
+        weighted = each * slopes
+        # The transpose knows how the result is sharded, which x.T @ weighted does not.
         kernel = jnp.zeros((self.x.shape[1], *slopes.shape[1:]), slopes.dtype)
         (pulled,) = jax.linear_transpose(self._product, kernel)(weighted)
         return {"kernel": pulled, "bias": weighted.sum(0)}
 
     def balanced(self, slopes: Array) -> Array:
-        """Slopes near the given ones with weighted mean zero, in the domain of ℓ* too.
+        """Slopes near the given ones with weighted mean zero, still in the domain of ℓ*.
 
-        Either the positive or the negative ones are made smaller.
+        Scales either the positive or the negative ones down.
         """
         above, below = (self.pullback(jnp.maximum(u, 0))["bias"] for u in (slopes, -slopes))
         least = jnp.minimum(above, below)
@@ -112,21 +190,21 @@ class LinearLoss(Record, abc.ABC):
         return raised - beside_samples(jnp.multiply, jnp.maximum(-slopes, 0), down)
 
     def metric(self, params: Params) -> Params:
-        """How curved the loss is along each parameter, up to a common factor.
+        """The curvature of the loss along each parameter, up to a common factor.
 
         Σᵢ sᵢ·xᵢⱼ² / Σᵢ sᵢ for the kernel and 1 for the bias.
         """
-        shares = jnp.broadcast_to(self.shares(), self.x.shape[:1])
+        each = jnp.broadcast_to(self.fractions(), self.x.shape[:1])
         x = self.x
         if isinstance(x, Array):
-            sizes = jnp.sum(jnp.square(x) * shares[:, None], axis=0)
+            squares = jnp.sum(jnp.square(x) * each[:, None], axis=0)
         else:
-            sizes = type(x)((jnp.square(x.data), x.indices), shape=x.shape).T @ shares
-        # A column of zeros says nothing; its weights go where the penalty pulls them.
-        sizes = jnp.where(sizes > 0, sizes, 1.0)
+            squares = type(x)((jnp.square(x.data), x.indices), shape=x.shape).T @ each
+        # The loss is flat along a column of zeros: any positive number will do.
+        squares = jnp.where(squares > 0, squares, 1.0)
 
         def beside(kernel: Array) -> Array:
-            column = jnp.expand_dims(sizes, tuple(range(1, kernel.ndim)))
+            column = jnp.expand_dims(squares, tuple(range(1, kernel.ndim)))
             return jnp.broadcast_to(column, kernel.shape)
 
         if not isinstance(params, Mapping):
@@ -138,10 +216,10 @@ class LinearLoss(Record, abc.ABC):
 
     def mean(self, values: Array) -> Array:
         """The weighted mean over samples."""
-        return jnp.sum(self.shares() * values)
+        return jnp.sum(self.fractions() * values)
 
-    def shares(self) -> Scalar:
-        """How much each sample counts: sᵢ / Σ s, or 1/n for all."""
+    def fractions(self) -> Scalar:
+        """The weight of each sample as a fraction of all: sᵢ / Σ s, or 1/n."""
         if self.sample_weight is None:
             return 1 / self.x.shape[0]
         return self.sample_weight / jnp.sum(self.sample_weight)
@@ -158,7 +236,7 @@ class LinearLoss(Record, abc.ABC):
             if value is not None:
                 object.__setattr__(self, name, self._checked(name, value))
         if is_concrete(self.y):
-            self.check_targets(np.asarray(self.y))
+            self.check_targets(np.asarray(self.y), f"{type(self).__name__}.y")
 
     def _checked(self, name: str, value: Any) -> Any:
         """One array of data, in floating point unless it is sparse."""
@@ -186,12 +264,12 @@ class LinearLoss(Record, abc.ABC):
                 check_numbers(what, value)
                 check_numbers(f"The sum of {what}", np.sum(value), above=0.0)
         if not jnp.issubdtype(value.dtype, jnp.floating):
-            # Whole numbers, such as labels, follow the features; never by promotion.
+            # Integers, such as labels, get the dtype of the features, not a promoted one.
             return jnp.asarray(value, self._dtype(name))
         return raise_precision(value)
 
     def _dtype(self, name: str) -> Any:
-        """The dtype for whole numbers: that of float features, or JAX's default."""
+        """The dtype for integers: that of float features, or JAX's default."""
         like = jnp.result_type(float) if name == "x" else self.x.dtype
         is_float = jnp.issubdtype(like, jnp.floating)
         return compute_dtype(like) if is_float else jnp.result_type(float)

@@ -3,11 +3,11 @@
 from jaxreg.solve.general.minimize import minimize as minimize
 from jaxreg.solve.general.solution import Solution as Solution
 from jaxreg.solve.glm.paths import (
-    GLMPath as GLMPath,
     group_lasso_path as group_lasso_path,
     logistic_path as logistic_path,
     poisson_path as poisson_path,
 )
+from jaxreg.solve.glm.result import GLMPath as GLMPath
 from jaxreg.solve.lasso.knots import lasso_knots as lasso_knots
 from jaxreg.solve.lasso.path import (
     LinearPath as LinearPath,

@@ -80,7 +80,13 @@ def data() -> tuple[Any, dict[str, Any]]:
     x = rng.normal(size=(SAMPLES, FEATURES))
     eta = x @ rng.normal(size=(FEATURES, OUTPUTS)) + 0.3
     heavy = eta + 2 * rng.standard_t(2, shape)
+    with jax.enable_x64(True):  # The mean response is a target that every loss takes.
+        means = {
+            cls.__name__: np.asarray(cls.mean_response(jnp.asarray(eta / 2)))
+            for cls in LOSSES
+        }
     return x, {
+        **means,
         "Huber": heavy,
         "Logistic": 1.0 * (eta + 2 * rng.logistic(size=shape) > 0),
         "Multinomial": np.eye(OUTPUTS)[np.argmax(eta + 2 * rng.gumbel(size=shape), 1)],
@@ -94,7 +100,7 @@ def start() -> Any:
 
 
 @functools.partial(jax.jit, compiler_options=QUICKLY)
-def solve(penalty, loss, strength, x, y, tolerance=1e-8):
+def solve(penalty, loss, strength, x, y, tol=1e-8):
     """What `minimize` finds, for a penalty and a loss by their numbers."""
     chosen = Chosen(penalty, strength)
-    return jaxreg.minimize(chosen_loss, chosen, start(), loss, x, y, tolerance=tolerance)
+    return jaxreg.minimize(chosen_loss, chosen, start(), loss, x, y, tol=tol)

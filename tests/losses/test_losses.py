@@ -15,7 +15,6 @@ import jaxreg
 from jaxreg import L1, L2, ElasticNet, minimize
 from jaxreg.losses import Huber, Logistic, Multinomial, Poisson, Squared
 from jaxreg.solve.general._gap import duality_gap
-from jaxreg.solve.glm import families as _families
 from tests.helpers.solving import (
     CONVEX,
     LOSSES,
@@ -68,7 +67,7 @@ def test_the_value_is_the_weighted_mean_of_those_of_optax(cls):
 @every_loss
 def test_slopes_and_their_pullback_are_the_gradient(cls):
     loss, params = loss_of(cls, sample_weight=WEIGHTS), somewhere()
-    pulled = loss.pullback(loss.slopes(loss.predictor(params)))
+    pulled = loss.pullback(loss.sample_slopes(loss.predictor(params)))
     for name, gradient in jax.grad(loss)(params).items():
         np.testing.assert_allclose(pulled[name], gradient, rtol=1e-4, atol=1e-5)
 
@@ -79,26 +78,97 @@ def test_conjugates_meet_fenchel_and_young(cls):
     with jax.enable_x64(True):
         loss, params = loss_of(cls), somewhere()
         eta = loss.predictor(params)
-        values, slopes = loss.sample_losses(eta), loss.slopes(eta)
+        values, slopes = loss.sample_losses(eta), loss.sample_slopes(eta)
         spare = values + loss.sample_conjugates(slopes) - jnp.sum(slopes * eta, axis=1)
         np.testing.assert_allclose(spare, 0, atol=1e-10)
-        other = loss.slopes(-eta[::-1])
+        other = loss.sample_slopes(-eta[::-1])
         spare = values + loss.sample_conjugates(other) - jnp.sum(other * eta, axis=1)
         assert np.all(spare >= -1e-10)
         assert np.any(np.isfinite(spare) & (spare > 1e-3))
 
 
+def given(cls, number):
+    """η and the loss of targets (n, k) alone, as the paths have it."""
+    y = np.asarray(TARGETS[cls.__name__], np.float64)
+    eta = np.random.default_rng(number).normal(size=y.shape)
+    return jnp.asarray(eta), cls.of_targets(jnp.asarray(y))
+
+
 @every_loss
-def test_the_curvature_is_the_largest(cls):
-    loss = loss_of(cls)
-    curve = jax.jit(jax.hessian(lambda eta: loss.sample_losses(eta[None])[0]))
-    largest = max(
-        float(np.linalg.eigvalsh(curve(scale * eta)).max())
-        for eta in np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-        for scale in (0.0, 0.3, 3.0)
-    )
-    assert largest <= loss.curvature * (1 + 1e-5)
-    assert largest >= 0.6 * min(loss.curvature, 1.0)
+def test_slopes_and_curvatures_are_derivatives(cls):
+    with jax.enable_x64(True):
+        eta, loss = given(cls, 0)
+        slopes = jax.grad(lambda eta: jnp.sum(loss.sample_losses(eta)))(eta)
+        np.testing.assert_allclose(loss.sample_slopes(eta), slopes, atol=1e-12)
+        diagonal, minus = loss.sample_curvatures(eta)
+
+        @jax.jit
+        @jax.vmap
+        @jax.hessian
+        def hessians(eta, y):
+            return cls.of_targets(y[None]).sample_losses(eta[None])[0]
+
+        found = jnp.eye(eta.shape[1]) * diagonal[:, None]
+        if minus is not None:
+            found -= minus[:, None] * minus[:, :, None]
+        np.testing.assert_allclose(found, hessians(eta, loss.y), atol=1e-12)
+
+
+@every_loss
+def test_the_conjugate_at_zero_is_minus_the_smallest_loss(cls):
+    with jax.enable_x64(True):
+        eta, loss = given(cls, 0)
+        # A mean response as the target: the loss is smallest where it is predicted.
+        loss = loss.with_targets(loss.mean_response(eta))
+        least = -loss.sample_conjugates(jnp.zeros_like(eta))
+        np.testing.assert_allclose(loss.sample_losses(eta), least, atol=1e-12)
+        assert np.all(loss.sample_losses(eta[::-1]) > least)
+
+
+@pytest.mark.parametrize("cls", [cls for cls in LOSSES if cls is not Huber])
+def test_the_null_model_is_optimal_and_shifting_changes_no_excess_loss(cls):
+    with jax.enable_x64(True):
+        eta, loss = given(cls, 1)
+        loss = loss.with_targets(np.asarray(loss.y))
+        # Multinomial and logistic paths have no offset.
+        offset = np.zeros_like(loss.y) if cls in (Logistic, Multinomial) else 0.1 * eta
+        weights = WEIGHTS / WEIGHTS.sum()
+        b = loss.null_intercept(np.asarray(offset), weights)
+        assert b.shape == loss.y.shape[1:]
+        np.testing.assert_allclose(weights @ loss.sample_slopes(offset + b), 0, atol=1e-12)
+        assert np.all(loss.has_intercept(weights))
+        shifted, moved = loss.shifted(np.asarray(offset + b), weights)
+
+        def excess(loss, predictor):
+            zero = jnp.zeros_like(predictor)
+            return loss.sample_losses(predictor) + loss.sample_conjugates(zero)
+
+        np.testing.assert_allclose(
+            excess(shifted, moved + eta), excess(loss, offset + b + eta), atol=1e-12
+        )
+
+
+def test_the_intercept_of_a_loss_without_a_formula_is_refused():
+    with pytest.raises(NotImplementedError, match="Huber has no formula"):
+        Huber.of_targets(np.ones((3, 1))).null_intercept(np.zeros((3, 1)), np.ones(3) / 3)
+
+
+def test_intercepts_that_do_not_exist_are_seen():
+    ones, zeros, weights = np.ones((3, 1)), np.zeros((3, 1)), np.ones(3) / 3
+    assert not np.all(Logistic.of_targets(ones).has_intercept(weights))
+    assert not np.all(Logistic.of_targets(zeros).has_intercept(weights))
+    assert not np.all(Poisson.of_targets(zeros).has_intercept(weights))
+    assert not np.all(Multinomial.of_targets(np.eye(3)[:2]).has_intercept(weights[:2]))
+
+
+@pytest.mark.parametrize("cls", [Logistic, Poisson])
+def test_conjugates_end_with_their_domain_but_for_rounding(cls):
+    with jax.enable_x64(True):
+        loss = cls.of_targets(jnp.zeros((3, 1)))
+        slopes = jnp.array([[0.0], [-1e-14], [-1e-12]])
+        found = np.asarray(loss.sample_conjugates(slopes))
+    np.testing.assert_allclose(found[:2], 0, atol=1e-13)
+    assert found[2] == np.inf
 
 
 def test_classes_by_number_are_those_by_probability():
@@ -145,7 +215,7 @@ def test_gaps_are_upper_bounds_and_close_at_the_minimum(number):
     y = TARGETS[cls.__name__]
     with jax.enable_x64(True):
         numbers = CONVEX.index(kind), LOSSES.index(cls)
-        found = solve(*numbers, STRENGTH, X, y, tolerance=1e-12)
+        found = solve(*numbers, STRENGTH, X, y, tol=1e-12)
         best = jax.device_get(found.params)
         gap, lowest = jax.device_get(gap_and_objective(number, y, best))
         shifts = np.array([[1.0, 0.0, -0.5], [-1.0, 0.0, 0.5]])
@@ -184,7 +254,7 @@ def test_bad_data_are_refused():
     refused(Huber, "Huber.delta must be greater than 0", x, y, delta=0.0)
     refused(Logistic, "Logistic.y must be 0 or 1, or a probability", x, 2 * y)
     refused(Multinomial, "must be classes, numbered from 0, got 0.5", x, y / 2)
-    refused(Poisson, "Poisson.y must be at least 0, got -1", x, -y)
+    refused(Poisson, "Poisson.y must be counts, at least 0, got -1", x, -y)
     with pytest.raises(ValueError, match="a column for each class"):
         Multinomial(x, y)(jnp.zeros(2))
 
@@ -193,27 +263,3 @@ def test_integers_and_bools_are_numbers():
     x, y = np.array([[1, 2], [3, 4]]), np.array([True, False])
     by_ints = Logistic(x, y)(jnp.ones(2))
     assert by_ints == Logistic(1.0 * x, 1.0 * y)(jnp.ones(2))
-
-
-@pytest.mark.parametrize(
-    ("loss", "family"),
-    [
-        (Squared, _families.Gaussian),
-        (Logistic, _families.Bernoulli),
-        (Poisson, _families.Poisson),
-        (Multinomial, _families.Multinomial),
-    ],
-)
-def test_paths_and_minimize_mean_the_same_losses(loss, family):
-    y, classes = np.array([0.0, 1.0, 1.0]), 2 if loss is Multinomial else 1
-    eta = jnp.sin(jnp.arange(3.0 * classes)).reshape(3, classes)
-    told = np.eye(2)[y.astype(int)] if classes == 2 else y[:, None]
-    model = loss(np.ones((3, 1)), y)
-    slopes = model.slopes(eta if classes == 2 else eta[:, 0])
-    found = family().mean(eta.T).T - told
-    np.testing.assert_allclose(found.reshape(slopes.shape), slopes, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(
-        jax.vmap(jax.grad(lambda e: family().cumulant(e[:, None])[0]))(eta),
-        family().mean(eta.T).T,
-        rtol=1e-5,
-    )

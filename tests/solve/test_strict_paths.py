@@ -10,6 +10,7 @@ import pytest
 
 import jaxreg as jr
 from jaxreg import losses
+from tests.helpers.strategies import public
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 6))
@@ -103,17 +104,10 @@ LOSSES = {
 }
 
 
-def test_every_loss_is_in_the_table():
-    kinds = vars(losses).values()
-    kinds = [kind for kind in kinds if isinstance(kind, type)]
-    bases = [kind for kind in kinds if issubclass(kind, losses.LinearLoss)]
-    assert set(LOSSES) | {"LinearLoss"} == {kind.__name__ for kind in bases}
-
-
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", [cls.__name__ for cls in public(losses.LinearLoss)])
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_losses_are_minimised_under_strict_modes(name, outputs):
-    y = LOSSES[name]
+    y = LOSSES.get(name, COUNTS + 1)  # Positive numbers suit every other loss.
     if name == "Multinomial":
         outputs = 3
     elif outputs == 3:
@@ -123,6 +117,6 @@ def test_losses_are_minimised_under_strict_modes(name, outputs):
     with strict(), jax.enable_x64(outputs == 1):
         loss = getattr(jr.losses, name)(X, y, np.ones(40))
         start = {"kernel": jnp.zeros((6, *shape)), "bias": jnp.zeros(shape)}
-        found = jr.minimize(loss, penalty, start, tolerance=1e-4)
+        found = jr.minimize(loss, penalty, start, tol=1e-4)
     assert bool(found.converged)
     assert float(found.gap) < 1e-2

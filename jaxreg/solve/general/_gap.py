@@ -1,12 +1,12 @@
-"""Duality gaps: how far an objective can be above the smallest.
+"""Duality gaps: upper bounds on objective − minimum.
 
 For a linear model with loss f(η) and penalty R, any slopes u bound the minimum from below
 (Fenchel):
 
     f(η) + R(w)  ≥  −f*(u) − R*(−xᵀu)
 
-Here u are the slopes at w, shortened until R* is finite. The difference is computed as two
-sums of non-negative terms, which large targets do not make inexact:
+Here u are the slopes at w, scaled down until R* is finite. The difference is computed as
+two sums of non-negative terms, which stay exact when targets are large:
 
     (f(η) + f*(u) − u·η)  +  (R(w) + R*(−xᵀu) + xᵀu·w)
 """
@@ -32,9 +32,9 @@ def duality_gap(loss: object, penalty: Penalty, params: Params) -> Array:
         params: Where to look.
 
     Returns:
-        A scalar; infinity where no bound is known (unpenalised weights, say, or slopes
-        whose squares underflow). It is what was computed, in size: rounding may have made
-        it negative, and is at least so large then.
+        A scalar, in units of the objective; infinity where no bound is known (unpenalised
+        weights, or slopes whose squares underflow). It is the absolute value of the
+        computed difference: a negative one shows rounding of that size.
     """
     unknown = jnp.full((), jnp.inf)
     if not isinstance(loss, LinearLoss):
@@ -48,25 +48,25 @@ def duality_gap(loss: object, penalty: Penalty, params: Params) -> Array:
     if not (term.is_norm or type(term) in (L2, ElasticNet)):
         return unknown
     predictor = loss.predictor(params)
-    slopes = loss.slopes(predictor)
-    if len(tree) > 1:  # The intercept is free, so that the mean of the slopes must be zero.
+    slopes = loss.sample_slopes(predictor)
+    if len(tree) > 1:  # The intercept is unpenalised: the mean of the slopes must be zero.
         slopes = loss.balanced(slopes)
     pull = loss.pullback(slopes)["kernel"]
     excess = _excess(term, pull)
-    share = 1 / jnp.maximum(excess, 1.0)
-    rest = loss.mean(loss.sample_gaps(predictor, share * slopes))
-    weights = penalty(params) + _conjugate(term, share * pull)
-    gap = jnp.abs(rest + weights + share * jnp.sum(pull * tree[kernel].value))
-    size, info = jnp.max(jnp.abs(slopes)), jnp.finfo(slopes.dtype)
-    underflows = (size > 0) & (size < (info.tiny / info.eps) ** 0.5)
+    scale = 1 / jnp.maximum(excess, 1.0)
+    rest = loss.mean(loss.sample_gaps(predictor, scale * slopes))
+    weights = penalty(params) + _conjugate(term, scale * pull)
+    gap = jnp.abs(rest + weights + scale * jnp.sum(pull * tree[kernel].value))
+    largest, info = jnp.max(jnp.abs(slopes)), jnp.finfo(slopes.dtype)
+    underflows = (largest > 0) & (largest < (info.tiny / info.eps) ** 0.5)
     return jnp.where(underflows | jnp.isinf(excess), jnp.inf, gap)
 
 
 def null_loss(loss: object, params: Params) -> Array:
     """The loss of a constant predictor, above its smallest possible value.
 
-    It is the scale of gaps. The constant is the mean of the linear predictor if there is an
-    intercept, and 0 otherwise.
+    Gaps are compared with it. The constant is the mean of the linear predictor if there is
+    an intercept, and 0 otherwise.
 
     Args:
         loss: The loss; 0 if it is no `LinearLoss`.
@@ -90,7 +90,7 @@ def _excess(term: Penalty, pull: Array) -> Array:
         l1, l2 = _strengths(term)
         return jnp.max(jnp.where(l2 > 0, 0.0, quotient(jnp.abs(pull), l1)))
     critical = term.array_critical_scale(pull)
-    if isinstance(term, Entrywise):  # Weights without a price are not at their optimum.
+    if isinstance(term, Entrywise):  # Unpenalised weights need not be at their optimum.
         return jnp.where(jnp.min(jnp.asarray(term.slope_at_zero())) > 0, critical, jnp.inf)
     return critical
 
@@ -105,7 +105,7 @@ def _conjugate(term: Penalty, pull: Array) -> Scalar:
 
 
 def _strengths(term: Penalty) -> tuple[Array, Array]:
-    """How a term is l1·Σ |w| + l2·Σ w²."""
+    """l1 and l2 of a term l1·Σ |w| + l2·Σ w²."""
     if isinstance(term, ElasticNet):
         return jnp.asarray(term.l1), jnp.asarray(term.l2)
     assert isinstance(term, L2)

@@ -1,22 +1,24 @@
 """Derivatives of a minimiser, from the equation that it solves.
 
-At a minimiser w a proximal gradient step of any length t, in any metric D, goes nowhere:
+A minimiser w is a fixed point of the proximal gradient step of any length t, in any
+metric D:
 
     w = prox(w − t·D⁻¹∇f(w))
 
-With P the Jacobian of the prox there and H the Hessian of f, whatever f and the strengths
-depend on moves w by dw, where b is what it moves the right-hand side by at fixed w:
+Let P be the Jacobian of the prox there and H the Hessian of f. When the inputs of f and the
+penalty change, the right-hand side changes by b at fixed w, and the minimiser by dw with
 
     dw = b + P·(I − t·D⁻¹H)·dw
 
-P is zero off the support (of the lasso, say), so only the weights on it take part. D·P is
-symmetric, as the prox is the gradient of a convex function; so conjugate gradients solve
+P is zero off the support (of the lasso, for example), so that only weights on the support
+count. D·P is symmetric, as the prox is the gradient of a convex function; so conjugate
+gradients solve
 
     D·P·(I − (I − t·D⁻¹H)·P)·u = D·P·(I − t·D⁻¹H)·b,    and    dw = b + P·u
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,11 +38,11 @@ def tangent(
     step: Array,
     metric: Metric,
 ) -> Values:
-    """How a minimiser moves with what it depends on.
+    """The tangent of a minimiser, given tangents of the data and the strengths.
 
     Args:
-        problem_of: From the inputs to the problem.
-        inputs: What loss and penalty depend on, data and strengths.
+        problem_of: Makes the problem from the inputs.
+        inputs: All arrays that the loss and the penalty depend on.
         changes: Tangents of the inputs.
         solution: The minimiser.
         step: The length t of a proximal gradient step.
@@ -53,6 +55,28 @@ def tangent(
         Bertrand and others, *Implicit differentiation for fast hyperparameter selection
         in non-smooth convex learning* (2022), section 3.
     """
+    b = _change_of_step(problem_of, inputs, changes, solution, step, metric)
+    linear = _linearised(problem_of(inputs), solution, step, metric)
+    # JAX transposes a solve only if each leaf of its right-hand side depends on `changes`.
+    nothing = 0.0 * sum(jnp.sum(x) for x in jax.tree.leaves(b))
+    b = _combined(lambda x: x + nothing, b)
+    return jax.lax.custom_linear_solve(
+        linear.residual,
+        b,
+        lambda _, b: linear.solve(b),
+        lambda _, b: linear.solve_transposed(b),
+    )
+
+
+def _change_of_step(
+    problem_of: Callable[[Any], Problem],
+    inputs: Any,
+    changes: Any,
+    solution: Values,
+    step: Array,
+    metric: Metric,
+) -> Values:
+    """b: how a proximal gradient step from a fixed w changes with the inputs."""
     leaves, structure = jax.tree.flatten(inputs)
     tangents = jax.tree.leaves(changes, is_leaf=_is_zero)
     moving = [i for i, change in enumerate(tangents) if not _is_zero(change)]
@@ -65,46 +89,69 @@ def tangent(
         return problem.descend(solution, gradient, step, metric)
 
     primals, directions = ([xs[i] for i in moving] for xs in (leaves, tangents))
-    moved = jax.jvp(reached, (primals,), (directions,))[1]
-    problem = problem_of(inputs)
+    return jax.jvp(reached, (primals,), (directions,))[1]
+
+
+class _Linearised(NamedTuple):
+    """The proximal gradient step at a minimiser, linearised in w.
+
+    Attributes:
+        hessian: The product with H.
+        project: The product with P.
+        step: The length t.
+        metric: The diagonal D.
+    """
+
+    hessian: Callable[[Values], Values]
+    project: Callable[[Values], Values]
+    step: Array
+    metric: Metric
+
+    def residual(self, v: Values) -> Values:
+        """The left-hand side of the linear equation, v − P·(I − t·D⁻¹H)·v."""
+        return _combined(jnp.subtract, v, self.project(self._descend(v)))
+
+    def solve(self, b: Values) -> Values:
+        """The solution dw = b + P·u."""
+        u = self._on_support(self._weigh(self.project(self._descend(b))))
+        return _combined(jnp.add, b, self.project(u))
+
+    def solve_transposed(self, b: Values) -> Values:
+        """The product of b with the transpose of the inverse of `residual`."""
+        natural = self._unweigh(b)
+        u = self._on_support(self._weigh(self.project(natural)))
+        inner = self._descend(self.project(u))
+        return self._weigh(_combined(jnp.add, natural, inner))
+
+    def _descend(self, v: Values) -> Values:
+        """(I − t·D⁻¹H)·v."""
+        t, h = self.step, self.hessian(v)
+        return _combined(lambda v, h, d: v - t * h / d, v, h, self.metric)
+
+    def _on_support(self, b: Values) -> Values:
+        """The solution u of D·P·(I − (I − t·D⁻¹H)·P)·u = b."""
+
+        def normal(u: Values) -> Values:
+            return self._weigh(self.residual(self.project(u)))
+
+        return _conjugate_gradients(normal, b, self._unweigh, self.step.dtype)
+
+    def _weigh(self, v: Values) -> Values:
+        return _combined(jnp.multiply, v, self.metric)
+
+    def _unweigh(self, v: Values) -> Values:
+        return _combined(jnp.divide, v, self.metric)
+
+
+def _linearised(
+    problem: Problem, solution: Values, step: Array, metric: Metric
+) -> _Linearised:
     # Hessians are symmetric, so that their products may be those of the transpose: reverse
     # mode also knows losses with a custom_vjp, forward mode does not.
     gradient, curve = jax.vjp(jax.grad(problem.smooth), solution)
     ahead = _combined(lambda w, g, d: w - step * g / d, solution, gradient, metric)
     project = jax.linearize(lambda x: problem.prox(x, step, metric), ahead)[1]
-
-    def relax(v: Values) -> Values:
-        """A gradient step, (I − t·D⁻¹H)·v."""
-        return _combined(lambda v, h, d: v - step * h / d, v, curve(v)[0], metric)
-
-    def advance(v: Values) -> Values:
-        """What is left over, v − P·(I − t·D⁻¹H)·v."""
-        return _combined(jnp.subtract, v, project(relax(v)))
-
-    def weigh(v: Values) -> Values:
-        return _combined(jnp.multiply, v, metric)
-
-    def unweigh(v: Values) -> Values:
-        return _combined(jnp.divide, v, metric)
-
-    def normal(u: Values) -> Values:
-        return weigh(advance(project(u)))
-
-    def on_support(b: Values) -> Values:
-        return _conjugate_gradients(normal, weigh(project(b)), unweigh, step.dtype)
-
-    def solve(_: Any, b: Values) -> Values:
-        return _combined(jnp.add, b, project(on_support(relax(b))))
-
-    def solve_transposed(_: Any, b: Values) -> Values:
-        natural = unweigh(b)
-        inner = on_support(natural)
-        return weigh(_combined(jnp.add, natural, relax(project(inner))))
-
-    # JAX transposes a solve only if each leaf of its right-hand side depends on `changes`.
-    nothing = 0.0 * sum(jnp.sum(b) for b in jax.tree.leaves(moved))
-    moved = _combined(lambda b: b + nothing, moved)
-    return jax.lax.custom_linear_solve(advance, moved, solve, solve_transposed)
+    return _Linearised(lambda v: curve(v)[0], project, step, metric)
 
 
 def _conjugate_gradients(

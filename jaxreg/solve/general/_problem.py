@@ -13,10 +13,10 @@ from jaxreg.penalties import Penalty
 from jaxreg.penalties.base import Toward
 
 Values = dict[int, Array]
-"""The arrays that are optimised, by their places in the pytree."""
+"""The arrays that are optimised, by their index in the pytree."""
 
 Metric = Mapping[int, Scalar]
-"""The weights dᵢ > 0 of the metric, by the places of the arrays."""
+"""The weights dᵢ > 0 of the metric, by the index of the array."""
 
 
 class Problem(NamedTuple):
@@ -25,7 +25,7 @@ class Problem(NamedTuple):
     Attributes:
         smooth: The smooth part, a function of the values.
         penalty: R.
-        full: From the values to the whole pytree of parameters.
+        full: Makes the whole pytree of parameters from the values.
     """
 
     smooth: Callable[[Values], Array]
@@ -36,7 +36,7 @@ class Problem(NamedTuple):
         """argmin_z  step·R(z) + ½·Σ dᵢ(zᵢ − xᵢ)²."""
         moved = self.penalty.unchecked_prox(self.full(values), step, self.full(metric))
         leaves = jax.tree.leaves(moved)
-        return {place: leaves[place] for place in values}
+        return {index: leaves[index] for index in values}
 
     def descend(
         self, values: Values, gradient: Values, step: Scalar, metric: Metric
@@ -83,8 +83,8 @@ def dot(a: Any, b: Any) -> Array:
 
 def largest(tree: Any) -> Array:
     """The largest absolute value in a pytree."""
-    sizes = [jnp.max(jnp.abs(x), initial=0.0) for x in jax.tree.leaves(tree)]
-    return jnp.max(jnp.stack(sizes))
+    each = [jnp.max(jnp.abs(x), initial=0.0) for x in jax.tree.leaves(tree)]
+    return jnp.max(jnp.stack(each))
 
 
 def square(a: Any, metric: Any) -> Array:

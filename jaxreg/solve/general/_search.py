@@ -20,21 +20,21 @@ from jaxreg.solve.general._implicit import tangent
 from jaxreg.solve.general._problem import Problem, Values, shared_metric
 from jaxreg.solve.general.solution import Solution, Status
 
-# Relative residuals that rounding leaves within reach.
+# Relative residuals that are reachable despite rounding.
 _TOLERANCES = {np.dtype("float32"): 1e-6, np.dtype("float64"): 1e-10}
 
-# Duality gaps, by the loss of the null model, that rounding mostly leaves within reach.
+# Duality gaps, relative to the loss of the null model, that are mostly reachable.
 _GAPS = {np.dtype("float32"): 1e-4, np.dtype("float64"): 1e-6}
 GAP_BY_RESIDUAL = 100.0
-"""They may be so many times a looser tolerance."""
+"""The largest gap accepted, as a multiple of a looser `tol`."""
 PROGRESS = 0.7
-"""A quarter of the residual must make the gap so much smaller, or rounding ends it."""
+"""If a quarter of the residual leaves more of the gap than this, rounding limits it."""
 EXTRA_STEPS = 100
-"""More steps for a smaller gap than there were before."""
+"""Steps allowed for a smaller gap, in addition to as many as before."""
 
 
 class Static(NamedTuple):
-    """What the compiled program is for: everything that is not an array."""
+    """Everything in the loss and its arguments that is not an array: static in `jit`."""
 
     structure: Any
     others: tuple[Any, ...]
@@ -58,10 +58,10 @@ def split(tree: Any) -> tuple[Static, list[Any]]:
 
 
 class Goals(NamedTuple):
-    """When the search ends."""
+    """The tolerances and limits of `minimize`."""
 
-    tolerance: Scalar | None
-    gap_tolerance: Scalar | None
+    tol: Scalar | None
+    gap_tol: Scalar | None
     max_steps: Scalar
 
 
@@ -77,7 +77,7 @@ class Inputs(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """What the search gives; only `values` has derivatives."""
+    """The result of the search; only `values` has derivatives."""
 
     values: Values
     metric: Values | None
@@ -98,7 +98,7 @@ def solve(static: Static, inputs: Inputs) -> Solution:
             raise ValueError(f"loss must return a scalar, got shape {value.shape}.")
         return value
 
-    # What the loss has captured from outside becomes an argument, for its derivatives.
+    # Arrays that the loss closes over become arguments, for their derivatives.
     pure, captured = jax.closure_convert(smooth, variables, inputs.arrays, inputs.params)
     inputs = inputs._replace(captured=captured)
 
@@ -137,15 +137,15 @@ def solve(static: Static, inputs: Inputs) -> Solution:
 
 
 class _Round(NamedTuple):
-    """Where the search is after some steps.
+    """The state of the search between two runs of the accelerated method.
 
     Attributes:
         state: The state of the accelerated method.
         kkt: Its residual.
-        gap: Its duality gap, by the loss of the null model.
-        status: How the search would end here.
-        is_done: Whether it does.
-        goal: The residual to reach next.
+        gap: Its duality gap, as a fraction of the loss of the null model.
+        status: The status if the search ended here.
+        is_done: Whether it ends here.
+        goal: The residual to reach in the next run.
     """
 
     state: _accelerated.State
@@ -162,17 +162,17 @@ def _search(problem: Problem, loss: Any, inputs: Inputs) -> _Found:
     metric = known or dict.fromkeys(variables, 1.0)
     state = _accelerated.start(problem, variables, metric)
     dtype = state.length.dtype
-    goals, given = inputs.goals, inputs.goals.tolerance
-    tolerance = jnp.asarray(_TOLERANCES[dtype] if given is None else given, dtype)
-    largest_gap = jnp.maximum(GAP_BY_RESIDUAL * tolerance, _GAPS[dtype])
+    goals, given = inputs.goals, inputs.goals.tol
+    tol = jnp.asarray(_TOLERANCES[dtype] if given is None else given, dtype)
+    largest_gap = jnp.maximum(GAP_BY_RESIDUAL * tol, _GAPS[dtype])
 
     def goes_on(carry: _Round) -> Array:
         state = carry.state
-        return ~carry.is_done & (state.steps < goals.max_steps) & state.is_alive
+        return ~carry.is_done & (state.steps < goals.max_steps) & state.can_go_on
 
     def advance(before: _Round) -> _Round:
-        # Beyond the tolerance, for a smaller gap, no more steps than there were so far.
-        is_near = before.kkt <= tolerance
+        # Once kkt is below tol, a smaller gap may cost at most as many steps as so far.
+        is_near = before.kkt <= tol
         most = jnp.where(is_near, 2 * before.state.steps + EXTRA_STEPS, goals.max_steps)
         most = jnp.minimum(most, goals.max_steps)
         state = _accelerated.run(problem, before.state, metric, before.goal, most)
@@ -180,24 +180,24 @@ def _search(problem: Problem, loss: Any, inputs: Inputs) -> _Found:
         params = problem.full(state.point)
         gap = duality_gap(loss, inputs.penalty, params)
         scale = null_loss(loss, params)
-        # The residual is relative to the largest weight; the gap tells when it misleads.
+        # The residual is relative to the largest weight, which can mislead: check the gap.
         is_small = is_certified(gap, largest_gap * scale) | jnp.isposinf(gap)
-        is_good = (kkt <= tolerance) & is_small
-        if goals.gap_tolerance is not None:
+        is_good = (kkt <= tol) & is_small
+        if goals.gap_tol is not None:
             objective = jnp.abs(problem.objective(state.point))
-            is_good |= is_certified(gap, goals.gap_tolerance * objective)
+            is_good |= is_certified(gap, goals.gap_tol * objective)
         relative = (gap / jnp.where(scale > 0, scale, 1.0)).astype(dtype)
         no_better = is_near & ~(relative <= PROGRESS * before.gap)
-        status = jnp.where(kkt <= tolerance, int(Status.INEXACT), int(Status.OUT_OF_STEPS))
-        status = jnp.where(state.is_alive, status, int(Status.FAILED))
+        status = jnp.where(kkt <= tol, int(Status.INEXACT), int(Status.OUT_OF_STEPS))
+        status = jnp.where(state.can_go_on, status, int(Status.FAILED))
         status = jnp.where(is_good, int(Status.CONVERGED), status).astype(jnp.int32)
         return _Round(state, kkt, relative, status, is_good | no_better, before.goal / 4)
 
-    # With a gap to look at now and then, or just once more where a residual misled.
-    goal = tolerance if goals.gap_tolerance is None else jnp.asarray(0.01, dtype)
+    # With gap_tol, runs are short and the gap is computed after each of them.
+    goal = tol if goals.gap_tol is None else jnp.asarray(0.01, dtype)
     unknown = jnp.full((), jnp.inf, dtype)
     status = jnp.asarray(int(Status.OUT_OF_STEPS), jnp.int32)
-    status = jnp.where(state.is_alive, status, int(Status.FAILED)).astype(jnp.int32)
+    status = jnp.where(state.can_go_on, status, int(Status.FAILED)).astype(jnp.int32)
     no = jnp.zeros((), bool)
     first = _Round(state, unknown, unknown, status, no, goal)
     last = jax.lax.while_loop(goes_on, advance, first)
@@ -213,11 +213,11 @@ def _metric_of(loss: Any, inputs: Inputs, variables: Values) -> Values | None:
     if metric is None:
         return None
     tree = list(walk(params))
-    picks = [place in variables for place in range(len(tree))]
+    picks = [index in variables for index in range(len(tree))]
     values = values_at(metric, tree, picks, "The metric")
     fitted = {
-        place: jnp.broadcast_to(jnp.asarray(values[place], x.dtype), x.shape)
-        for place, x in variables.items()
+        index: jnp.broadcast_to(jnp.asarray(values[index], x.dtype), x.shape)
+        for index, x in variables.items()
     }
     return shared_metric(fitted, inputs.penalty, params)
 

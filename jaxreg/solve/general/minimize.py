@@ -20,29 +20,29 @@ def minimize(
     penalty: Penalty,
     params: Params,
     *args: Any,
-    tolerance: Scalar | None = None,
-    gap_tolerance: Scalar | None = None,
+    tol: Scalar | None = None,
+    gap_tol: Scalar | None = None,
     max_steps: int = 10_000,
     metric: Params | None = None,
 ) -> Solution:
     """Minimise loss(params, *args) + penalty(params), to a certificate.
 
     Accelerated proximal gradient steps with backtracking and restarts, compiled as one
-    loop. It stops when the conditions of optimality hold to within `tolerance`, not when
-    steps are small. Where a duality gap is known it must be small, too: relative to the
-    loss of a constant predictor at most 1e-4 in float32 and 1e-6 in float64 (or 100 times
-    `tolerance`, if that is more). Where the penalty is not convex, or the loss is not, the
-    solution is a local one, and depends on the start.
+    loop. It stops when the conditions of optimality hold to within `tol`, not when steps
+    are small. Where a duality gap is known it must be small, too: relative to the loss of a
+    constant predictor at most 1e-4 in float32 and 1e-6 in float64 (or 100 times `tol`, if
+    that is more). Where the penalty is not convex, or the loss is not, the solution is a
+    local one, and depends on the start.
 
     **Derivatives.** The solution is a differentiable function of the strengths, the
     arrays in `loss` and `args`, and whatever the loss captures (`jax.grad`, `jax.jvp`, at
     any order), by the equation that it solves, restricted to the support. That is how
     strengths are tuned by gradients. It has no derivative in `params`, the start. Give it a
-    tight tolerance: derivatives are about as exact as the solution.
+    small `tol`: derivatives are about as exact as the solution.
 
     **Batches.** It may be put in `jit`, `vmap` (strengths, folds, data sets, starts) and
     `scan` (paths: start each where the last one ended). There, nothing can be raised or
-    warned of: look at `Solution.converged`.
+    warned of: check `Solution.converged`.
 
     Args:
         loss: A smooth function of `(params, *args)` that returns a scalar. It is compiled
@@ -53,12 +53,13 @@ def minimize(
         params: Where to start. All floating-point arrays in it are optimised, penalised or
             not; whatever else it has stays as it is.
         *args: Further arguments of the loss: pytrees of arrays.
-        tolerance: How small `Solution.kkt` must get; 1e-6 in float32 and 1e-10 in float64
-            unless given.
-        gap_tolerance: If given, it also stops once `Solution.gap` is at most this share of
-            the objective.
+        tol: The largest `Solution.kkt` to accept; 1e-6 in float32 and 1e-10 in float64 by
+            default. It bounds the error of the parameters.
+        gap_tol: If given, it also stops once `Solution.gap` is at most this fraction of the
+            objective. It bounds the error of the objective, and saves steps where the
+            parameters need few digits; it has no effect where no gap is known.
         max_steps: The most steps; at least 1.
-        metric: How curved the loss is along each parameter, up to a common factor: a
+        metric: The curvature of the loss along each parameter, up to a common factor: a
             pytree of positive numbers, or of arrays, or a prefix of one. Steps are shorter
             where it is larger. It is known for a `LinearLoss`; elsewhere it saves many
             steps if parameters have very different scales.
@@ -101,13 +102,13 @@ def minimize(
     """
     check_is_penalty(penalty)
     _check(loss, params, max_steps)
-    for name, value in (("tolerance", tolerance), ("gap_tolerance", gap_tolerance)):
+    for name, value in (("tol", tol), ("gap_tol", gap_tol)):
         if value is not None:
             check_number(name, value, above=0.0)
     if metric is not None:
         check_numbers("The metric", [x.value for x in leaves_of(metric)], above=0.0)
     static, arrays = split((loss, args))
-    goals = Goals(tolerance, gap_tolerance, max_steps)
+    goals = Goals(tol, gap_tol, max_steps)
     solution = solve(static, Inputs(arrays, [], penalty, params, metric, goals))
     _report(solution)
     return solution
@@ -133,7 +134,7 @@ def _check(loss: Any, params: Params, max_steps: int) -> None:
 
 
 def _report(solution: Solution) -> None:
-    """Say what went wrong, where it can be seen."""
+    """Raise or warn if the search failed, unless the solution is traced."""
     if not is_concrete(solution.status):
         return
     status, steps = int(solution.status), int(solution.steps)
@@ -141,7 +142,7 @@ def _report(solution: Solution) -> None:
         raise ValueError(
             f"The loss must be finite and smooth, but after {steps} steps no step lowers "
             f"it; loss + penalty is {float(solution.objective):g} there. Start where the "
-            "loss is finite; standardize the data; and put what has kinks into the penalty."
+            "loss is finite; standardize the data; put terms with kinks into the penalty."
         )
     if status == Status.INEXACT:
         warnings.warn(
@@ -157,7 +158,7 @@ def _report(solution: Solution) -> None:
         warnings.warn(
             f"Not converged: after {steps} steps the residual (kkt) is "
             f"{float(solution.kkt):.1e}, the duality gap {float(solution.gap):.1e}. Raise "
-            "max_steps, standardize the features or give a metric, or loosen the tolerance "
+            "max_steps, standardize the features or give a metric, or raise tol "
             "(float32 reaches about 1e-7).",
             RuntimeWarning,
             stacklevel=3,

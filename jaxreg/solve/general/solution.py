@@ -1,4 +1,4 @@
-"""What a solver gives back."""
+"""The result of `minimize`."""
 
 import enum
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ class Status(enum.IntEnum):
 
 
 class Solution(NamedTuple):
-    """What `minimize` found, and how good it is.
+    """A minimiser with its certificates.
 
     Attributes:
         params: The minimiser, in at least float32; what is not optimised is as it was.
@@ -24,10 +24,10 @@ class Solution(NamedTuple):
         kkt: How far the conditions of optimality are from holding, as a relative error:
             max |w − z| / (max |w| + max |t·∇f(w)|), where z = prox(w − t·∇f(w)) with a
             step t of about 1/curvature. 0 at a minimiser and only there.
-        gap: An upper bound on `objective` minus the minimum, from duality; ∞ where none
-            is known.
+        gap: An upper bound on `objective` − minimum, in units of the objective, from
+            duality; ∞ where none is known.
         steps: How many steps were taken.
-        status: 0 if `kkt` is within the tolerance and `gap`, where it is known, is small
+        status: 0 if `kkt` is at most `tol` and `gap`, where it is known, is small
             relative to the loss of a constant predictor (see `minimize`); 1 if
             `max_steps` were too few; 2 if the loss was not finite or not smooth; 3 if only
             the gap is too large, and rounding keeps it from shrinking.
@@ -50,5 +50,5 @@ class Solution(NamedTuple):
 
     @property
     def converged(self) -> Array:
-        """Whether the certificates are within the tolerance: `kkt`, and `gap` if known."""
+        """Whether `kkt` and the gap, if it is known, are small enough."""
         return self.status == Status.CONVERGED

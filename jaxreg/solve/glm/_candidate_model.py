@@ -1,16 +1,22 @@
 """A loss and penalty on a few candidate coefficients: values, gradients, certificates.
 
-The problem, in units that `_glm_data.arrange` chooses, for one fold and one strength λ:
+The problem, in units that `_data.arrange` chooses, for one fold and one strength λ:
 
-    min  F(w) = Σᵢ sᵢ · (A(ηᵢ) − yᵢ·ηᵢ)  +  Σ_g l1_g · ‖w_g‖ + ½ Σ l2 · w²
+    min  F(w) = Σᵢ sᵢ · (ℓᵢ(ηᵢ) − min ℓᵢ)  +  Σ_g l1_g · ‖w_g‖ + ½ Σ l2 · w²
 
-with η = offset + w @ rows, Σ sᵢ = 1 and a convex cumulant A. The gradient of the loss is
-rows @ d with the weighted residuals dᵢ = sᵢ · (A′(ηᵢ) − yᵢ).
+with η = offset + w @ rows, Σ sᵢ = 1 and convex ℓᵢ. With the weighted slopes
+dᵢ = sᵢ · ∂ℓᵢ/∂η the gradient of the loss is rows @ d. Any d whose gradient g = rows @ d has
+‖g_g‖ ≤ l1_g wherever l2 = 0 proves (Fenchel) that
 
-Shapes: n samples, p features, k outputs (classes; otherwise 1), m candidates.
+    min F  ≥  −Σᵢ sᵢ · (ℓᵢ*(dᵢ/sᵢ) + min ℓᵢ)  +  Σᵢ dᵢ · offsetᵢ
+              − Σ_g max(‖g_g‖ − l1_g, 0)² / (2 · l2)
+
+The duality gap is F minus this bound.
+
+Shapes: n samples, p features, k outputs (classes; otherwise 1), m candidates. Losses take
+arrays (n, k), so that arrays (k, n) are transposed for them.
 """
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -18,35 +24,37 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxreg._checks import Scalar
+from jaxreg.losses import LinearLoss
 from jaxreg.solve.glm._group_step import directions, lengths
-from jaxreg.solve.glm.families import Family
 
 # Violations relative to the error without features: smaller ones are rounding, and larger
 # ones would leave errors in coefficients that one more Newton step takes away.
 _LEAST, _MOST = 1e-12, 1e-6
+# A certain class makes entries of the Hessian differences of nearly equal numbers.
+_ROUNDING = 1e-13
 
 
 class Data(NamedTuple):
-    """What a model is fitted to; folds differ in their weights and penalties only.
+    """The data of a model, shared by all folds.
 
     Attributes:
         columns: Features, an array (p, n); ones, if there is an intercept.
-        y: An array (k, n).
+        loss: The loss of targets (n, k).
         offset: What is added to the linear predictors, an array (k, n).
-        saturated: For each sample the least that its loss could be, with its sign changed.
+        least: min ℓᵢ for each sample, an array (n,).
         group: For each coefficient, output after output, the index of the first one of its
             group; `None` if each is a group of its own.
     """
 
     columns: Array
-    y: Array
+    loss: LinearLoss
     offset: Array
-    saturated: Array
+    least: Array
     group: Array | None = None
 
 
 class Candidates(NamedTuple):
-    """The coefficients that a block may change: unpenalised ones first, padding last.
+    """The coefficients that a block optimises: unpenalised ones first, padding last.
 
     Attributes:
         column: For each of them its row in `Data.columns`; p for padding.
@@ -81,18 +89,18 @@ class Fold(NamedTuple):
 
 
 class Point(NamedTuple):
-    """Coefficients, and what the loss says there.
+    """Coefficients, with the value and the slopes of the loss.
 
     Attributes:
         w: An array (m,).
         eta: Linear predictors, an array (k, n).
-        residual: Weighted means − y, an array (k, n).
+        slopes: Weighted slopes d, an array (k, n).
         objective: Loss and penalty.
     """
 
     w: Array
     eta: Array
-    residual: Array
+    slopes: Array
     objective: Array
 
 
@@ -100,15 +108,13 @@ class Model(NamedTuple):
     """A loss restricted to the candidates.
 
     Attributes:
-        family: The distribution of y.
-        data: Features, y and offsets.
+        data: Features, loss and offsets.
         rows: The features of the candidates, an array (m, n).
         output: The output of each candidate.
         group: The first candidate of its group, or `None`.
         unpenalised: How many candidates, the first ones, have no penalty.
     """
 
-    family: Family
     data: Data
     rows: Array
     output: Array
@@ -117,76 +123,90 @@ class Model(NamedTuple):
 
     def predictor(self, w: Array) -> Array:
         """The part of η that coefficients make, an array (k, n)."""
-        outputs = len(self.data.y)
+        outputs = len(self.data.offset)
         if outputs == 1:
             return (w @ self.rows)[None, :]
         chosen = jnp.arange(outputs)[:, None] == self.output[None, :]
         return jnp.where(chosen, w[None, :], 0.0) @ self.rows
 
-    def slope(self, residual: Array) -> Array:
-        """The gradient in the candidates, given residuals (k, n)."""
-        every = self.rows @ residual.T
+    def gradient(self, slopes: Array) -> Array:
+        """The gradient of the loss in the candidates, given weighted slopes (k, n)."""
+        every = self.rows @ slopes.T
         return jnp.take_along_axis(every, self.output[:, None], axis=1)[:, 0]
 
     def loss(self, weights: Array, eta: Array) -> Array:
         """The mean loss above the least possible one."""
-        each = self.family.cumulant(eta) - jnp.sum(self.data.y * eta, axis=0)
-        return jnp.sum(jnp.where(weights > 0, each + self.data.saturated, 0.0) * weights)
+        each = self.data.loss.sample_losses(eta.T) - self.data.least
+        return jnp.sum(jnp.where(weights > 0, each, 0.0) * weights)
 
-    def curvature(self, fold: Fold, eta: Array) -> Array:
-        """The Hessian of the loss in the candidates, an array (m, m)."""
-        return self.family.curvature(eta, fold.weights, self.rows, self.output)
+    def slopes(self, fold: Fold, eta: Array) -> Array:
+        """Weighted slopes d, an array (k, n)."""
+        return fold.weights[None, :] * self.data.loss.sample_slopes(eta.T).T
 
-    def residual(self, fold: Fold, eta: Array) -> Array:
-        """Weighted means − y, an array (k, n)."""
-        return fold.weights[None, :] * (self.family.mean(eta) - self.data.y)
+    def hessian(self, fold: Fold, eta: Array) -> Array:
+        """The Hessian of the loss in the candidates, an array (m, m).
+
+        With curvatures diag(a) − b·bᵀ of each sample, the entry of two candidates is
+        Σᵢ sᵢ·xᵢ·xᵢ′·(a − b²) for one output, and −Σᵢ sᵢ·xᵢ·xᵢ′·b·b′ for two different ones.
+        """
+        diagonal, minus = self.data.loss.sample_curvatures(eta.T)
+        weighted = fold.weights[None, :] * diagonal.T
+        own = (self.rows * weighted[self.output]) @ self.rows.T
+        if len(eta) > 1:
+            same = self.output[:, None] == self.output[None, :]
+            own = jnp.where(same, own, 0.0)
+        if minus is None:
+            return own
+        scaled = self.rows * minus.T[self.output]
+        rounding = jnp.diag(_ROUNDING * jnp.diagonal(own))
+        return own - (scaled * fold.weights[None, :]) @ scaled.T + rounding
 
     def at(self, fold: Fold, w: Array, l1: Array, l2: Array) -> Point:
         eta = self.predictor(w) + self.data.offset
-        residual = self.residual(fold, eta)
         objective = self.loss(fold.weights, eta) + penalty_value(w, l1, l2, self.group)
-        return Point(w, eta, residual, objective)
+        return Point(w, eta, self.slopes(fold, eta), objective)
 
     def dual(self, fold: Fold, point: Point) -> Array:
-        """Residuals near those of a point that are feasible in the dual problem.
+        """Weighted slopes near those of a point that are feasible in the dual problem.
 
-        Only residuals on which unpenalised coefficients have no gradient are. What they
-        have is taken away by one Newton step in them, linearised.
+        The gradient of unpenalised coefficients must be zero. One Newton step in these,
+        linearised, removes what is left of it.
         """
         if not self.unpenalised:
-            return point.residual
+            return point.slopes
         rows, output = self.rows[: self.unpenalised], self.output[: self.unpenalised]
-        h = self.family.curvature(point.eta, fold.weights, rows, output)
-        h = h + jnp.diag(1e-12 * jnp.diagonal(h) + float(jnp.finfo(h.dtype).tiny))
         part = self._replace(rows=rows, output=output)
-        u = jnp.linalg.solve(h, part.slope(point.residual))
-        change = jax.jvp(self.family.mean, (point.eta,), (part.predictor(u),))[1]
-        return point.residual - fold.weights[None, :] * change
+        h = part.hessian(fold, point.eta)
+        h = h + jnp.diag(1e-12 * jnp.diagonal(h) + float(jnp.finfo(h.dtype).tiny))
+        u = jnp.linalg.solve(h, part.gradient(point.slopes))
+        slopes = self.data.loss.sample_slopes
+        change = jax.jvp(slopes, (point.eta.T,), (part.predictor(u).T,))[1]
+        return point.slopes - fold.weights[None, :] * change.T
 
     def gap(self, fold: Fold, point: Point, dual: Array, l1: Array, l2: Array) -> Array:
         """The relative duality gap on the candidates."""
-        slope = self.slope(dual)
-        return self.certified(fold, point.objective, dual, slope, l1, l2, self.group)
+        gradient = self.gradient(dual)
+        return self.certified(fold, point.objective, dual, gradient, l1, l2, self.group)
 
     def certified(
         self,
         fold: Fold,
         primal: Array,
         dual: Array,
-        slope: Array,
+        gradient: Array,
         l1: Array,
         l2: Array,
         group: Array | None,
     ) -> Array:
         """The relative duality gap, with the dual point scaled until it is feasible."""
         bound = (l1 > 0) & (l2 == 0)
-        length = lengths(slope, group)
+        length = lengths(gradient, group)
         ratio = jnp.max(jnp.where(bound, length / jnp.where(bound, l1, 1.0), 0.0))
         scale = 1 / jnp.maximum(ratio, 1.0)
         weights = jnp.where(fold.weights > 0, fold.weights, 1.0)
-        change = scale * dual / weights[None, :]
-        each = self.family.conjugate(change + self.data.y)
-        each = each - jnp.sum(change * self.data.offset, axis=0) - self.data.saturated
+        slopes = scale * dual / weights[None, :]
+        each = self.data.loss.sample_conjugates(slopes.T) + self.data.least
+        each = each - jnp.sum(slopes * self.data.offset, axis=0)
         excess = jnp.maximum(scale * length - l1, 0.0)
         conjugate = jnp.where(l2 > 0, excess**2 / (2 * jnp.where(l2 > 0, l2, 1.0)), 0.0)
         total = jnp.sum(jnp.where(fold.weights > 0, each * weights, 0.0))
@@ -195,21 +215,21 @@ class Model(NamedTuple):
 
 
 def penalty_value(w: Array, l1: Array, l2: Array, group: Array | None) -> Array:
-    """Σ_g l1_g · ‖w_g‖ + ½ Σ l2 · w², where infinite strengths of zeros count nothing."""
+    """Σ_g l1_g · ‖w_g‖ + ½ Σ l2 · w², where coefficients with l1 = ∞ are zero."""
     l1 = jnp.where(jnp.isinf(l1), 0.0, l1)
     return jnp.sum(l1 * directions(w, group) * w) + jnp.sum(l2 * w**2) / 2
 
 
 def largest_violation(
-    w: Array, slope: Array, l1: Array, l2: Array, group: Array | None
+    w: Array, gradient: Array, l1: Array, l2: Array, group: Array | None
 ) -> Array:
-    """How far the optimality conditions are from holding, in units of the gradient.
+    """The largest violation of the optimality conditions, in units of the gradient.
 
-    A group that is zero needs ‖slope‖ ≤ l1, any other slope + l2·w = −l1 · w/‖w‖.
+    A group that is zero needs ‖gradient‖ ≤ l1, any other gradient + l2·w = −l1 · w/‖w‖.
     """
-    slope = slope + l2 * w
-    off = jnp.maximum(lengths(slope, group) - l1, 0.0)
-    on = jnp.abs(slope + jnp.where(jnp.isinf(l1), 0.0, l1) * directions(w, group))
+    gradient = gradient + l2 * w
+    off = jnp.maximum(lengths(gradient, group) - l1, 0.0)
+    on = jnp.abs(gradient + jnp.where(jnp.isinf(l1), 0.0, l1) * directions(w, group))
     return jnp.max(jnp.where(lengths(w, group) == 0, off, on))
 
 
@@ -218,28 +238,28 @@ def allowed_violation(tol: Scalar, null_error: Array) -> Array:
     return jnp.clip(tol, _LEAST, _MOST) * null_error
 
 
-@functools.partial(jax.jit, static_argnames="family")
-def null_magnitudes(family: Family, data: Data, folds: Fold) -> tuple[Array, Array]:
-    """How large numbers in the loss and in the error are, arrays (folds,).
+@jax.jit
+def null_magnitudes(data: Data, folds: Fold) -> tuple[Array, Array]:
+    """The magnitude of the terms that make up the loss and the error, arrays (folds,).
 
-    The larger one of what they are at η = offset, and of what their terms in y are: what
-    is many digits smaller is rounding.
+    Each is the larger one of its value at η = offset and of its terms in y. Numbers that
+    are many digits smaller are rounding errors.
     """
     none = jnp.zeros((0, data.columns.shape[1]))
-    model = Model(family, data, none, jnp.zeros(0, int), None, 0)
+    model = Model(data, none, jnp.zeros(0, int), None, 0)
 
     @jax.vmap
     def at(fold: Fold) -> tuple[Array, Array]:
-        error = error_of(fold, model.residual(fold, data.offset))
-        square = jnp.sum(data.y**2 * fold.weights[None, :])
-        least = jnp.sum(jnp.abs(data.saturated) * fold.weights)
+        error = error_of(fold, model.slopes(fold, data.offset))
+        square = jnp.sum(data.loss.y**2 * fold.weights[:, None])
+        least = jnp.sum(jnp.abs(data.least) * fold.weights)
         loss = model.loss(fold.weights, data.offset)
         return jnp.maximum(loss, least), jnp.maximum(error, jnp.sqrt(square))
 
     return at(folds)
 
 
-def error_of(fold: Fold, residual: Array) -> Array:
-    """√(Σ d²/s) of weighted residuals d and weights s."""
+def error_of(fold: Fold, slopes: Array) -> Array:
+    """√(Σ d²/s) of weighted slopes d and weights s."""
     weights = jnp.where(fold.weights > 0, fold.weights, 1.0)
-    return jnp.sqrt(jnp.sum(residual**2 / weights[None, :]))
+    return jnp.sqrt(jnp.sum(slopes**2 / weights[None, :]))

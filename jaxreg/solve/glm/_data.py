@@ -1,4 +1,7 @@
-"""Data of a generalised linear model as Newton's method wants it, and the way back."""
+"""Data of a generalised linear model in the units of Newton's method, and the way back.
+
+Shapes: n samples, p features, k outputs (classes; otherwise 1).
+"""
 
 from typing import Any, NamedTuple
 
@@ -6,34 +9,32 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxreg.losses import LinearLoss
 from jaxreg.penalties import L1, L2, ElasticNet, GroupLasso, Penalty
 from jaxreg.solve.checks import check_penalty
 from jaxreg.solve.glm._candidate_model import Data, Fold
-from jaxreg.solve.glm.families import Family
 
 
-class Model(NamedTuple):
-    """What the user asks for.
+class GLM(NamedTuple):
+    """A generalised linear model as the user gives it.
 
     Attributes:
-        family: The distribution of y.
-        x: Features, an array (samples, features).
-        y: An array (outputs, samples).
-        offset: Likewise.
-        weights: One for each sample.
-        l1: Strengths at λ = 1, an array (outputs, features).
-        l2: Likewise.
-        group: For each of these coefficients a number of its group, or `None`.
+        loss: The loss of targets (n, k).
+        x: Features, an array (n, p).
+        offset: Known parts of the linear predictors, an array (n, k).
+        weights: The weights of the samples, an array (n,).
+        l1: Strengths at λ = 1, an array (k, p).
+        l2: Likewise, of Σ l2 · w².
+        group: For each of these coefficients the number of its group, or `None`.
         intercept: Whether there is one.
-        standardize: Whether strengths are about features of variance 1, or, without an
+        standardize: Whether strengths are for features of variance 1, or, without an
             intercept, of mean square 1.
-        of_sum: Whether strengths stand beside the sum of the losses of all samples: with
-            fewer of them, in a fold, they count for more.
+        of_sum: Whether the objective has the sum of the losses of all samples: then folds,
+            which have fewer samples, are penalised more.
     """
 
-    family: Family
+    loss: LinearLoss
     x: np.ndarray
-    y: np.ndarray
     offset: np.ndarray
     weights: np.ndarray
     l1: np.ndarray
@@ -45,26 +46,26 @@ class Model(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """What was taken from each feature, and what it was divided by then.
+    """The shift and the scale of each feature.
 
     Attributes:
-        mean: An array (features,).
-        size: Likewise.
-        intercepts: Those of the model without features, an array (outputs,).
+        mean: What was subtracted, an array (p,).
+        divisor: What the difference was divided by, an array (p,).
+        intercepts: Those of the null model, an array (k,).
     """
 
     mean: np.ndarray
-    size: np.ndarray
+    divisor: np.ndarray
     intercepts: np.ndarray
 
-    def back(self, w: np.ndarray, model: Model) -> tuple[np.ndarray, np.ndarray]:
-        """Coefficients (..., outputs, features) and intercepts of the original features.
+    def back(self, w: np.ndarray, model: GLM) -> tuple[np.ndarray, np.ndarray]:
+        """Coefficients (..., k, p) and intercepts (..., k) of the original features.
 
-        What is not penalised is centred: of classes only differences matter, and of all
-        equally good coefficients those that add up to zero are the smallest.
+        Unpenalised coefficients of several classes are centred: only their differences
+        matter, and those that add up to zero are the smallest.
         """
-        features, several = len(self.size), len(model.y) > 1
-        coefficients = w[..., :features] / self.size
+        features, several = len(self.divisor), len(self.intercepts) > 1
+        coefficients = w[..., :features] / self.divisor
         if several:
             unpenalised = np.all(model.l1 + model.l2 == 0, axis=0)
             means = np.mean(coefficients, axis=-2, keepdims=True)
@@ -80,12 +81,12 @@ class Scale(NamedTuple):
 def strengths_of(
     penalty: Penalty, features: int, outputs: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """What a penalty says about each coefficient.
+    """The strengths of a penalty for each coefficient.
 
     Returns:
         Strengths of L1 (or of the group) and of L2, and numbers of groups, if there are
-        any: arrays (outputs, features). A coefficient that must stay zero, because one of
-        its strengths is infinite, has infinity for the first and zero for the second.
+        any: arrays (outputs, features). A coefficient with an infinite strength must stay
+        zero: its first strength is infinity then, and its second one 0.
 
     Raises:
         TypeError: If it is another penalty than `L1`, `L2`, `ElasticNet`, `GroupLasso`.
@@ -132,68 +133,90 @@ def _per_feature(strength: Any, outputs: int) -> np.ndarray:
     return strength[:, None] if strength.ndim == 1 and outputs > 1 else strength
 
 
-def arrange(model: Model, train: np.ndarray, test: np.ndarray) -> tuple[Data, Fold, Scale]:
-    """Features as rows of mean 0 and size 1, in shapes that programs are compiled for.
+def arrange(model: GLM, train: np.ndarray, test: np.ndarray) -> tuple[Data, Fold, Scale]:
+    """Features as rows of mean 0 and mean square 1, in shapes of few different sizes.
 
-    Samples without weight and features that are zero fill up the shapes: what is
-    compiled for one data set serves others that are about as large.
+    Samples of weight 0 and features of zeros pad the arrays, so that a program compiled for
+    one data set serves others of about the same size. The last row of features is a row of
+    ones for the intercept.
 
     Args:
-        model: What the user asks for.
-        train: Weights of the samples, an array (folds, samples); of all data last.
+        model: The model.
+        train: Weights of the samples, an array (folds, n); of all data last.
         test: Likewise, for the score.
 
     Returns:
         Data and folds for Newton's method; and the scale of the features.
     """
-    x, outputs = model.x, len(model.y)
-    samples, features = x.shape
+    samples, features = model.x.shape
     totals = train.sum(1)
     train, test = (weights / weights.sum(1, keepdims=True) for weights in (train, test))
-    y, offset, intercepts = model.y, model.offset, np.zeros(outputs)
+    loss, offset = model.loss, model.offset
+    intercepts = np.zeros(offset.shape[1])
     if model.intercept:
-        y, offset, intercepts = model.family.shifted(y, offset, train[-1])
+        intercepts = loss.null_intercept(offset, train[-1])
+        loss, offset = loss.shifted(offset + intercepts, train[-1])
     scale = _scale(model, train[-1], intercepts)
-    rows = padded(features + 1)
-    columns = np.zeros((rows, padded(samples, 512)))
-    columns[:features, :samples] = ((x - scale.mean) / scale.size).T
-    l1, l2 = np.ones((len(train), outputs, rows)), np.zeros((len(train), outputs, rows))
-    size = scale.size[None]
-    if model.standardize and len(train) == 1:  # Rows have this size already.
-        size = np.ones_like(size)
+    columns = np.zeros((padded(features + 1), padded(samples, 512)))
+    columns[:features, :samples] = ((model.x - scale.mean) / scale.divisor).T
+    divisor = scale.divisor[None]
+    if model.standardize and len(train) == 1:  # Rows have mean square 1 already.
+        divisor = np.ones_like(divisor)
     elif model.standardize:
-        size = 1 / _spread(columns[:features, :samples], train, model.intercept)
-    l1[..., :features] = model.l1 / size[:, None]
-    l2[..., :features] = 2 * model.l2 / size[:, None] ** 2
+        divisor = 1 / _spread(columns[:features, :samples], train, model.intercept)
+    divisor = np.broadcast_to(divisor, (len(train), features))
+    l1, l2 = _scaled_strengths(model, divisor, len(columns))
     if model.of_sum:
         l1, l2 = (part * (totals[-1] / totals)[:, None, None] for part in (l1, l2))
-    group = np.arange(outputs * rows).reshape(outputs, rows)
-    if model.group is not None:
-        _, first, inverse = np.unique(model.group, return_index=True, return_inverse=True)
-        output, feature = np.divmod(first, features)
-        group[:, :features] = (output * rows + feature)[inverse].reshape(model.group.shape)
     if model.intercept:
         columns[features, :samples] = 1.0
         l1[..., features] = 0.0
-    saturated = np.zeros(columns.shape[1])
-    saturated[:samples] = np.asarray(model.family.conjugate(jnp.asarray(y)))
+    padding = (0, columns.shape[1] - samples)
+    # Copies of the last target are valid ones, whatever the loss.
+    targets = jnp.asarray(np.pad(loss.y, (padding, (0, 0)), mode="edge"))
+    loss = loss.with_targets(targets)
 
     def wide(rows: np.ndarray) -> Array:
-        return jnp.asarray(np.pad(rows, ((0, 0), (0, columns.shape[1] - samples))))
+        return jnp.asarray(np.pad(rows, ((0, 0), padding)))
 
-    data = Data(
-        jnp.asarray(columns),
-        wide(y),
-        wide(offset),
-        jnp.asarray(saturated),
-        None if model.group is None else jnp.asarray(group.ravel()),
-    )
+    # The conjugate at 0 is −min ℓ.
+    least = -loss.sample_conjugates(jnp.zeros_like(targets))
+    group = None if model.group is None else jnp.asarray(_first(model.group, len(columns)))
+    data = Data(jnp.asarray(columns), loss, wide(offset.T), least, group)
     ones = jnp.ones(len(train))
-    return (
-        data,
-        Fold(wide(train), wide(test), jnp.asarray(l1), jnp.asarray(l2), ones, ones),
-        scale,
-    )
+    strengths = jnp.asarray(l1), jnp.asarray(l2)
+    return data, Fold(wide(train), wide(test), *strengths, ones, ones), scale
+
+
+def _scaled_strengths(
+    model: GLM, divisor: np.ndarray, rows: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Strengths for features that were divided, of Σ l1·|w| + ½ Σ l2·w².
+
+    Args:
+        model: The model.
+        divisor: An array (folds, p).
+        rows: The number of features with padding.
+
+    Returns:
+        Arrays (folds, k, rows); 1 and 0 for padding.
+    """
+    outputs, features = model.l1.shape
+    shape = len(divisor), outputs, rows
+    l1, l2 = np.ones(shape), np.zeros(shape)
+    l1[..., :features] = model.l1 / divisor[:, None]
+    l2[..., :features] = 2 * model.l2 / divisor[:, None] ** 2
+    return l1, l2
+
+
+def _first(group: np.ndarray, rows: int) -> np.ndarray:
+    """For each coefficient, padding included, the index of the first one of its group."""
+    outputs, features = group.shape
+    indices = np.arange(outputs * rows).reshape(outputs, rows)
+    _, first, inverse = np.unique(group, return_index=True, return_inverse=True)
+    output, feature = np.divmod(first, features)
+    indices[:, :features] = (output * rows + feature)[inverse].reshape(group.shape)
+    return indices.ravel()
 
 
 def padded(count: int, least: int = 32) -> int:
@@ -203,24 +226,24 @@ def padded(count: int, least: int = 32) -> int:
     return power if power <= max(least, 256) else -(-count // quarter) * quarter
 
 
-def _scale(model: Model, weights: np.ndarray, intercepts: np.ndarray) -> Scale:
-    """Means and sizes of the features: one size for all, if groups are not standardised."""
+def _scale(model: GLM, weights: np.ndarray, intercepts: np.ndarray) -> Scale:
+    """Means and root mean squares of the features; one for all in groups as they are."""
     x = model.x
     mean = weights @ x if model.intercept else np.zeros(x.shape[1])
-    size = np.sqrt(weights @ (x - mean) ** 2)
-    # What rounding leaves of a constant feature is no scale.
-    constant = size <= 1e-13 * np.max(np.abs(x), axis=0)
+    divisor = np.sqrt(weights @ (x - mean) ** 2)
+    # The spread of a constant feature is a rounding error.
+    constant = divisor <= 1e-13 * np.max(np.abs(x), axis=0)
     mean = np.where(constant & model.intercept, x[0], mean)
-    size = np.where(constant, 1.0, size)
+    divisor = np.where(constant, 1.0, divisor)
     if model.group is not None and not model.standardize:
-        size = np.full_like(size, np.sqrt(np.mean(size**2)))
-    return Scale(mean, size, intercepts)
+        divisor = np.full_like(divisor, np.sqrt(np.mean(divisor**2)))
+    return Scale(mean, divisor, intercepts)
 
 
 def _spread(rows: np.ndarray, weights: np.ndarray, intercept: bool) -> np.ndarray:
     """The standard deviation of every row in every fold; 1 where there is none.
 
-    Without an intercept nothing takes the mean away, and it is the root of the mean square.
+    Without an intercept, the root mean square.
     """
 
     def variance(fold: np.ndarray) -> np.ndarray:

@@ -37,21 +37,20 @@ from jaxreg.solve.glm._candidate_model import (
 )
 from jaxreg.solve.glm._group_step import group_step
 from jaxreg.solve.glm._lasso_step import lasso_step
-from jaxreg.solve.glm.families import Family
 
 _STEPS = 100
-# A new Hessian is computed where so many steps, each as good as the last one, would not do.
+# A new Hessian is computed unless this many more steps, as good as the last, would do.
 _PATIENCE = 2
 
 
 class Block(NamedTuple):
-    """What a block of strengths found, each with an axis for the strengths in front.
+    """The solutions of a block of strengths, on the first axis of each array.
 
     Attributes:
         w: Coefficients of the candidates.
-        slope: The gradient of the loss, an array (k, p).
+        gradient: The gradient of the loss, an array (k, p).
         loss: The mean loss above the least possible.
-        error: √(Σ d²/s) with weighted residuals d and weights s.
+        error: √(Σ d²/s) with weighted slopes d and weights s.
         score: The mean loss on the samples for the score.
         gap: Relative duality gap over all features.
         violation: Largest violation of the optimality conditions over all features.
@@ -59,7 +58,7 @@ class Block(NamedTuple):
     """
 
     w: Array
-    slope: Array
+    gradient: Array
     loss: Array
     error: Array
     score: Array
@@ -69,50 +68,49 @@ class Block(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Where Newton's method is.
+    """The state of Newton's method.
 
     Attributes:
-        steps: How many steps it has taken.
-        stuck: Whether it gets no further.
-        fresh: Whether `curvature` is the one at `point`.
-        point: Coefficients and what the loss says there.
-        slope: The gradient of the loss, an array (m,).
+        steps: Number of steps so far.
+        stalled: Whether the last step with a new Hessian brought no progress.
+        fresh: Whether `hessian` is the one at `point`.
+        point: Coefficients, with the value and the slopes of the loss.
+        gradient: The gradient of the loss, an array (m,).
         violation: Largest violation of the optimality conditions among the candidates.
-        dual: Feasible residuals, an array (k, n).
+        dual: Feasible weighted slopes, an array (k, n).
         gap: The relative duality gap among the candidates.
-        curvature: The Hessian that steps are computed with, an array (m, m).
+        hessian: The Hessian that steps are computed with, an array (m, m).
     """
 
     steps: Array
-    stuck: Array
+    stalled: Array
     fresh: Array
     point: Point
-    slope: Array
+    gradient: Array
     violation: Array
     dual: Array
     gap: Array
-    curvature: Array
+    hessian: Array
 
 
 class _Start(NamedTuple):
-    """What is known before the first step: from the strength before, or the block before.
+    """Where to start: the result of the previous strength, or of the previous block.
 
     Attributes:
         w: Coefficients.
-        dual: The feasible residuals of the strength before.
-        curvature: The last Hessian.
-        solved: Whether this strength is the one before.
+        dual: The feasible weighted slopes of the previous strength.
+        hessian: The last Hessian.
+        solved: Whether this strength equals the previous one.
     """
 
     w: Array
     dual: Array
-    curvature: Array
+    hessian: Array
     solved: Array
 
 
-@functools.partial(jax.jit, static_argnames=("family", "unpenalised", "together"))
+@functools.partial(jax.jit, static_argnames=("unpenalised", "together"))
 def solve_block(
-    family: Family,
     data: Data,
     candidates: Candidates,
     folds: Fold,
@@ -126,12 +124,11 @@ def solve_block(
     """Solve a block of strengths on every fold, and certify it over all features.
 
     Args:
-        family: The distribution of y.
-        data: Features, y and offsets.
-        candidates: Which coefficients may change.
+        data: Features, loss and offsets.
+        candidates: The coefficients to optimise.
         folds: A `Fold` with an axis in front.
         strengths: Falling.
-        w: Where each fold starts, an array (folds, m).
+        w: The start of each fold, an array (folds, m).
         tol: The relative duality gap, and the relative violation, to reach.
         unpenalised: How many candidates have no penalty.
         together: Whether folds are solved side by side (best on accelerators) or one
@@ -141,7 +138,7 @@ def solve_block(
         A `Block` with an axis for the folds in front.
     """
     rows = jnp.take(data.columns, candidates.column, axis=0, mode="fill", fill_value=0.0)
-    model = Model(family, data, rows, candidates.output, candidates.group, unpenalised)
+    model = Model(data, rows, candidates.output, candidates.group, unpenalised)
 
     def one(fold: Fold, w: Array) -> tuple[Array, ...]:
         return _path(model, candidates, fold, strengths, w, tol)
@@ -150,32 +147,38 @@ def solve_block(
     w, loss, error, score, duals, steps = jax.lax.map(
         lambda args: one(*args), (folds, w), batch_size=size
     )
-    slopes = jnp.einsum("fson,jn->fsoj", duals, data.columns)
-
-    @jax.vmap
-    def certified(fold: Fold, *rest: Array) -> Any:
-        @jax.vmap
-        def at(strength: Array, w: Array, loss: Array, dual: Array, slope: Array) -> Any:
-            l1, l2 = strength * fold.l1, strength * fold.l2
-            full = (
-                jnp.zeros_like(l1)
-                .at[candidates.output, candidates.column]
-                .add(w, mode="drop")
-            )
-            full, slope, l1, l2 = map(jnp.ravel, (full, slope, l1, l2))
-            primal = loss + penalty_value(full, l1, l2, data.group)
-            gap = model.certified(fold, primal, dual, slope, l1, l2, data.group)
-            return gap, largest_violation(full, slope, l1, l2, data.group)
-
-        return at(strengths, *rest)
-
-    gap, violation = certified(folds, w, loss, duals, slopes)
-    return Block(w, slopes, loss, error, score, gap, violation, steps)
+    gradients = jnp.einsum("fson,jn->fsoj", duals, data.columns)
+    certify = functools.partial(_certify, model, candidates)
+    certify = jax.vmap(jax.vmap(certify, in_axes=(None, *[0] * 5)), (0, None, *[0] * 4))
+    gap, violation = certify(folds, strengths, w, loss, duals, gradients)
+    return Block(w, gradients, loss, error, score, gap, violation, steps)
 
 
-def _chosen(candidates: Candidates, *tables: Array) -> list[Array]:
-    where = (candidates.output, candidates.column)
-    return [table.at[where].get(mode="fill", fill_value=1.0) for table in tables]
+def _certify(
+    model: Model,
+    candidates: Candidates,
+    fold: Fold,
+    strength: Array,
+    w: Array,
+    loss: Array,
+    dual: Array,
+    gradient: Array,
+) -> tuple[Array, Array]:
+    """The gap and the violation over all features, of one fold and strength."""
+    l1, l2 = strength * fold.l1, strength * fold.l2
+    index = candidates.output, candidates.column
+    full = jnp.zeros_like(l1).at[index].add(w, mode="drop")
+    full, gradient, l1, l2 = map(jnp.ravel, (full, gradient, l1, l2))
+    group = model.data.group
+    primal = loss + penalty_value(full, l1, l2, group)
+    gap = model.certified(fold, primal, dual, gradient, l1, l2, group)
+    return gap, largest_violation(full, gradient, l1, l2, group)
+
+
+def _of_candidates(candidates: Candidates, *arrays: Array) -> list[Array]:
+    """Entries of arrays (k, p); 1 for padding."""
+    index = candidates.output, candidates.column
+    return [array.at[index].get(mode="fill", fill_value=1.0) for array in arrays]
 
 
 def _path(
@@ -186,23 +189,23 @@ def _path(
     w: Array,
     tol: Array,
 ) -> tuple[Array, ...]:
-    l1, l2 = _chosen(candidates, fold.l1, fold.l2)
+    l1, l2 = _of_candidates(candidates, fold.l1, fold.l2)
 
     def run(carry: Any, strength: Array) -> Any:
         known, before = carry
-        # Blocks are filled up by repeating their last strength, which is solved then.
+        # The last strength is repeated to fill a block: those are solved already.
         start = _Start(*known, solved=strength == before)
         state = _newton(model, fold, strength * l1, strength * l2, start, tol)
         point = state.point
         value = penalty_value(point.w, strength * l1, strength * l2, model.group)
-        error = error_of(fold, point.residual)
+        error = error_of(fold, point.slopes)
         score = model.loss(fold.test, point.eta)
         loss = point.objective - value
         found = point.w, loss, error, score, state.dual, state.steps
-        return ((point.w, state.dual, state.curvature), strength), found
+        return ((point.w, state.dual, state.hessian), strength), found
 
     eta = model.predictor(w) + model.data.offset
-    known = w, eta, model.curvature(fold, eta)
+    known = w, eta, model.hessian(fold, eta)
     return jax.lax.scan(run, (known, jnp.full([], -1.0)), strengths)[1]
 
 
@@ -216,44 +219,53 @@ def _newton(
 ) -> _State:
     """Newton steps until the duality gap and the violation are small.
 
-    The curvature is kept, from one strength to the next, until a step gains too little:
-    it costs as much as a hundred slopes.
+    The Hessian is kept, from one strength to the next, until a step gains too little: it
+    costs as much as a hundred gradients.
     """
     allowed = allowed_violation(tol, fold.null_error)
 
-    def slopes(point: Point) -> tuple[Array, Array]:
-        slope = model.slope(point.residual)
-        return slope, largest_violation(point.w, slope, l1, l2, model.group)
+    def conditions(point: Point) -> tuple[Array, Array]:
+        gradient = model.gradient(point.slopes)
+        return gradient, largest_violation(point.w, gradient, l1, l2, model.group)
 
     def advance(state: _State) -> _State:
         here = state.point
         length, there = _move(model, fold, l1, l2, state)
-        slope, violation = slopes(there)
+        gradient, violation = conditions(there)
         dual = model.dual(fold, there)
         gap = model.gap(fold, there, dual, l1, l2)
         rate = violation / state.violation
         slow = (rate**_PATIENCE * violation > allowed) | (length < 1)
         fell = there.objective < here.objective - _rounding(fold, here)
         nearer = (gap < state.gap) & (state.gap > tol) | (violation < state.violation / 2)
-        stuck = state.fresh & ~fell & ~nearer
-        goes_on = (gap > tol) | (violation > allowed)
-        curvature = jax.lax.cond(
-            slow & goes_on,
-            lambda: model.curvature(fold, there.eta),
-            lambda: state.curvature,
+        stalled = state.fresh & ~fell & ~nearer
+        inexact = (gap > tol) | (violation > allowed)
+        hessian = jax.lax.cond(
+            slow & inexact,
+            lambda: model.hessian(fold, there.eta),
+            lambda: state.hessian,
         )
         return _State(
-            state.steps + 1, stuck, slow, there, slope, violation, dual, gap, curvature
+            state.steps + 1, stalled, slow, there, gradient, violation, dual, gap, hessian
         )
 
     def goes_on(state: _State) -> Array:
         inexact = (state.gap > tol) | (state.violation > allowed)
-        return inexact & ~state.stuck & (state.steps < _STEPS)
+        return inexact & ~state.stalled & (state.steps < _STEPS)
 
     point = model.at(fold, start.w, l1, l2)
+    gradient, violation = conditions(point)
     zero, no, unknown = jnp.zeros([], int), jnp.zeros([], bool), jnp.full([], jnp.inf)
     first = _State(
-        zero, start.solved, no, point, *slopes(point), start.dual, unknown, start.curvature
+        steps=zero,
+        stalled=start.solved,
+        fresh=no,
+        point=point,
+        gradient=gradient,
+        violation=violation,
+        dual=start.dual,
+        gap=unknown,
+        hessian=start.hessian,
     )
     return jax.lax.while_loop(goes_on, advance, first)
 
@@ -261,16 +273,16 @@ def _newton(
 def _move(
     model: Model, fold: Fold, l1: Array, l2: Array, state: _State
 ) -> tuple[Array, Point]:
-    """A Newton step, halved until the objective falls enough: its length, where it ends."""
-    here, slope = state.point, state.slope
+    """A Newton step, halved until the objective falls enough: its length and its end."""
+    here, gradient = state.point, state.gradient
     step = lasso_step
     if model.group is not None:
         step = functools.partial(group_step, group=model.group)
-    tolerance = jnp.maximum(1e-3 * state.violation, 1e-12 * jnp.max(jnp.abs(slope)))
-    z = step(state.curvature, slope, here.w, l1, l2, tolerance)
+    tolerance = jnp.maximum(1e-3 * state.violation, 1e-12 * jnp.max(jnp.abs(gradient)))
+    z = step(state.hessian, gradient, here.w, l1, l2, tolerance)
     rise = penalty_value(z, l1, l2, model.group)
     rise = rise - penalty_value(here.w, l1, l2, model.group)
-    expected = slope @ (z - here.w) + rise
+    expected = gradient @ (z - here.w) + rise
     rounding = _rounding(fold, here)
 
     def too_long(tried: tuple[Array, Point]) -> Array:
@@ -288,5 +300,5 @@ def _move(
 
 
 def _rounding(fold: Fold, point: Point) -> Array:
-    """What differences between objectives may be off by."""
+    """The rounding error of differences between objectives."""
     return 1e-14 * (jnp.abs(point.objective) + fold.null_loss)

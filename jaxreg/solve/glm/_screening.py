@@ -1,11 +1,13 @@
-"""Paths over all features, from blocks of strengths on a few of them.
+"""Paths over all features, by solving blocks of strengths on a few of them.
 
-Of many features few are active. A block of strengths is solved on *candidates* only: what
-is active, and what will be if gradients go on as they did. One product with all
-features then certifies every solution of the block. Where one is not good enough, the
-features that violate its optimality conditions become candidates too, and the block is
-solved again. Until a strength is solved, candidates are added and never removed: after as
-many rounds as there are coefficients, at most, none is left to add.
+Of many features few are active. A block of strengths is solved on *candidates* only:
+features that are active, or will be if the gradient goes on changing at the same rate. One
+product with all features then certifies every solution of the block. Where the certificate
+is too weak, features that violate the optimality conditions become candidates, and the
+block is solved again. Until a strength is solved, candidates are added and never removed,
+so that the rounds are at most as many as the coefficients.
+
+Arrays (folds, coefficients) number the coefficients output after output.
 
 References:
     Tibshirani and others, *Strong rules for discarding predictors in lasso-type problems*
@@ -27,32 +29,29 @@ from jaxreg.solve.glm._candidate_model import (
     null_magnitudes,
 )
 from jaxreg.solve.glm._newton_path import Block, solve_block
-from jaxreg.solve.glm.families import Family
 
-# So few coefficients are candidates all at once.
+# Up to this many coefficients are all candidates, without screening.
 _FEW = 64
-# A block ends where the strength has fallen by this factor: trends hold no longer.
+# A block ends where the strength has fallen by this factor: the gradient's rate changes.
 _FALL = 0.7
-# Relative to the numbers that it is a difference of, a smaller error is rounding.
+# A smaller error, relative to the terms that it is a difference of, is rounding.
 _ROUNDING = 1e-13
 
 
 class Problem(NamedTuple):
-    """What a path is about.
+    """The data and options of a path.
 
     Attributes:
-        family: The distribution of y.
-        data: Features, y and offsets.
+        data: Features, loss and offsets.
         folds: A `Fold` with an axis in front; strengths are those at λ = 1.
         l1: The strengths of `folds`, an array (folds, coefficients).
         group: For each coefficient the first one of its group.
         unpenalised: The coefficients that have no penalty.
-        few: All coefficients that may be other than zero, if they are few.
-        block: How many strengths are solved at once.
+        few: All coefficients that may be nonzero, if there are at most `_FEW`.
+        block: The number of strengths that are solved at once.
         tol: The relative duality gap, and the relative violation, to reach.
     """
 
-    family: Family
     data: Data
     folds: Fold
     l1: np.ndarray
@@ -64,23 +63,23 @@ class Problem(NamedTuple):
 
 
 class Position(NamedTuple):
-    """How far a path has got.
+    """The end of the part of a path that is solved.
 
     Attributes:
         strength: The last strength that is solved.
         w: Its coefficients, an array (folds, coefficients).
-        slope: The gradient there.
-        rate: How the gradient changes with the strength.
+        gradient: The gradient there, an array (folds, coefficients).
+        rate: The derivative of the gradient with respect to the strength.
     """
 
     strength: float
     w: np.ndarray
-    slope: np.ndarray
+    gradient: np.ndarray
     rate: np.ndarray
 
 
 class Found(NamedTuple):
-    """What a path found; each array has axes (folds, strengths) in front.
+    """The solutions of a path; the first axes of each array are (folds, strengths).
 
     Attributes:
         w: Coefficients, (folds, strengths, outputs, features).
@@ -99,66 +98,65 @@ class Found(NamedTuple):
     steps: np.ndarray
 
 
-def prepare(
-    family: Family, data: Data, folds: Fold, block: int, tol: float
-) -> tuple[Problem, Position]:
-    """Fit what has no penalty, with all else zero: where every path begins.
+def prepare(data: Data, folds: Fold, block: int, tol: float) -> tuple[Problem, Position]:
+    """Fit the null model, the start of every path: unpenalised coefficients only.
 
-    The loss and the error there become the units of gaps and of violations.
+    Its loss and its error become the units of gaps and of violations.
     """
     l1, l2 = (np.asarray(x).reshape(len(x), -1) for x in (folds.l1, folds.l2))
     units = l1.shape[1]
     unpenalised = np.flatnonzero(np.all(l1 + l2 == 0, axis=0))
     group = np.arange(units) if data.group is None else np.asarray(data.group)
-    used = np.tile(np.any(np.asarray(data.columns) != 0, axis=1), len(data.y))
+    used = np.tile(np.any(np.asarray(data.columns) != 0, axis=1), len(data.offset))
     used &= ~np.any(np.isinf(l1), axis=0)
     few = np.flatnonzero(used) if np.count_nonzero(used) <= _FEW else None
-    magnitudes = null_magnitudes(family, data, folds)
+    magnitudes = null_magnitudes(data, folds)
     folds = _in_units(folds, *magnitudes)
-    problem = Problem(family, data, folds, l1, group, unpenalised, few, block, tol)
+    problem = Problem(data, folds, l1, group, unpenalised, few, block, tol)
     nothing = np.zeros_like(l1)
     start = Position(np.inf, nothing, nothing, nothing)
     found = _solve(problem, start, unpenalised, np.ones(block))
     loss, error = found.loss[:, 0], found.error[:, 0]
-    # What is left may be rounding: then there is nothing for features to explain. Errors
-    # say so, not losses: those are squares of errors, and rounded where errors are not.
+    # If the error is rounding only, nothing is left for features to explain. The loss does
+    # not show that: it is of the order of the error's square, and is rounded earlier.
     is_left = error > _ROUNDING * magnitudes[1]
     folds = _in_units(
         folds,
         jnp.where(is_left & (loss > 0), loss, magnitudes[0]),
         jnp.where(is_left, error, magnitudes[1]),
     )
-    slope = np.asarray(found.slope)[:, 0].reshape(-1, units)
-    slope = np.where(np.asarray(is_left)[:, None], slope, 0.0)
+    gradient = np.asarray(found.gradient)[:, 0].reshape(-1, units)
+    gradient = np.where(np.asarray(is_left)[:, None], gradient, 0.0)
     w = _spread(problem, unpenalised, found)[:, 0]
-    strength = min(np.max(_critical(problem, slope)), 1e300)
-    return problem._replace(folds=folds), Position(float(strength), w, slope, nothing)
+    strength = min(np.max(_critical(problem, gradient)), 1e300)
+    return problem._replace(folds=folds), Position(float(strength), w, gradient, nothing)
 
 
 def _in_units(folds: Fold, loss: jax.Array, error: jax.Array) -> Fold:
-    """Gaps relative to a loss, violations to an error; where these are zero, to 1."""
+    """Make gaps relative to a loss and violations to an error (to 1 where it is 0)."""
     loss, error = (jnp.where(unit > 0, unit, 1.0) for unit in (loss, error))
     return folds._replace(null_loss=loss, null_error=error)
 
 
 def strength_max(problem: Problem, start: Position) -> float:
-    """The smallest strength at which all that has one is zero, on the last fold."""
-    return float(_critical(problem, start.slope)[-1])
+    """The smallest strength with only zeros among penalised coefficients, last fold."""
+    return float(_critical(problem, start.gradient)[-1])
 
 
-def _lengths(problem: Problem, slope: np.ndarray) -> np.ndarray:
-    """The norms of the groups, for each of their coefficients."""
+def _lengths(problem: Problem, values: np.ndarray) -> np.ndarray:
+    """For each coefficient the norm of its group."""
     if problem.data.group is None:
-        return np.abs(slope)
-    squares = np.zeros_like(slope)
-    np.add.at(squares.T, problem.group, (slope**2).T)
+        return np.abs(values)
+    squares = np.zeros_like(values)
+    np.add.at(squares.T, problem.group, (values**2).T)
     return np.sqrt(squares)[..., problem.group]
 
 
-def _critical(problem: Problem, slope: np.ndarray) -> np.ndarray:
+def _critical(problem: Problem, gradient: np.ndarray) -> np.ndarray:
+    """For each fold the smallest strength at which the null model is optimal."""
     bound = np.delete(problem.l1, problem.unpenalised, axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = np.delete(_lengths(problem, slope), problem.unpenalised, axis=1) / bound
+        ratios = np.delete(_lengths(problem, gradient), problem.unpenalised, axis=1) / bound
     return np.max(np.nan_to_num(ratios, posinf=np.inf), axis=1, initial=0.0)
 
 
@@ -182,20 +180,20 @@ def _blocks(problem: Problem, here: Position, strengths: np.ndarray) -> Iterator
         good &= ~np.any(missed, axis=1)
         count = len(ahead) if good.all() else int(np.argmin(good))
         new = np.flatnonzero(missed[count:].any(axis=0))
-        # With candidates to add, once more. Otherwise it gets no better than this.
+        # Without candidates to add, another round would not improve the first solution.
         if count == 0 and not new.size:
             count = 1
-        # Adding to those before, not replacing them, makes this end: two sets of
-        # candidates that miss each other's features would take turns for ever.
+        # Candidates are added to those before, not replaced: two sets that miss each
+        # other's features would alternate for ever.
         added = new if count else np.union1d(added, new)
         if count:
             w = _spread(problem, indices, found)
             parts = (
-                w.reshape(*w.shape[:2], len(problem.data.y), -1),
+                w.reshape(*w.shape[:2], len(problem.data.offset), -1),
                 *(found.loss, found.score, found.gap, found.violation, found.steps),
             )
             yield Found(*(np.asarray(part)[:, :count] for part in parts))
-            here = _reached(here, ahead[:count], w, np.asarray(found.slope))
+            here = _reached(here, ahead[:count], w, np.asarray(found.gradient))
             strengths = strengths[count:]
 
 
@@ -226,7 +224,6 @@ def _solve(
     w = np.zeros((len(here.w), size))
     w[:, :count] = here.w[:, indices]
     return solve_block(
-        problem.family,
         problem.data,
         Candidates(jnp.asarray(column), jnp.asarray(output), group),
         problem.folds,
@@ -239,7 +236,7 @@ def _solve(
 
 
 def _size(count: int) -> int:
-    """The next number of candidates that programs are compiled for."""
+    """The next size to compile for: powers of 2, and ¾ of these above 256."""
     power = max(2 * _FEW, 1 << (count - 1).bit_length())
     return power * 3 // 4 if power > 256 and count <= power * 3 // 4 else power
 
@@ -253,34 +250,34 @@ def _spread(problem: Problem, indices: np.ndarray, found: Block) -> np.ndarray:
 
 
 def _reached(
-    before: Position, strengths: np.ndarray, w: np.ndarray, slope: np.ndarray
+    before: Position, strengths: np.ndarray, w: np.ndarray, gradient: np.ndarray
 ) -> Position:
-    slope = slope.reshape(w.shape)
+    gradient = gradient.reshape(w.shape)
     last = len(strengths) - 1
     strength, earlier = strengths[last], strengths[last - 1] if last else before.strength
-    change = slope[:, last] - (slope[:, last - 1] if last else before.slope)
+    change = gradient[:, last] - (gradient[:, last - 1] if last else before.gradient)
     rate = change / (strength - earlier) if strength < earlier else before.rate
-    return Position(float(strength), w[:, last], slope[:, last], rate)
+    return Position(float(strength), w[:, last], gradient[:, last], rate)
 
 
 def _expected(problem: Problem, here: Position, strength: float) -> np.ndarray:
-    """What is active now, or may be so before the strength has fallen to `strength`."""
+    """Coefficients that are active, or predicted to be before `strength` is reached."""
     if problem.few is not None:
         return problem.few
-    slope = here.slope + min(strength - here.strength, 0.0) * here.rate
-    near = _lengths(problem, slope) >= strength * problem.l1
+    gradient = here.gradient + min(strength - here.strength, 0.0) * here.rate
+    near = _lengths(problem, gradient) >= strength * problem.l1
     active = _lengths(problem, here.w) != 0
     return np.flatnonzero(np.any(active | near, axis=0))
 
 
 def _violators(problem: Problem, found: Block, strengths: np.ndarray) -> np.ndarray:
-    """For each strength and coefficient, whether zero is wrong on some fold.
+    """For each strength and coefficient, whether it must not be zero on some fold.
 
-    Where the gap is small enough, a small violation is no fault.
+    Where the gap is small enough, small violations are accepted.
     """
-    slope = np.asarray(found.slope).reshape(*found.slope.shape[:2], -1)
+    gradient = np.asarray(found.gradient).reshape(*found.gradient.shape[:2], -1)
     bound = strengths[:, None] * problem.l1[:, None, :]
     allowed = allowed_violation(problem.tol, problem.folds.null_error)
     small = np.asarray(found.gap) <= problem.tol
     slack = np.where(small, np.asarray(allowed)[:, None], 0.0)
-    return np.any(_lengths(problem, slope) > bound + slack[..., None], axis=0)
+    return np.any(_lengths(problem, gradient) > bound + slack[..., None], axis=0)

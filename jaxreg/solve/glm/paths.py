@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 
+from jaxreg.losses import Poisson, Squared
 from jaxreg.penalties import GroupLasso, Penalty
 from jaxreg.solve.checks import check_data, check_samples
-from jaxreg.solve.glm.families import Gaussian, Poisson
-from jaxreg.solve.glm.model import GLMPath as GLMPath, classes_of, model_of, solve_model
+from jaxreg.solve.glm.core import loss_of_classes, solve_glm
+from jaxreg.solve.glm.result import GLMPath
 from jaxreg.strength.cross_validation import Folds
 
 
@@ -29,11 +30,12 @@ def logistic_path(
 
         min  mean of log(1 + exp(η)) − y·η  +  strength · penalty(w),   η = x @ w + bias
 
-    By proximal Newton steps on the features that are or may become active, from large to
-    small strengths; then all features are checked. What is returned is certified by its
-    duality gap, in float64 whatever JAX's default is. With three classes or more it is
-    multinomial regression: log Σ exp(η_c) − η_y. No class is a reference; coefficients
-    without a penalty, and intercepts, add up to zero over the classes.
+    Proximal Newton steps on the features that are or may become active, from large to
+    small strengths; then the optimality conditions of all features are checked. Every
+    solution is certified by its duality gap. Computed in float64, whatever JAX's default
+    is. With three classes or more it is multinomial regression: log Σ exp(η_c) − η_y. No
+    class is a reference; unpenalised coefficients and intercepts add up to zero over the
+    classes.
 
     With `folds`, every fold and the whole data are solved as one batched program, which
     screens features for all of them at once.
@@ -43,22 +45,22 @@ def logistic_path(
         y: For each sample its class: 0 or 1, bools, or 0, ..., k − 1, each of which occurs.
         strengths: Positive; or `None` for `num` of them, from the smallest one at which
             all coefficients are zero down to `ratio` times that.
-        penalty: An `L1` (the default, of strength 1), `L2`, `ElasticNet` or `GroupLasso`;
-            its strengths are numbers, or arrays with one for each feature: 0 for one that
-            is not penalised, infinity to leave one out. They are multiplied by
-            `strengths`.
+        penalty: An `L1` (the default, of strength 1), `L2`, `ElasticNet` or `GroupLasso`.
+            Its strengths are numbers, or arrays with one for each feature: 0 leaves the
+            feature unpenalised, infinity leaves it out. `strengths` multiply them.
         intercept: Whether there is one. It is not penalised.
-        standardize: Whether the penalty is about features of variance 1 (mean square 1 if
-            there is no intercept), in each fold its own. Coefficients are those of the
-            features as given. With folds, groups must not join several features.
+        standardize: Whether to penalise the coefficients of features of variance 1 (mean
+            square 1 if there is no intercept), in each fold by its own samples.
+            Coefficients are returned for the features as given. With folds, groups must not
+            have several features.
         sample_weight: Non-negative numbers, one for each sample; `None` for ones.
         folds: For cross-validation: a number, or pairs of indices; see `cross_validate`.
             Scores are scikit-learn's `log_loss`.
         num: How many strengths.
         ratio: The last strength as a fraction of the first.
-        tol: The duality gap to reach, relative to the loss without features; and the
-            largest violation of the optimality conditions, relative to the error without
-            features (or 1e-6, if `tol` is larger: coefficients need more digits than
+        tol: The duality gap to reach, relative to the loss of the null model; and the
+            largest violation of the optimality conditions, relative to the error of the
+            null model (or 1e-6, if `tol` is larger: coefficients need more digits than
             objectives).
 
     Returns:
@@ -71,7 +73,7 @@ def logistic_path(
             strengths must be given, for a penalty without L1 or groups.
 
     Warns:
-        RuntimeWarning: If Newton's method gets no further before the gap is small enough.
+        RuntimeWarning: If some solution did not converge; `converged` says which.
 
     Example:
         >>> x = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.0]])
@@ -87,9 +89,19 @@ def logistic_path(
         in lasso-type problems* (2012).
     """
     x, y, weights = check_data(x, y, sample_weight)
-    family, targets = classes_of(y, weights)
-    model = model_of(family, x, targets, weights, penalty, intercept, standardize)
-    return solve_model(model, strengths, folds, num, ratio, tol)
+    return solve_glm(
+        loss_of_classes(y, weights),
+        x,
+        weights,
+        strengths,
+        penalty=penalty,
+        intercept=intercept,
+        standardize=standardize,
+        folds=folds,
+        num=num,
+        ratio=ratio,
+        tol=tol,
+    )
 
 
 def poisson_path(
@@ -116,14 +128,14 @@ def poisson_path(
         y: Counts (or rates), at least 0.
         strengths: As for `logistic_path`.
         penalty: As for `logistic_path`.
-        offset: What is known of η for each sample: the logarithm of the exposure.
+        offset: A known part of η for each sample: the logarithm of the exposure.
         intercept: Whether there is one. It is not penalised.
         standardize: As for `logistic_path`.
         sample_weight: Non-negative numbers, one for each sample; `None` for ones.
         folds: For cross-validation; scores are scikit-learn's `mean_poisson_deviance`.
         num: How many strengths.
         ratio: The last strength as a fraction of the first.
-        tol: As for `logistic_path`; the loss without features is half the deviance.
+        tol: As for `logistic_path`; the loss of the null model is half its deviance.
 
     Returns:
         A `GLMPath`.
@@ -144,16 +156,27 @@ def poisson_path(
         models via coordinate descent* (2010).
     """
     x, y, weights = check_data(x, y, sample_weight)
-    if np.any(y < 0):
-        raise ValueError(f"y must hold counts, at least 0, got {np.min(y):g}.")
+    Poisson.check_targets(y, "y")
     if not np.any(y > 0 if weights is None else y * weights > 0):
         raise ValueError(
             "y must hold a count above 0: without one no rate is small enough."
         )
-    model = model_of(Poisson(), x, y[None], weights, penalty, intercept, standardize)
     if offset is not None:
-        model = model._replace(offset=check_samples("offset", offset, len(x))[None])
-    return solve_model(model, strengths, folds, num, ratio, tol)
+        offset = check_samples("offset", offset, len(x))[:, None]
+    return solve_glm(
+        Poisson.of_targets(y[:, None]),
+        x,
+        weights,
+        strengths,
+        offset=offset,
+        penalty=penalty,
+        intercept=intercept,
+        standardize=standardize,
+        folds=folds,
+        num=num,
+        ratio=ratio,
+        tol=tol,
+    )
 
 
 def group_lasso_path(
@@ -215,6 +238,15 @@ def group_lasso_path(
             f"labels must hold an integer for each of the {x.shape[1]} features, got shape "
             f"{np.shape(labels)}."
         )
-    penalty = GroupLasso(labels=labels, scale=scale)
-    model = model_of(Gaussian(), x, y[None], weights, penalty, intercept, False)
-    return solve_model(model, strengths, folds, num, ratio, tol)
+    return solve_glm(
+        Squared.of_targets(y[:, None]),
+        x,
+        weights,
+        strengths,
+        penalty=GroupLasso(labels=labels, scale=scale),
+        intercept=intercept,
+        folds=folds,
+        num=num,
+        ratio=ratio,
+        tol=tol,
+    )

@@ -139,9 +139,9 @@ def test_derivatives_of_the_lasso_are_those_of_sklearns_solutions():
 
 
 def test_the_residual_and_the_gap_are_zero_at_the_minimum_only():
-    rough = solve(squares, L1(2.0), zeros(), tolerance=1e-2)
-    found = solve(squares, L1(2.0), zeros(), tolerance=1e-12)
-    by_gap = solve(squares, L1(2.0), zeros(), tolerance=1e-12, gap_tolerance=1e-3)
+    rough = solve(squares, L1(2.0), zeros(), tol=1e-2)
+    found = solve(squares, L1(2.0), zeros(), tol=1e-12)
+    by_gap = solve(squares, L1(2.0), zeros(), tol=1e-12, gap_tol=1e-3)
     assert found.kkt <= 1e-12 < rough.kkt <= 1e-2
     assert found.steps > by_gap.steps
     for other in (rough, by_gap):
@@ -159,7 +159,7 @@ def test_rounding_does_not_slow_it_down():
     @jax.jit
     @jax.vmap
     def steps(y):
-        return minimize(Squared(x, y), L1(0.1), jnp.zeros(12), tolerance=1e-14).steps
+        return minimize(Squared(x, y), L1(0.1), jnp.zeros(12), tol=1e-14).steps
 
     with jax.enable_x64(True):
         assert np.max(steps(y)) <= 120
@@ -289,7 +289,7 @@ def several(inputs, x, parts):
         eta = x @ jnp.concatenate([params[name] for name in "abcd"])
         return jnp.mean(jnp.square(eta - inputs["y"])) / 2
 
-    found = minimize(loss, penalty, parts, tolerance=1e-12)
+    found = minimize(loss, penalty, parts, tol=1e-12)
     return sum(jnp.sum(jnp.sin(w)) for w in jax.tree.leaves(found.params))
 
 
@@ -319,7 +319,7 @@ def test_derivatives_of_ridge_at_any_order():
     """w = (XᵀX/n + 2·strength)⁻¹·Xᵀy/n, which JAX differentiates by itself."""
 
     def ours(strength):
-        return minimize(Squared(X, Y), L2(strength), jnp.zeros(10), tolerance=1e-13).params
+        return minimize(Squared(X, Y), L2(strength), jnp.zeros(10), tol=1e-13).params
 
     def theirs(strength):
         gram = X.T @ X / len(X) + 2 * strength * jnp.eye(10)
@@ -379,8 +379,8 @@ def test_bad_arguments_are_refused():
     fails("params must be real", loss, L1(), w + 1j, error=TypeError)
     fails("max_steps must be at least 1, got 0", loss, L1(), w, max_steps=0)
     fails("max_steps must be a whole", loss, L1(), w, max_steps="a", error=TypeError)
-    fails("tolerance must be greater than 0", loss, L1(), w, tolerance=0.0)
-    fails("gap_tolerance must be greater", loss, L1(), w, gap_tolerance=-1.0)
+    fails("tol must be greater than 0", loss, L1(), w, tol=0.0)
+    fails("gap_tol must be greater", loss, L1(), w, gap_tol=-1.0)
     fails("The metric must be greater than 0", loss, L1(), w, metric=jnp.zeros(10))
     fails("must broadcast against the array given", loss, L1(), w, metric=jnp.ones(3))
     fails("loss must return a scalar, got shape (10,)", lambda w: w, L1(), w)

@@ -21,9 +21,7 @@ def solution_and_tangent(penalty, loss, inputs, direction):
     def params(inputs):
         strength, x, y = inputs
         chosen = Chosen(penalty, strength)
-        return jaxreg.minimize(
-            one_of_them, chosen, start(), loss, x, y, tolerance=1e-12
-        ).params
+        return jaxreg.minimize(one_of_them, chosen, start(), loss, x, y, tol=1e-12).params
 
     return jax.jvp(params, (inputs,), (direction,))
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
-from sklearn.linear_model import LogisticRegression, PoissonRegressor
+from sklearn.linear_model import LassoCV, LogisticRegression, PoissonRegressor
 from sklearn.metrics import (
     log_loss as sklearn_log_loss,
     mean_poisson_deviance,
@@ -16,6 +16,8 @@ from sklearn.metrics import (
 )
 
 import jaxreg as jr
+from jaxreg.solve.glm.core import solve_glm
+from tests.helpers.solving import LOSSES, data
 
 
 def scaled(x):
@@ -288,6 +290,47 @@ def test_folds_are_trained_apart_and_scored_on_the_rest():
     assert jr.one_standard_error(folds) <= jr.select_best(folds)
 
 
+def test_predict_gives_the_mean_response():
+    found = jr.logistic_path(X, Y, [0.1, 0.01])
+    chances = 1 / (1 + np.exp(-X @ found.coefficients.T - found.intercepts)).T
+    np.testing.assert_allclose(found.predict(X), chances, rtol=1e-12)
+    scores = jr.logistic_path(IRIS, SPECIES, [0.1]).predict(IRIS)
+    assert scores.shape == (1, 150, 3)
+    np.testing.assert_allclose(scores.sum(axis=2), 1, rtol=1e-12)
+    # Intercepts are not penalised: the mean prediction is the mean of y.
+    np.testing.assert_allclose(scores.mean(axis=1)[0], np.bincount(SPECIES) / 150)
+    counts = jr.poisson_path(X, Y + 1.0, [0.01])
+    rates = np.exp(X @ counts.coefficients[0] + counts.intercepts[0])
+    np.testing.assert_allclose(counts.predict(X)[0], rates, rtol=1e-12)
+    numbers = jr.group_lasso_path(DIABETES, PROGRESS, LABELS, [1.0])
+    line = DIABETES @ numbers.coefficients[0] + numbers.intercepts[0]
+    np.testing.assert_allclose(numbers.predict(DIABETES)[0], line, rtol=1e-12)
+
+
+@pytest.mark.parametrize("cls", [cls for cls in LOSSES if cls is not jr.losses.Huber])
+def test_every_loss_has_a_path_on_which_minimize_agrees(cls):
+    x, targets = data()
+    y = targets[cls.__name__]
+    y = y if cls is jr.losses.Multinomial else y[:, :1]
+    found = solve_glm(cls.of_targets(y), x, None, [0.1, 0.03])
+    assert np.all(found.converged)
+    w = found.coefficients[1].reshape(-1, y.shape[1])
+    assert np.any(w)
+    with jax.enable_x64(True):
+        start = {"kernel": jnp.zeros(w.shape), "bias": jnp.zeros(y.shape[1])}
+        other = jr.minimize(cls(x, y), jr.L1(0.03), start, tol=1e-11)
+    np.testing.assert_allclose(w, other.params["kernel"], atol=1e-6)
+
+
+def test_groups_of_one_have_the_errors_of_lasso_cv_of_scikit_learn():
+    strengths: Any = np.array([20.0, 2.0, 0.2])
+    found = jr.group_lasso_path(DIABETES, PROGRESS, np.arange(10), strengths, folds=4)
+    other = LassoCV(alphas=strengths, cv=4, tol=1e-12, max_iter=10**6)
+    other.fit(DIABETES, PROGRESS)
+    assert found.validation is not None
+    np.testing.assert_allclose(found.validation.scores, other.mse_path_, rtol=1e-7)
+
+
 def test_the_order_of_strengths_does_not_matter():
     strengths = whole_path().strengths[[25, 5, 15]]
     found = jr.logistic_path(X, Y, strengths)
@@ -408,7 +451,7 @@ def test_a_certificate_lost_to_rounding_is_none():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 3))
     y = np.round(1e14 + 1e7 * rng.normal(size=60))
-    with pytest.warns(RuntimeWarning, match="gets no further"):
+    with pytest.warns(RuntimeWarning, match="Not converged: gap"):
         found = jr.poisson_path(x, y, [1e5, 1e6, 3e6])
     assert np.all(found.converged == (np.abs(found.gaps) <= 1e-9))
     assert np.any(found.gaps < -1e-9)

@@ -1,0 +1,193 @@
+"""The path of any generalised linear model: from checked data to certified solutions.
+
+A path function checks its arguments, makes the loss of its targets and calls `solve_glm`:
+a new distribution needs no more than a class in `jaxreg.losses`.
+"""
+
+import warnings
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxreg._checks import check_number
+from jaxreg.losses import LinearLoss, Logistic, Multinomial
+from jaxreg.penalties import L1, Penalty
+from jaxreg.solve.checks import check_strengths
+from jaxreg.solve.gaps import is_certified
+from jaxreg.solve.glm._data import GLM, Scale, arrange, strengths_of
+from jaxreg.solve.glm._screening import Found, follow, prepare, strength_max
+from jaxreg.solve.glm.result import GLMPath
+from jaxreg.strength import CrossValidation, strength_grid
+from jaxreg.strength.cross_validation import Folds, fold_weights
+
+
+def solve_glm(
+    loss: LinearLoss,
+    x: np.ndarray,
+    weights: np.ndarray | None,
+    strengths: Any,
+    *,
+    penalty: Penalty | None = None,
+    offset: np.ndarray | None = None,
+    intercept: bool = True,
+    standardize: bool = False,
+    folds: Folds | None = None,
+    num: int = 100,
+    ratio: float = 1e-2,
+    tol: float = 1e-9,
+    of_sum: bool = False,
+) -> GLMPath:
+    """Solve a model at many strengths, on all data and on each fold.
+
+    Args:
+        loss: The loss of targets (n, k), NumPy arrays: `Poisson.of_targets(y[:, None])`.
+        x: Features, an array (n, p) of finite numbers.
+        weights: Of the samples, an array (n,), or `None`.
+        strengths: Positive numbers, or `None` for a grid.
+        penalty: As for `logistic_path`.
+        offset: Known parts of the linear predictors, an array (n, k).
+        intercept: As for `logistic_path`.
+        standardize: As for `logistic_path`.
+        folds: As for `logistic_path`.
+        num: As for `logistic_path`.
+        ratio: As for `logistic_path`.
+        tol: As for `logistic_path`.
+        of_sum: Whether the objective has the sum of the losses of all samples, so that
+            folds, which have fewer samples, are penalised more.
+
+    Raises:
+        TypeError: If the penalty is another one than `strengths_of` takes.
+        ValueError: If an argument is out of its range.
+    """
+    check_number("tol", tol, above=0.0)
+    with jax.enable_x64(True):
+        penalty = L1() if penalty is None else penalty
+        each = strengths_of(penalty, x.shape[1], loss.y.shape[1])
+    weights = np.ones(len(x)) if weights is None else weights
+    known: np.ndarray = np.zeros_like(loss.y) if offset is None else offset
+    model = GLM(loss, x, known, weights, *each, intercept, standardize, of_sum)
+    if folds is not None and standardize and _join_features(model.group):
+        raise ValueError(
+            "standardize must be False for groups of several features with folds: each "
+            "fold's scales would change the shape of the groups. Standardise x beforehand."
+        )
+    train, test = _folds(model, folds)
+    if strengths is not None:
+        strengths = check_strengths(strengths, above=0.0)
+    with jax.enable_x64(True):
+        data, fold, scale = arrange(model, train, test)
+        count = num if strengths is None else np.size(strengths)
+        problem, start = prepare(data, fold, 1 if count == 1 else 10, tol)
+        if strengths is None:
+            critical = _first_strength(model, strength_max(problem, start))
+            strengths = np.asarray(strength_grid(critical, num, ratio))
+        order = np.argsort(-strengths, kind="stable")
+        found = follow(problem, start, strengths[order])
+    found = Found(*(part[:, np.argsort(order)] for part in found))
+    null_loss = float(problem.folds.null_loss[-1])
+    return _result(model, scale, strengths, found, null_loss, tol)
+
+
+def _result(
+    model: GLM,
+    scale: Scale,
+    strengths: np.ndarray,
+    found: Found,
+    null_loss: float,
+    tol: float,
+) -> GLMPath:
+    """Coefficients for the features as given, and scores; the last fold is all data."""
+    coefficients, intercepts = scale.back(found.w, model)
+    coefficients = np.moveaxis(coefficients, -2, -1)
+    if intercepts.shape[-1] == 1:
+        coefficients, intercepts = coefficients[..., 0], intercepts[..., 0]
+    converged = is_certified(found.gap, tol)
+    if not converged.all():
+        warnings.warn(
+            f"Not converged: gap {np.max(np.abs(found.gap)):.0e} > tol {tol:.0e} (see "
+            "`converged`). Usual causes: badly scaled or collinear features, or perfectly "
+            "separable classes. Standardise the features, or penalise them more.",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+    validation = None
+    if len(found.w) > 1:
+        each = {
+            "coefficients": coefficients[:-1],
+            "intercepts": intercepts[:-1],
+            "steps": found.steps[:-1],
+        }
+        each = {name: np.moveaxis(value, 0, 1) for name, value in each.items()}
+        scores = model.loss.score_factor * found.score[:-1].T
+        validation = CrossValidation(strengths, scores, results=each)
+    return GLMPath(
+        strengths=strengths,
+        coefficients=coefficients[-1],
+        intercepts=intercepts[-1],
+        gaps=found.gap[-1],
+        null_loss=null_loss,
+        converged=converged[-1],
+        validation=validation,
+        residuals=found.violation[-1],
+        steps=found.steps[-1],
+        loss=type(model.loss),
+    )
+
+
+def loss_of_classes(y: np.ndarray, weights: np.ndarray | None) -> Logistic | Multinomial:
+    """The loss of classes 0, ..., k − 1: `Logistic` for two, `Multinomial` for more."""
+    classes = np.unique(y)
+    if not np.array_equal(classes, np.arange(len(classes))):
+        raise ValueError(
+            "y must hold classes, numbered from 0, each of which occurs, got "
+            f"{classes[:5].tolist()}: number them by np.unique(y, return_inverse=True)."
+        )
+    present = classes if weights is None else np.unique(y[weights > 0])
+    if len(present) < 2:
+        raise ValueError(
+            f"y must hold at least two classes, got only {present.tolist()}: there is "
+            "nothing to tell apart."
+        )
+    if len(classes) == 2:
+        return Logistic.of_targets(y[:, None])
+    return Multinomial.of_targets((y[:, None] == classes).astype(float))
+
+
+def _first_strength(model: GLM, critical: float) -> float:
+    """The first strength of the grid; 1 if all coefficients are zero at any strength."""
+    if not np.any(model.l1 > 0) or critical == np.inf:
+        raise ValueError(
+            "Strengths must be given for a penalty without L1 or groups: there is no "
+            "smallest strength at which all coefficients are zero."
+        )
+    return critical or 1.0
+
+
+def _join_features(group: np.ndarray | None) -> bool:
+    """Whether a group has coefficients of several features."""
+    if group is None:
+        return False
+    features = np.broadcast_to(np.arange(group.shape[1]), group.shape)
+    pairs = np.stack([group.ravel(), features.ravel()])
+    return np.unique(pairs, axis=1).shape[1] > np.unique(group).size
+
+
+def _folds(model: GLM, folds: Folds | None) -> tuple[np.ndarray, np.ndarray]:
+    """Weights for training and for the score: for each fold, and last for all data."""
+    weights = model.weights
+    whole = weights[None]
+    if folds is None:
+        return whole, whole
+    train, test = (part * weights for part in fold_weights(folds, len(weights)))
+    if not np.all(np.any(train > 0, axis=1) & np.any(test > 0, axis=1)):
+        raise ValueError("Both parts of every fold must hold a sample of positive weight.")
+    needed = model.loss.has_intercept(weights)
+    for number, part in enumerate(train):
+        if model.intercept and not np.all(model.loss.has_intercept(part) >= needed):
+            raise ValueError(
+                "Every fold must train on samples of each class (and of counts, on one "
+                f"above 0), but fold {number} does not: its intercept would be infinite. "
+                "Shuffle the samples, or split each class alike."
+            )
+    return np.concatenate([train, whole]), np.concatenate([test, whole])

@@ -1,0 +1,82 @@
+"""What every path function returns: models at many strengths, each with a certificate."""
+
+import dataclasses
+
+import numpy as np
+from jax.typing import ArrayLike
+
+from jaxreg.solve.checks import real_numbers
+from jaxreg.strength.cross_validation import CrossValidation
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class PathResult:
+    """Linear models at many strengths: the fields that all paths share.
+
+    The null model has the intercept and the unpenalised features only.
+
+    Attributes:
+        strengths: An array (strengths,), in the order in which they were given.
+        coefficients: An array (strengths, features); for several classes (strengths,
+            features, classes).
+        intercepts: An array (strengths,) or (strengths, classes); zeros without intercept.
+        gaps: An array (strengths,): an upper bound on objective − minimum, as a fraction of
+            `null_loss`. Rounding may make it slightly negative.
+        null_loss: The mean loss of the null model, above the least possible loss;
+            `gaps * null_loss` are in units of the objective.
+        converged: An array (strengths,): whether |gap| is at most the tolerance.
+        validation: With `folds`, the score of every strength on every fold.
+    """
+
+    strengths: np.ndarray
+    coefficients: np.ndarray
+    intercepts: np.ndarray
+    gaps: np.ndarray
+    null_loss: float
+    converged: np.ndarray
+    validation: CrossValidation | None = None
+
+    def predictor(self, x: ArrayLike) -> np.ndarray:
+        """Linear predictors x @ coefficients + intercepts of all models.
+
+        Args:
+            x: Features, an array (samples, features).
+
+        Returns:
+            An array (strengths, samples); for several classes (strengths, samples,
+            classes).
+
+        Raises:
+            TypeError: If x is sparse, or holds no real numbers.
+            ValueError: If x does not have as many features as the models.
+        """
+        x, features = real_numbers("x", x), self.coefficients.shape[1]
+        if x.ndim != 2 or x.shape[1] != features:
+            raise ValueError(
+                f"x must be an array (samples, {features} features), got shape {x.shape}."
+            )
+        active = np.any(self.coefficients != 0, axis=0).reshape(features, -1).any(axis=1)
+        products = np.tensordot(self.coefficients[:, active], x[:, active], axes=(1, 1))
+        return np.moveaxis(products, -1, 1) + self.intercepts[:, None]
+
+    def predict(self, x: ArrayLike) -> np.ndarray:
+        """The mean response of all models.
+
+        Args:
+            x: Features, an array (samples, features).
+
+        Returns:
+            An array of the shape of `predictor`.
+
+        Raises:
+            TypeError: If x is sparse, or holds no real numbers.
+            ValueError: If x does not have as many features as the models.
+        """
+        return self.predictor(x)
+
+    def __repr__(self) -> str:
+        strengths, features = self.coefficients.shape[:2]
+        return (
+            f"{type(self).__name__} of {strengths} strengths and {features} features, gaps "
+            f"at most {np.max(np.abs(self.gaps)):.0e}"
+        )
