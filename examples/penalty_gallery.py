@@ -74,10 +74,11 @@ COLUMNS = 8
 
 shown = {type(penalty) for penalty in (*LINES, *AREAS, *POINTS)}
 for kind in (getattr(jr, name) for name in dir(jr)):
-    is_penalty = inspect.isclass(kind) and issubclass(kind, jr.Penalty)
+    is_penalty = isinstance(kind, type) and issubclass(kind, jr.Penalty)
     if is_penalty and not inspect.isabstract(kind) and kind not in shown:
-        is_entrywise = issubclass(kind, jr.penalties.Entrywise)
-        (LINES if is_entrywise else AREAS if kind.is_finite else POINTS).append(kind())
+        penalty: jr.Penalty = kind()
+        panels = AREAS if penalty.is_finite else POINTS
+        (LINES if isinstance(penalty, jr.penalties.Entrywise) else panels).append(penalty)
 
 
 def seen_by(penalty: jr.Penalty, pair: jax.Array) -> jax.Array:

@@ -84,7 +84,7 @@ def folds_of(
 
 
 def best_of(scores: np.ndarray, remedy: str) -> int:
-    """The index of the best mean score, of equal ones the first, see `mean_losses`.
+    """The index of the best mean score, the first among ties; see `mean_losses`.
 
     Args:
         scores: An array (models, folds); higher is better.

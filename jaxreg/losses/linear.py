@@ -17,7 +17,7 @@ from jax import Array
 from jaxreg._checks import Scalar, check_numbers, is_concrete, is_real
 from jaxreg._dtypes import compute_dtype, raise_precision
 from jaxreg._tree import Params
-from jaxreg.penalties.fields import Record, check_fields, part, rebuild
+from jaxreg.penalties.fields import Record, check_fields, part
 
 
 class LinearLoss(Record, abc.ABC):
@@ -140,11 +140,11 @@ class LinearLoss(Record, abc.ABC):
             field.name: None if field.name == "x" else field.default
             for field in dataclasses.fields(cls)
         }
-        return rebuild(cls, {**defaults, "y": y})
+        return cls._unchecked({**defaults, "y": y})
 
     def with_targets(self, y: Any) -> Self:
         """The same loss of other targets, which are not checked."""
-        return rebuild(type(self), {**vars(self), "y": y})
+        return self._with(y=y)
 
     def __call__(self, params: Params) -> Array:
         """The mean loss.

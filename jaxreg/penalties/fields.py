@@ -7,7 +7,8 @@ scaled nor checked.
 """
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
 import jax
 import numpy as np
@@ -146,13 +147,22 @@ class Record:
             return children, tuple(getattr(instance, name) for name in fixed)
 
         def unflatten(fixed_values: Any, traced_values: Any) -> Any:
-            # No checks: JAX also rebuilds pytrees around tracers and placeholders.
-            instance = object.__new__(cls)
-            vars(instance).update(zip(traced, traced_values, strict=True))
-            vars(instance).update(zip(fixed, fixed_values, strict=True))
-            return instance
+            # JAX also rebuilds pytrees around tracers and placeholders.
+            values = dict(zip(traced, traced_values, strict=True))
+            return cls._unchecked(values | dict(zip(fixed, fixed_values, strict=True)))
 
         jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten)
+
+    @classmethod
+    def _unchecked(cls, values: Mapping[str, Any]) -> Self:
+        """A record with these values of its fields, as they are."""
+        instance = object.__new__(cls)
+        vars(instance).update(values)
+        return instance
+
+    def _with(self, **changes: Any) -> Self:
+        """A copy with some fields changed, for values that come from the library itself."""
+        return self._unchecked(vars(self) | changes)
 
     def __eq__(self, other: object) -> bool:
         """Whether both are of one kind, with equal fields, arrays entry by entry."""

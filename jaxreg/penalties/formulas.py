@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from jax import Array
@@ -190,12 +190,6 @@ class Formulas(Record, CalledOnParams, abc.ABC):
                     "jitted function in place of shard_map: JAX then gathers."
                 )
         return splits
-
-    def _with(self, **changes: Any) -> Self:
-        """`replace` without checks, for values that come from the library itself."""
-        instance = object.__new__(type(self))
-        vars(instance).update(vars(self) | changes)
-        return instance
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mask", as_mask(self.mask))
