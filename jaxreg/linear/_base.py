@@ -90,23 +90,11 @@ class LinearRegressor(RegressorMixin, LinearModel):
         """
         return self._scores(X)
 
-    def _absolute_gap(self, gap: float, y: np.ndarray, weights: np.ndarray | None) -> float:
-        """The absolute gap of a `LinearPath`: times the loss of the model without features.
-
-        A gap below zero is rounding error of that absolute value.
-        """
-        centre = np.average(y, weights=weights) if self.fit_intercept else 0.0
-        largest = np.max(np.abs(y - centre)) or 1.0
-        square = np.average(((y - centre) / largest) ** 2, weights=weights)
-        with np.errstate(over="ignore"):  # Infinity bounds it, too.
-            return float(abs(gap) * square / 2 * largest * largest)
-
     def _fitted_at(
         self,
         paths: Sequence[LinearPath],
         indices: Sequence[int],
         y: np.ndarray,
-        weights: np.ndarray | None,
         unit: float = 1.0,
         **attributes: Any,
     ) -> Self:
@@ -116,19 +104,14 @@ class LinearRegressor(RegressorMixin, LinearModel):
             paths: One for each column of y.
             indices: Which of its models.
             y: The target, or an array (samples, targets).
-            weights: Of the samples, or `None`.
             unit: The factor from the objective of the path to that of the class.
             attributes: More attributes, without the underscore.
         """
         every = list(zip(paths, indices, strict=True))
         coefficients = np.stack([path.coefficients[i] for path, i in every])
         intercepts = np.array([path.intercepts[i] for path, i in every])
-        gaps = np.array(
-            [
-                unit * self._absolute_gap(path.gaps[i], target, weights)
-                for (path, i), target in zip(every, targets_of(y), strict=True)
-            ]
-        )
+        # A gap below zero is rounding error of that absolute value.
+        gaps = np.array([unit * path.absolute_gaps[i] for path, i in every])
         several = len(every) > 1
         if not self.fit_intercept:
             intercepts = 0.0

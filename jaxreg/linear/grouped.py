@@ -40,7 +40,7 @@ class _Grouped(LinearRegressor):
         return self._fitted(
             found.coefficients[index],
             float(found.intercepts[index]),
-            dual_gap=abs(float(found.gaps[index])) * found.null_loss,
+            dual_gap=float(found.absolute_gaps[index]),
             n_iter=int(found.steps[index]),
             **attributes,
         )

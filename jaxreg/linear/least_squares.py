@@ -109,7 +109,7 @@ class ElasticNet(MultiOutputMixin, LinearRegressor):
             )
             for target in targets_of(y)
         ]
-        return self._fitted_at(paths, [0] * len(paths), y, weights)
+        return self._fitted_at(paths, [0] * len(paths), y)
 
     @property
     def sparse_coef_(self) -> Any:

@@ -156,7 +156,6 @@ class ElasticNetCV(CrossValidated, LinearRegressor):
             [path],
             [int(index)],
             y,
-            weights,
             alpha=path.strengths[index],
             l1_ratio=ratios[which],
             alphas=grids if len(ratios) > 1 and alphas is None else grids[0],

@@ -119,6 +119,6 @@ class LogisticRegression(LogisticModel):
         return self._fitted(
             path.coefficients[0].reshape(data[0].shape[1], -1).T,
             np.atleast_1d(path.intercepts[0]),
-            dual_gap=abs(float(path.gaps[0])) * path.null_loss * data[2].sum(),
+            dual_gap=float(path.absolute_gaps[0] * data[2].sum()),
             n_iter=np.asarray(path.steps, np.int32),
         )

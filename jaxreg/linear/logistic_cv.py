@@ -296,7 +296,7 @@ class LogisticRegressionCV(CrossValidated, LogisticModel):
             np.atleast_1d(path.intercepts[index]),
             C=float(self.Cs_[index]),
             l1_ratio=float(self.l1_ratios_[ratio]),
-            dual_gap=abs(float(path.gaps[index])) * path.null_loss * total,
+            dual_gap=float(path.absolute_gaps[index] * total),
         )
 
     def _fit_means(self) -> None:

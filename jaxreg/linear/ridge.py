@@ -96,7 +96,6 @@ class Ridge(MultiOutputMixin, LinearRegressor):
             paths,
             [0] * len(paths),
             y,
-            weights,
             unit=2 * total_of(y, weights),
             solver="active set" if self.positive else "svd",
         )

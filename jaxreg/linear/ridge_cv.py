@@ -139,7 +139,6 @@ class RidgeCV(MultiOutputMixin, CrossValidated, LinearRegressor):
             paths,
             every,
             y,
-            weights,
             unit=2 * total_of(y, weights),
             alpha=alphas[best] if several else alphas[best[0]],
             best_score=np.array(values) if several else values[0],
@@ -223,7 +222,7 @@ class RidgeCV(MultiOutputMixin, CrossValidated, LinearRegressor):
             given = _check_method_params(x, score, test)
             scores.append([])
             for index in range(len(alphas)):
-                model._fitted_at(paths, [index] * len(paths), y[train], part)
+                model._fitted_at(paths, [index] * len(paths), y[train])
                 scores[-1].append(scorer(model, x[test], y[test], **given))
         return [np.array(scores).T]
 

@@ -36,6 +36,14 @@ class PathResult:
     converged: np.ndarray
     validation: CrossValidation | None = None
 
+    @property
+    def absolute_gaps(self) -> np.ndarray:
+        """|gaps| in units of the objective, an array (strengths,)."""
+        gaps = np.abs(self.gaps)
+        # Infinity bounds it, too; but no gap is no gap.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.where(gaps == 0, 0.0, gaps * self.null_loss)
+
     def predictor(self, x: ArrayLike) -> np.ndarray:
         """Linear predictors x @ coefficients + intercepts of all models.
 

@@ -1,6 +1,7 @@
 """The estimators of jaxreg.linear are scikit-learn's, but exact."""
 
 import inspect
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.datasets import load_diabetes
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import jaxreg as jr
 from jaxreg import linear
 
 X, Y = map(np.asarray, load_diabetes(return_X_y=True))
@@ -85,5 +87,9 @@ def test_a_bad_alpha_is_refused_by_its_own_name(name):
 def test_an_absolute_gap_is_in_units_of_the_null_model():
     weights = np.arange(442.0)
     centred = Y - np.average(Y, weights=weights)
-    found = linear.Lasso()._absolute_gap(-0.5, Y, weights)
-    assert found == pytest.approx(0.25 * np.average(centred**2, weights=weights))
+    found = jr.lasso_path(X, Y, [1.0], sample_weight=weights)
+    null_loss = np.average(centred**2, weights=weights) / 2
+    assert found.null_loss == pytest.approx(null_loss)
+    assert found.absolute_gaps == pytest.approx(np.abs(found.gaps) * null_loss)
+    model: Any = linear.Lasso(1.0).fit(X, Y, weights)
+    assert model.dual_gap_ == found.absolute_gaps[0]

@@ -183,6 +183,13 @@ class Problem:
         return moments(self.samples) if self.has_gram else self.samples
 
     @property
+    def null_loss(self) -> float:
+        """½ · mean square of the projected target; ∞ if float64 cannot hold it."""
+        with np.errstate(over="ignore"):
+            square = np.mean(np.square(self.data.y))
+            return float(np.ldexp(square / 2, 2 * self.units.target))
+
+    @property
     def strength_max(self) -> float:
         """The smallest strength at which all coefficients with `l1` are zero.
 

@@ -114,7 +114,15 @@ def lasso_knots(
             stacklevel=2,
         )
     found = problem.units.given_strengths(strengths)
-    return LinearPath(found, *problem.restored(w), gaps, converged)
+    coefficients, intercepts = problem.restored(w)
+    return LinearPath(
+        strengths=found,
+        coefficients=coefficients,
+        intercepts=intercepts,
+        gaps=gaps,
+        null_loss=problem.null_loss,
+        converged=converged,
+    )
 
 
 class _Knots:

@@ -4,10 +4,9 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from jax.typing import ArrayLike
 
 from jaxreg.penalties import L1, L2, ElasticNet
-from jaxreg.solve.checks import check_data, check_strengths, real_numbers
+from jaxreg.solve.checks import check_data, check_strengths
 from jaxreg.solve.gaps import is_certified
 from jaxreg.solve.lasso._folds import fold_errors, fold_parts
 from jaxreg.solve.lasso._least_squares import (
@@ -16,22 +15,27 @@ from jaxreg.solve.lasso._least_squares import (
     check_is_l1,
     warn_if_inexact,
 )
-from jaxreg.strength.cross_validation import CrossValidation, Folds
+from jaxreg.solve.results import PathResult
+from jaxreg.strength.cross_validation import Folds
 
 
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class LinearPath:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class LinearPath(PathResult):
     """Linear models at many strengths, in double precision.
 
+    The null model has the intercept and the unpenalised features only.
+
     Attributes:
-        strengths: The strengths.
+        strengths: An array (strengths,), in the order in which they were given.
         coefficients: An array (strengths, features).
-        intercepts: One for each strength; zeros if there is no intercept.
-        gaps: The certificate: an upper bound on how far each objective is from its minimum,
-            relative to the null model's loss (½ · mean square of the target, less what the
-            intercept and unpenalised features explain).
-        converged: Whether each gap is at most 1e-6; exact solutions have about 1e-15.
-        validation: With folds, the mean squared errors on each of them.
+        intercepts: An array (strengths,); zeros if there is no intercept.
+        gaps: An array (strengths,): an upper bound on objective − minimum, as a fraction of
+            `null_loss`. Rounding may make it slightly negative.
+        null_loss: ½ · mean square of what the null model leaves unexplained;
+            `gaps * null_loss` are in units of the objective.
+        converged: An array (strengths,): whether |gap| is at most 1e-6; exact solutions
+            have about 1e-15.
+        validation: With `folds`, the mean squared errors on each of them.
 
     Example:
         >>> found = lasso_path(np.eye(2), np.array([2.0, 1.0]), [0.25], intercept=False)
@@ -40,42 +44,6 @@ class LinearPath:
         >>> found.coefficients, found.predict(np.eye(2))
         (array([[1.5, 0.5]]), array([[1.5, 0.5]]))
     """
-
-    strengths: np.ndarray
-    coefficients: np.ndarray
-    intercepts: np.ndarray
-    gaps: np.ndarray
-    converged: np.ndarray
-    validation: CrossValidation | None = None
-
-    def predict(self, x: ArrayLike) -> np.ndarray:
-        """Predictions of all models.
-
-        Args:
-            x: Samples, an array (samples, features).
-
-        Returns:
-            An array (strengths, samples).
-
-        Raises:
-            TypeError: If x is no array of real numbers, or is sparse.
-            ValueError: If there are not as many features.
-        """
-        x, features = real_numbers("x", x), self.coefficients.shape[1]
-        if x.ndim != 2 or x.shape[1] != features:
-            raise ValueError(
-                f"x must be an array (samples, {features} features), got shape {x.shape}."
-            )
-        active = np.flatnonzero(np.any(self.coefficients != 0, axis=0))
-        scores = self.coefficients[:, active] @ x[:, active].T
-        return scores + self.intercepts[:, None]
-
-    def __repr__(self) -> str:
-        strengths, features = self.coefficients.shape
-        return (
-            f"LinearPath of {strengths} strengths and {features} features, gaps at most "
-            f"{np.max(np.abs(self.gaps)):.0e}"
-        )
 
 
 def lasso_path(
@@ -240,11 +208,19 @@ def _solve(
     if strengths is None:
         strengths = problem.grid(num, ratio)
     w, intercepts, gaps = problem.solve(strengths)
+    null_loss = problem.null_loss
     del problem  # The folds need its memory.
     validation, every = None, gaps
     if parts is not None:
         validation = fold_errors(model, x, y, weights, strengths, parts)
         every = np.append(gaps, validation.results["gaps"])
     warn_if_inexact(every)
-    converged = is_certified(gaps, INEXACT)
-    return LinearPath(strengths, w, intercepts, gaps, converged, validation)
+    return LinearPath(
+        strengths=strengths,
+        coefficients=w,
+        intercepts=intercepts,
+        gaps=gaps,
+        null_loss=null_loss,
+        converged=is_certified(gaps, INEXACT),
+        validation=validation,
+    )
