@@ -212,7 +212,13 @@ def test_the_reference_survives_donation_and_keeps_its_sharding(params, given):
 
 def test_decay_toward_the_start_in_nnx_and_with_injected_rates():
     make = optax.inject_hyperparams(jaxreg.decoupled_weight_decay)
-    decay = make(DECAY, learning_rate=RATE_SCHEDULE, coupling="independent", peak=RATE, toward="start")
+    decay = make(
+        DECAY,
+        learning_rate=RATE_SCHEDULE,
+        coupling="independent",
+        peak=RATE,
+        toward="start",
+    )
     model: Any = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
     optimizer = nnx.Optimizer(model, decay, wrt=nnx.Param)
     before = np.asarray(model.kernel)
