@@ -2,6 +2,7 @@
 
 from jaxreg._lazy import lazy_names as _lazy_names
 
+# `__init__.pyi` says which module each name is imported from.
 __getattr__, _names = _lazy_names(__name__)
 # `from jaxreg import *` must work without scikit-learn and matplotlib.
 __all__ = [name for name in _names if name not in ("linear", "plot")]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -101,7 +101,7 @@ def prepare(
     outside = np.stack(columns, 1) if columns else np.zeros((samples, 0))
     if root is not None:
         outside, y = outside * root[:, None], y * root
-    q, r = _orthonormal(outside)
+    q, r_inverse = _orthonormal(outside)
     if columns or root is not None or standardize:
         project = _project_by_blocks if on_host(x.size) else _compiled_project
         xt, inside, scale = project(x, root, q, standardize)
@@ -110,8 +110,10 @@ def prepare(
     along = q.T @ y
     raw, y = np.linalg.norm(y), y - q @ along
     y -= q @ (q.T @ y)
+    # Zero, if nothing but rounding errors is left of it.
     y *= np.linalg.norm(y) > GONE * raw
-    return Prepared(xt, y, np.asarray(scale), r @ np.asarray(inside), r @ along)
+    slopes, target_slopes = r_inverse @ np.asarray(inside), r_inverse @ along
+    return Prepared(xt, y, np.asarray(scale), slopes, target_slopes)
 
 
 def _roots(weights: np.ndarray) -> np.ndarray:

@@ -93,7 +93,8 @@ def follow(
         signs = jnp.where(exhausted, start.signs, current.signs)
         all_w = all_w.at[k + 1].set(jnp.where(settled, w, all_w[k + 1]))
         all_signs = all_signs.at[k + 1].set(jnp.where(settled, signs, all_signs[k + 1]))
-        # Where one strength needed the homotopy, the next ones will need it.
+        # Where one strength needed the homotopy, the next ones will need it. Others start
+        # with a guess from this active set.
         mode = jnp.where(state.mode == FINISH, STEP, state.mode)
         mode = jnp.where(exhausted, MOVE, mode)
         anew = begun(problem, Solution(ends[k + 1], w, signs), mode)
@@ -129,7 +130,7 @@ def _restarted(problem: Quadratic, strength: Any) -> ActiveSet:
 def narrow_path(
     source: Moments, factors: Factors, strengths: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A path over all of at most MOST_NARROW features.
+    """A path over at most MOST_NARROW features, all of which are looked at.
 
     Args:
         source: The moments.
@@ -143,6 +144,7 @@ def narrow_path(
     count, has_l2 = len(l1), l2 is not None
     size = SIZES[np.searchsorted(SIZES, count)]
     pad = (0, size - count)
+    # What is padded has no correlation but an l1, and so never becomes active.
     arrays = (
         np.pad(source.gram, (pad, pad)),
         np.pad(source.correlations, pad),

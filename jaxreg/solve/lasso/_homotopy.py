@@ -71,6 +71,8 @@ KEEP, EXCHANGE, RESTART = range(3)
 class Quadratic(NamedTuple):
     """½ wᵀ·gram·w − correlations·w + strength · Σ (l1·|w| + l2·w²); w ≥ 0 if `positive`.
 
+    The rounds call it `problem`; a `Problem` is a model with its data.
+
     Attributes:
         gram: An array (features, features).
         correlations: An array (features,), as are `l1` and `l2`.
@@ -306,6 +308,7 @@ def _step(this: _Round) -> Decision:
     g = state.g + distance * this.g
     strength = segment.start.strength + reached * segment.step
     stays = current.active & (order != index)
+    # On arrival w and g may be beyond t = 1: FINISH needs the active set alone.
     stepped = state._replace(
         mode=jnp.where(arrived, FINISH, STEP),
         fraction=reached,

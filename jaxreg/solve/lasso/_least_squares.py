@@ -28,10 +28,11 @@ INEXACT = 1e-6
 """Solutions with a larger gap are reported as not converged."""
 STRIDE, LEAST = 0.5, 1e-8
 """Consecutive strengths that fall below STRIDE get intermediate ones between them, none of
-which is below LEAST times the largest useful strength."""
+which is below LEAST times the largest useful strength: each solution starts from the one
+before, and needs few rounds only if that is near."""
 FEW, MANY = 64, 1024
 """Numbers of features up to which there is a Gram matrix: FEW whatever the samples; MANY
-if there are half as many samples as features."""
+if there are at least half as many samples as features."""
 
 
 def check_is_l1(penalty: Any) -> None:
@@ -128,6 +129,7 @@ class LeastSquares(NamedTuple):
             )
         units = units_of(x, y, l1, standardized=self.standardize)
         x, y, l1, l2 = units.scaled(x, y, l1, l2)
+        # In a function that JAX traces, constants are tracers too.
         in_trace = isinstance(jnp.zeros(()), Tracer)
         with _double_precision(in_trace):
             data = prepare(
@@ -209,6 +211,7 @@ class Problem:
         if not self.has_l1:
             raise ValueError("strengths must be given for a penalty without L1.")
         check_concrete("num and ratio", (num, ratio))
+        # 0 if no feature with an L1 correlates with the target: any strength will do.
         grid = (self.strength_max or 1.0) * grid_fractions(num, ratio)
         return self.units.given_strengths(grid)
 
@@ -237,9 +240,14 @@ class Problem:
         return self.units.restored(w, intercepts)
 
     def _solve_penalised(self, falling: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Coefficients (strengths, features) and gaps at falling, positive strengths."""
+        """Coefficients (strengths, features) and gaps at falling, positive strengths.
+
+        Without L1 they have a closed form; few features with a Gram matrix are solved for
+        all together; of many, only candidates are.
+        """
         data, source = self.data, self.source
         if not self.has_l1 and not self.model.positive:
+            # Columns of features without l2 are zero here, so that any l2 will do.
             l2 = np.where(self.l2 > 0, self.l2, 1.0)
             return ridge_path(data.xt, data.y, l2, falling)
         every, given = _with_intermediate(falling, self.strength_max)
@@ -304,7 +312,7 @@ def warn_if_inexact(gaps: np.ndarray) -> None:
             "depend on each other up to rounding. Penalise them more, or centre features "
             "that are far from zero.",
             RuntimeWarning,
-            stacklevel=4,
+            stacklevel=4,  # The caller of the path function, which calls _solve.
         )
 
 

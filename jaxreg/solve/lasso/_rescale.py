@@ -58,7 +58,7 @@ class Units(NamedTuple):
         return x, y, l1, _scaled(l2, self.level - 2 * columns, limit)
 
     def strengths(self, strengths: np.ndarray) -> np.ndarray:
-        """Strengths' of strengths in the user's units."""
+        """The solver's strengths, strength' above, for those in the user's units."""
         return _scaled(strengths, -self.level, STRENGTH) if self.level else strengths
 
     def restored(self, w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -73,7 +73,7 @@ class Units(NamedTuple):
         return w, _held("Intercepts", b, self.target) if self.target else b
 
     def given_strengths(self, strengths: np.ndarray) -> np.ndarray:
-        """Strengths in the user's units, of strengths'.
+        """Strengths in the user's units for those of the solver.
 
         Raises:
             ValueError: If float64 cannot hold them.

@@ -64,8 +64,9 @@ def lasso_path(
 
         argmin_(w, b)  ½ · mean (y − x·w − b)² + strength · Σ |w|
 
-    Solutions are exact up to rounding, so there is no tolerance to choose: linear algebra
-    on the right set of features, which a certificate over all features confirms (`gaps`).
+    Solutions are exact up to rounding, so there is no tolerance to choose: the linear
+    equations of the active set are solved, and a duality gap over all features confirms
+    that it is the right one (`gaps`).
     Everything is computed in double precision, whatever JAX is set to, on JAX's default
     device.
 
@@ -210,11 +211,11 @@ def _solve(
     w, intercepts, gaps = problem.solve(strengths)
     null_loss = problem.null_loss
     del problem  # The folds need its memory.
-    validation, every = None, gaps
+    validation, all_gaps = None, gaps
     if parts is not None:
         validation = fold_errors(model, x, y, weights, strengths, parts)
-        every = np.append(gaps, validation.results["gaps"])
-    warn_if_inexact(every)
+        all_gaps = np.append(gaps, validation.results["gaps"])
+    warn_if_inexact(all_gaps)
     return LinearPath(
         strengths=strengths,
         coefficients=w,
