@@ -135,7 +135,8 @@ class Slot(NamedTuple):
     Attributes:
         leaf: The parameter.
         update: The update so far.
-        term: What is remembered of the leaf; `None` if its update must stay as it is.
+        term: What the transform needs to know of the leaf (its penalty, strength or metric;
+            `True` for nothing more); `None` if its update must stay as it is.
     """
 
     leaf: Leaf

@@ -47,7 +47,8 @@ Metric = Callable[[Any], Params]
 """From an optimizer's new state to the scales d of its step, a pytree or a scalar."""
 
 Chosen = Callable[[Params], Params]
-"""Takes the leaves that nobody asks for out of a pytree like the parameters."""
+"""Keeps the regularized leaves of a pytree like the parameters: only their scales are
+needed."""
 
 
 def prox_preconditioned(
@@ -137,11 +138,11 @@ def prox_preconditioned(
     def update(
         updates: Params, state: Any, params: Params | None = None, **extra_args: Any
     ) -> tuple[Params, ProxState]:
-        params, given = check_params(params, updates), updates
-        (count,) = state.updates
+        params, gradients = check_params(params, updates), updates
+        (count,) = state.updates  # A `Counter`, which has one field.
         rate = rate_at("learning_rate", learning_rate, count)
         factor = _factor_at(count, strength_schedule, warmup_steps)
-        directions, inner = _directions(scaling, updates, state.inner, params, extra_args)
+        directions, inner = _directions(scaling, gradients, state.inner, params, extra_args)
         updates = jax.tree.map(partial(_against, rate), directions)
         if decays:
             decay = decay_at(count, rate)
@@ -155,7 +156,7 @@ def prox_preconditioned(
             )
         else:
             updates = prox_update(bound, updates, rate, scales)
-        updates = jax.tree.map(_narrow_again, updates, given)
+        updates = jax.tree.map(_narrow_again, updates, gradients)
         return updates, ProxState(incremented(state.updates), inner, dual)
 
     return optax.GradientTransformationExtraArgs(init, update)
@@ -243,8 +244,8 @@ def _with_metric(
     scaling = optax.with_extra_args_support(scaler())
     if metric is not None:
         return scaling, lambda state, _: metric(state)
-    bound = inspect.signature(call.func).bind(*call.args, **call.keywords)
-    bound.apply_defaults()
+    given = inspect.signature(call.func).bind(*call.args, **call.keywords)
+    given.apply_defaults()
 
     def of_known(state: Any, chosen: Chosen) -> Params:
         moments = {
@@ -252,7 +253,7 @@ def _with_metric(
         }
         # Optax multiplies floats and counts, which JAX's strict mode forbids.
         with jax.numpy_dtype_promotion("standard"):
-            return _METRICS[call.func](state._replace(**moments), **bound.arguments)
+            return _METRICS[call.func](state._replace(**moments), **given.arguments)
 
     return scaling, of_known
 
