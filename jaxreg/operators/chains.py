@@ -13,6 +13,7 @@ all chains are solved at once, so few rounds are needed (ten or so for thousands
 entries); on accelerators each is a scan in parallel, of logarithmic depth.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -323,7 +324,8 @@ def _(primals: Any, tangents: Any) -> Any:
     (x, weight, low, high), (dx, dweight, dlow, dhigh) = primals, tangents
     fused, side = _divided(x, weight, low, high)
     pull = weight * dx + dweight * (x - fused) + _held(dlow, dhigh, side)
-    change = _sums(pull, side) / _sums(weight, side)
+    sums = functools.partial(_sums, side=side, transposable=True)
+    change = sums(pull) / sums(weight)
     return (fused, side), (change, np.zeros(side.shape, jax.dtypes.float0))
 
 
@@ -348,7 +350,7 @@ def _held(low: Array, high: Array, side: Array) -> Array:
     return passed - _before(passed, 0.0)
 
 
-def _sums(x: Array, side: Array) -> Array:
+def _sums(x: Array, side: Array, transposable: bool = False) -> Array:
     """The sum over each piece, at each of its entries; of several arrays at once."""
 
     def add(first: Any, second: Any) -> Any:
@@ -356,20 +358,30 @@ def _sums(x: Array, side: Array) -> Array:
         return first[0] | starts, jnp.where(starts, total, first[1] + total)
 
     ends = jnp.broadcast_to(side != 0, x.shape)
-    return _from_next(ends, _running(add, (_before(ends, True), x), (False, 0.0))[1])
+    parts = _before(ends, True), x
+    totals = _running(add, parts, (False, 0.0), transposable=transposable)[1]
+    return _from_next(ends, totals, transposable)
 
 
-def _from_next(is_source: Array, x: Array) -> Array:
+def _from_next(is_source: Array, x: Array, transposable: bool = False) -> Array:
     """At each entry, what x is at the next source, which may be the entry itself."""
 
     def newest(first: Any, second: Any) -> Any:
         is_source, x = second
         return first[0] | is_source, jnp.where(is_source, x, first[1])
 
-    return _running(newest, (is_source, x), (False, 0), reverse=True)[1]
+    parts = is_source, x
+    return _running(newest, parts, (False, 0), reverse=True, transposable=transposable)[1]
 
 
-def _running(join: Any, parts: Any, nothing: Any, reverse: bool = False) -> Any:
+def _running(
+    join: Any,
+    parts: Any,
+    nothing: Any,
+    *,
+    reverse: bool = False,
+    transposable: bool = False,
+) -> Any:
     """The running totals of an associative operation, along the last axis.
 
     Args:
@@ -377,6 +389,8 @@ def _running(join: Any, parts: Any, nothing: Any, reverse: bool = False) -> Any:
         parts: What is joined: a tuple of arrays.
         nothing: What changes nothing by being joined to, as numbers.
         reverse: Whether to begin at the end.
+        transposable: Whether JAX must be able to transpose it. JAX before 0.10 cannot
+            transpose a scan in the conditional that chooses by platform.
     """
     order = slice(None, None, -1) if reverse else slice(None)
     rows = tuple(jnp.moveaxis(part, -1, 0)[order] for part in parts)
@@ -392,7 +406,10 @@ def _running(join: Any, parts: Any, nothing: Any, reverse: bool = False) -> Any:
     def in_parallel(*rows: Array) -> Any:
         return tuple(lax.associative_scan(join, rows))
 
-    totals = lax.platform_dependent(*rows, cpu=in_order, default=in_parallel)
+    if transposable:
+        totals = in_parallel(*rows)
+    else:
+        totals = lax.platform_dependent(*rows, cpu=in_order, default=in_parallel)
     return [jnp.moveaxis(total[order], 0, -1) for total in totals]
 
 
