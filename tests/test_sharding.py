@@ -103,7 +103,7 @@ def test_specs_are_part_of_what_a_penalty_is():
     penalty = jr.L1(0.5, specs={"kernel": P("data")})
     assert hash(penalty) == hash(jr.L1(0.5, specs={"kernel": P("data")}))
     assert penalty != jr.L1(0.5)
-    assert repr(penalty) == "L1(strength=0.5, specs={'kernel': P('data',)})"
+    assert repr(penalty) == f"L1(strength=0.5, specs={{'kernel': {P('data')!r}}})"
 
 
 def test_under_vmap_with_a_name_as_in_shard_map():

@@ -103,16 +103,17 @@ def alphas_of(
 
     Args:
         alphas: How many, or the alphas themselves.
-        n_alphas: How many, for scikit-learn before 1.9, where `alphas` may be `None`.
+        n_alphas: How many, for scikit-learn before 1.9, where `alphas` may be `None`; or
+            `"deprecated"`.
         eps: The smallest alpha of a grid by the largest.
         above: A bound that given alphas must exceed; without it they may be 0.
     """
     if isinstance(alphas, str) and alphas == "warn":
         alphas = None
-    earlier = not (n_alphas is None or isinstance(n_alphas, str))
-    if earlier and (alphas is None or (np.ndim(alphas) == 0 and alphas == 100)):
+    if not (isinstance(n_alphas, str) and n_alphas == "deprecated"):
         check_count("n_alphas", n_alphas)
-        alphas = n_alphas
+        if alphas is None or (np.ndim(alphas) == 0 and alphas == 100):
+            alphas = n_alphas
     if np.ndim(alphas) > 0:
         return -np.sort(-check_strengths(alphas, above, "alphas")), {}
     alphas = 100 if alphas is None else alphas

@@ -13,6 +13,7 @@ from sklearn.utils.validation import _check_sample_weight
 
 from jaxreg.convert.conventions import from_sklearn
 from jaxreg.linear._base import LinearModel, Vector
+from jaxreg.linear._cross_validation import takes
 from jaxreg.linear._parameters import (
     check_choice,
     check_class_weight,
@@ -115,8 +116,11 @@ class LogisticModel(LinearClassifier):
             sample_weight, x, dtype=np.float64, ensure_non_negative=True
         )
         if self.class_weight is not None:
+            # scikit-learn 1.6 balances classes by the numbers of their samples alone.
+            weighted = takes(compute_class_weight, "sample_weight")
+            options = {"sample_weight": sample_weight} if weighted else {}
             each = compute_class_weight(
-                self.class_weight, classes=self.classes_, y=y, sample_weight=sample_weight
+                self.class_weight, classes=self.classes_, y=y, **options
             )
             weights = weights * each[numbers]
             if not (np.all(np.isfinite(weights)) and np.all(weights >= 0)):

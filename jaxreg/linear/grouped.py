@@ -198,7 +198,7 @@ class GroupLassoCV(CrossValidated, _Grouped):
             ValueError: If data or parameters are not valid.
         """
         x, y, weights = self._validated(X, y, sample_weight)
-        alphas, grid = alphas_of(self.alphas, None, self.eps, above=0.0)
+        alphas, grid = alphas_of(self.alphas, "deprecated", self.eps, above=0.0)
         folds = folds_of(self.cv, x, y, self._routed(sample_weight, params)[0])
         path = self._path(x, y, weights, strengths=alphas, folds=folds, **grid)
         assert path.validation is not None

@@ -12,6 +12,7 @@ from hypothesis import given
 from sklearn import linear_model
 
 import jaxreg
+from tests.helpers.scikit_learn import mixed
 
 positive = st.floats(1e-6, 1e6)
 shares = st.floats(0.0, 1.0)
@@ -167,7 +168,7 @@ SKLEARN = {
         ),
         fit(
             linear_model.LogisticRegression(
-                C=0.2, l1_ratio=0.5, solver="saga", tol=1e-10, max_iter=10**5
+                C=0.2, **mixed(0.5), solver="saga", tol=1e-10, max_iter=10**5
             ),
             LABELS,
         ),

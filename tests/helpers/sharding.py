@@ -269,6 +269,23 @@ def solved(**shardings):
     return {f"{name} minimised": solution.params for name, solution in found.items()}
 
 
+def transposes_products(rows):
+    """Whether JAX can: 0.8.1 cannot where devices share rows on Explicit axes."""
+    x, slopes = (jax.device_put(jnp.ones((16, n)), rows) for n in (8, 2))
+
+    @jax.jit
+    def transposed(x, slopes):
+        return jax.linear_transpose(lambda kernel: x @ kernel, jnp.zeros((8, 2)))(slopes)
+
+    try:
+        transposed(x, slopes)
+    except Exception as error:
+        if type(error).__name__ != "ShardingTypeError":
+            raise
+        return False
+    return True
+
+
 def along_whole_axes(kernel):
     """What acts along axes that are whole, on what is split along another one."""
     chains = {
@@ -305,7 +322,8 @@ def on_a_mesh(kind, expected, report):
         report.check(kind, jax.jit(statistics)(params), expected["statistics"])
         report.check(kind, swept(params), expected["sweep"])
         rows = NamedSharding(mesh, P("data", None))
-        report.check(kind, solved(x=rows, y=rows), expected["solutions"])
+        if kind == "Auto" or transposes_products(rows):
+            report.check(kind, solved(x=rows, y=rows), expected["solutions"])
         conv = jax.device_put(params_of()["conv"]["kernel"], NamedSharding(mesh, UNSPLIT))
         program = jax.jit(along_whole_axes).lower(conv).compile()
         report.check(kind, program(conv), expected["chains"])

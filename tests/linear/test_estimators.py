@@ -12,6 +12,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import jaxreg as jr
 from jaxreg import linear
+from tests.helpers.scikit_learn import BEFORE_1_8, COUNT
 
 X, Y = map(np.asarray, load_diabetes(return_X_y=True))
 WEIGHTS = np.random.default_rng(0).random(len(Y))
@@ -40,7 +41,7 @@ CASES = [
     ("Ridge", {"alpha": 2.0, "fit_intercept": False}),
     ("LassoCV", {}),
     ("ElasticNetCV", {"l1_ratio": [0.3, 0.9], "alphas": [0.3, 0.01, 0.001], "cv": 3}),
-    ("ElasticNetCV", {"l1_ratio": [0.3, 0.9], "alphas": 5}),
+    ("ElasticNetCV", {"l1_ratio": [0.3, 0.9], COUNT: 5}),
     ("RidgeCV", {"alphas": [0.01, 0.1, 1.0]}),
     ("RidgeCV", {"alphas": [0.01, 0.1, 1.0], "cv": 4, "fit_intercept": False}),
 ]
@@ -49,6 +50,8 @@ CASES = [
 @pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["alike", "weighted"])
 @pytest.mark.parametrize(("name", "parameters"), CASES)
 def test_estimators_agree_with_sklearn(name, parameters, weights):
+    if weights is not None and name == "RidgeCV" and "cv" in parameters and BEFORE_1_8:
+        pytest.skip("scikit-learn before 1.8 leaves scores unweighted")
     found = getattr(linear, name)(**parameters).fit(X, Y, weights)
     expected = getattr(sklearn.linear_model, name)(**parameters)
     if hasattr(expected, "tol") and not name.startswith("Ridge"):

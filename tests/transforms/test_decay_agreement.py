@@ -21,9 +21,21 @@ from tests.helpers.decays import (
     train,
 )
 
+
+def counts():
+    """Whether Optax's schedules of a decay count: those of 0.2.6 stay at their start."""
+    tx = optax.add_decayed_weights(lambda count: count)
+    _, state = tx.update(jnp.zeros(1), tx.init(jnp.zeros(1)), jnp.zeros(1))
+    return optax.tree.get(state, "count") == 1
+
+
+if_it_counts = pytest.mark.skipif(not counts(), reason="Optax's schedule does not count")
 constant_or_scheduled = pytest.mark.parametrize(
     ("rate", "decay"),
-    [(RATE, DECAY), (RATE_SCHEDULE, DECAY_SCHEDULE)],
+    [
+        (RATE, DECAY),
+        pytest.param(RATE_SCHEDULE, DECAY_SCHEDULE, marks=if_it_counts),
+    ],
     ids=["constant", "scheduled"],
 )
 

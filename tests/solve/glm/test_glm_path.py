@@ -17,7 +17,10 @@ from sklearn.metrics import (
 
 import jaxreg as jr
 from jaxreg.solve.glm.core import solve_glm
+from tests.helpers.scikit_learn import mixed
 from tests.helpers.solving import LOSSES, data
+
+SAGA: Any = {"solver": "saga", "tol": 1e-9, "max_iter": 10**5}
 
 
 def scaled(x):
@@ -82,7 +85,7 @@ def test_its_minima_are_those_of_scikit_learn():
     for index in (5, 25):
         strength = found.strengths[index]
         c = float(jr.convert.alpha_from_c(strength, n_samples=len(Y)))
-        other = LogisticRegression(C=c, l1_ratio=1, solver="saga", tol=1e-9, max_iter=10**5)
+        other = LogisticRegression(C=c, **mixed(1.0), **SAGA)
         other.fit(X, Y)
         scores = X @ other.coef_[0] + other.intercept_
         reached = np.mean(np.logaddexp(0, scores) - Y * scores)
@@ -180,7 +183,7 @@ def test_three_classes():
     found = jr.logistic_path(IRIS, SPECIES, [0.2, 0.02])
     for index, strength in enumerate(found.strengths):
         c = float(jr.convert.alpha_from_c(strength, n_samples=150))
-        other = LogisticRegression(C=c, l1_ratio=1, solver="saga", tol=1e-9, max_iter=10**5)
+        other = LogisticRegression(C=c, **mixed(1.0), **SAGA)
         other.fit(IRIS, SPECIES)
         reached = LogLossOf(other).at(IRIS, SPECIES) + strength * np.abs(other.coef_).sum()
         ours = log_loss(found, index, IRIS, SPECIES)
