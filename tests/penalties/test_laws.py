@@ -1,6 +1,7 @@
 """Laws that every penalty obeys, whichever it is."""
 
 from collections import OrderedDict
+from functools import partial
 from typing import Any, ClassVar
 
 import chex
@@ -446,32 +447,47 @@ def test_many_small_leaves_add_up_in_float32(cls):
 
 
 def outcome(penalty, x):
-    """All that a penalty computes, at a kernel beside a bias that it leaves alone."""
+    """Value, slopes and proxes, at a kernel beside a bias that is left alone."""
     params = {"kernel": x, "bias": x}
-    slopes = jax.grad(lambda params: penalty(params))(params)
-    return penalty(params), slopes, penalty.prox(params, 0.5)
+    found: list[Any] = [penalty(params), jax.grad(penalty)(params)]
+    found.append(penalty.prox(params, 0.5))
+    if penalty.takes_metric:
+        found.append(penalty.prox(params, 0.5, jax.tree.map(jnp.ones_like, params)))
+    return found
 
 
 @law()
 def test_a_compiled_call_is_an_eager_one_and_moves_nothing(cls):
-    compiled = jax.jit(outcome)
+    @jax.jit
+    def compiled(penalty, x):
+        slopes = jax.grad(lambda penalty: penalty(x), allow_int=True)(penalty)
+        return outcome(penalty, x), (slopes, penalty.strength_max(x))
+
     given = jax.tree.map(jnp.asarray, (sample(cls), X))
     with jax.transfer_guard("disallow"):
-        found = compiled(*given)
+        found, _ = compiled(*given)
     assert_close(found, outcome(*given))
 
 
 @law()
-def test_vmap_is_a_loop_and_strengths_are_not_baked_in(cls):
-    """Over strengths and parameters at once; one program for all points of the loop."""
-    path = [sample(cls, strength) for strength in (0.0, 0.5, 2.0)]
-    models = [jnp.asarray(x) for x in (X, Z, 0 * X)]
+@pytest.mark.parametrize("what", ["strengths", "parameters"])
+def test_vmap_is_a_loop_and_strengths_are_not_baked_in(cls, what):
+    strengths, points = [0.0, 0.5, 2.0], [X, Z, 0 * X]
+    if what == "strengths":
+        points, axes = [X] * 3, (0, None)
+        if not strength_fields(cls):
+            return
+    else:
+        strengths, axes = [0.3] * 3, (None, 0)
+    path = [sample(cls, strength) for strength in strengths]
     chex.clear_trace_counter()
     one_by_one = jax.jit(chex.assert_max_traces(outcome, n=1))
-    expected = [one_by_one(*both) for both in zip(path, models, strict=True)]
-    axes = 0 if jax.tree.leaves(path[0]) else None
-    both = jax.vmap(outcome, in_axes=(axes, 0))
-    assert_close(both(stacked(path), stacked(models)), stacked(expected))
+    expected = [one_by_one(*both) for both in zip(path, points, strict=True)]
+    given = [
+        stacked(many) if axis == 0 else many[0]
+        for many, axis in zip((path, points), axes, strict=True)
+    ]
+    assert_close(jax.vmap(outcome, axes)(*given), stacked(expected))
 
 
 @law(has_strengths)
@@ -480,9 +496,8 @@ def test_penalties_can_be_made_of_tracers(cls):
         penalty = factor * with_strengths(sample(cls), strength)
         return penalty(X), penalty.prox(X)
 
-    found = jax.jit(made)(0.3, 2.0)
-    assert_close(found, (value(2.0 * with_strengths(sample(cls), 0.3), X), found[1]))
-    assert_close(found[1], prox(2.0 * with_strengths(sample(cls), 0.3), X))
+    penalty = 2.0 * with_strengths(sample(cls), 0.3)
+    assert_close(jax.jit(made)(0.3, 2.0), (value(penalty, X), prox(penalty, X)))
 
 
 @law(uses_prox=False)
@@ -629,17 +644,19 @@ def test_sums(cls):
 def test_squares_meet_any_penalty_on_a_leaf(cls, data):
     penalty, x, z, step, metric = data.draw(cases(cls))
     squares = L2(data.draw(st.floats(0.0, 2.0, width=32)))
-    both = squares.toward(jnp.asarray(z)) + penalty
-    best = np.asarray(prox(both, x, step, metric), np.float64)
-    points = np.concatenate([[best], rivals(np.float64(x), np.float64(z), best)])
-    with jax.enable_x64(True):  # The float32 result is judged in float64.
-        weight = np.ones(x.shape) if metric is None else np.float64(metric)
-        reached = np.array(prox_objectives(points, both, np.float64(x), step, weight))
-        if constraint(cls):  # In float64 the rounded prox may lie outside.
-            assert value(penalty, np.float32(best)) == 0
-            rest = both.terms[0]
-            (reached[0],) = prox_objectives(best[None], rest, np.float64(x), step, weight)
-    assert reached[0] <= np.min(reached) + 1e-6 * (1 + abs(reached[0]))
+    for both in (penalty + squares, squares.toward(jnp.asarray(z)) + penalty):
+        best = np.asarray(prox(both, x, step, metric), np.float64)
+        points = np.concatenate([[best], rivals(np.float64(x), np.float64(z), best)])
+        with jax.enable_x64(True):  # The float32 result is judged in float64.
+            weight = np.ones(x.shape) if metric is None else np.float64(metric)
+            reached = np.array(prox_objectives(points, both, np.float64(x), step, weight))
+            if constraint(cls):  # In float64 the rounded prox may lie outside.
+                assert value(penalty, np.float32(best)) == 0
+                (rest,) = (term for term in both.terms if term is not penalty)
+                (reached[0],) = prox_objectives(
+                    best[None], rest, np.float64(x), step, weight
+                )
+        assert reached[0] <= np.min(reached) + 1e-6 * (1 + abs(reached[0]))
 
 
 @law(entrywise, convex)
@@ -939,7 +956,10 @@ class AlwaysSingle(L1):
         (CriticalDoubled, test_strength_max_is_the_least_that_makes_zero_the_solution),
         (PositiveAtZero, test_value_is_nonnegative_and_zero_at_zero),
         (NanSwallowed, test_nan_in_nan_out),
-        (StrengthBakedIn, test_vmap_is_a_loop_and_strengths_are_not_baked_in),
+        (
+            StrengthBakedIn,
+            partial(test_vmap_is_a_loop_and_strengths_are_not_baked_in, what="strengths"),
+        ),
         (AlwaysSingle, test_float64_is_kept),
     ],
 )

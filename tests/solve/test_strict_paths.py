@@ -105,16 +105,23 @@ LOSSES = {
 
 
 @pytest.mark.parametrize("name", [cls.__name__ for cls in public(losses.LinearLoss)])
-@pytest.mark.parametrize("outputs", [1, 3])
-def test_losses_are_minimised_under_strict_modes(name, outputs):
+@pytest.mark.parametrize(
+    ("outputs", "penalty", "x64"),
+    [
+        (1, jr.L1(0.05), True),
+        (1, jr.ElasticNet(0.05, 0.05), False),
+        (3, jr.L1(0.05), False),
+        (3, jr.GroupLasso(0.05, group_axis=0), True),
+    ],
+)
+def test_losses_are_minimised_under_strict_modes(name, outputs, penalty, x64):
     y = LOSSES.get(name, COUNTS + 1)  # Positive numbers suit every other loss.
     if name == "Multinomial":
         outputs = 3
     elif outputs == 3:
         y = np.stack([y] * 3, axis=1)
     shape = () if outputs == 1 else (outputs,)
-    penalty = jr.L1(0.05) if outputs == 1 else jr.GroupLasso(0.05, group_axis=0)
-    with strict(), jax.enable_x64(outputs == 1):
+    with strict(), jax.enable_x64(x64):
         loss = getattr(jr.losses, name)(X, y, np.ones(40))
         start = {"kernel": jnp.zeros((6, *shape)), "bias": jnp.zeros(shape)}
         found = jr.minimize(loss, penalty, start, tol=1e-4)

@@ -408,8 +408,9 @@ CONSTANT = np.tile([1.0, 0.1, -5.0], (300, 1))
         lambda **k: jr.logistic_path(CONSTANT, np.arange(300) % 3, **k),
     ],
 )
-def test_where_nothing_is_to_explain_all_is_zero(run):
-    found = run(folds=3)
+@pytest.mark.parametrize("folds", [None, 3])
+def test_where_nothing_is_to_explain_all_is_zero(run, folds):
+    found = run(folds=folds)
     assert np.all(found.converged)
     assert not np.any(found.coefficients)
     wanted = jr.lasso_path(CONSTANT, np.ones(300), ratio=1e-2)

@@ -60,7 +60,8 @@ def columns_left_out(data):
 
 
 @EACH
-@pytest.mark.parametrize(("ratio", "positive"), [(1.0, False), (0.5, True)])
+@pytest.mark.parametrize("positive", [False, True], ids=["signed", "positive"])
+@pytest.mark.parametrize("ratio", [1.0, 0.5], ids=["lasso", "elastic net"])
 def test_agrees_with_coordinate_descent(data, ratio, positive):
     x, y = data
     penalty = jr.convert.from_sklearn(1.0, ratio)
