@@ -7,6 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+ROUNDING = 1e-13
+"""Relative norm below which what a projection leaves of float64 data is rounding."""
+
 _PRECISE = np.dtype(np.float32), np.dtype(np.float64)
 
 

@@ -18,11 +18,10 @@ import numpy as np
 from jax import Array
 
 from jaxreg._checks import Scalar
+from jaxreg._dtypes import ROUNDING
 from jaxreg.losses.linear import LinearLoss, beside_samples, sum_outputs
 from jaxreg.penalties.fields import constant
 
-# Relative norm below which what centring leaves of the targets is rounding.
-_GONE = 1e-13
 # The null model's probability of a class that does not occur.
 _LEAST_PROBABILITY = 1e-30
 
@@ -72,7 +71,7 @@ class Squared(LinearLoss):
         # Squares of a large mean would take the digits of the rest.
         centred = self.y - offset
         before, after = (np.sum(weights @ part**2) for part in (self.y, centred))
-        constant = after <= _GONE**2 * before
+        constant = after <= ROUNDING**2 * before
         return self.with_targets(centred * (not constant)), np.zeros_like(offset)
 
 

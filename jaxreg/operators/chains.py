@@ -1,7 +1,7 @@
 """Chains: entries in a row, where each is tied to its neighbours.
 
-The total variation and isotonic regression are one problem. A chain pays for every step
-up and every step down from an entry to the next:
+The total variation and isotonic regression are one problem, which penalises every step up
+and every step down from an entry to the next:
 
     argmin_z  Σ drop·max(zᵢ − zᵢ₊₁, 0) + rise·max(zᵢ₊₁ − zᵢ, 0) + ½·Σ dᵢ(zᵢ − xᵢ)²
 

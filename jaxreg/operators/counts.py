@@ -23,7 +23,7 @@ def keep_largest(groups: Groups, x: Entries, count: Any, metric: Entries | None)
 
     Of equal ones the first are kept, and what is NaN is kept. The absolute value to exceed
     is found by bisection of its bits, which are ordered as the numbers are: 31 counts in
-    float32, and no sort. Then equal ones are told apart by their indices, if needed.
+    float32, and no sort. Then the first of equal ones are taken, if needed.
     """
     scores = _scores(groups, jax.lax.stop_gradient(x), metric)
     bits, highest = jax.tree.map(_bits, (scores, groups.largest(scores)))

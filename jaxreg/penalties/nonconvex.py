@@ -1,6 +1,6 @@
 """Penalties that stop growing: exact zeros without shrinking what is large.
 
-L1 pays for its zeros by shrinking every weight. These penalties are flat for large
+L1 makes zeros, but shrinks every weight. These penalties are flat for large
 weights: what is kept is kept whole. The cost is convexity: a solution found is a local
 one.
 
@@ -226,7 +226,7 @@ class SCAD(Entrywise):
 
 
 class CappedL1(Entrywise):
-    """L1 up to a cap: every weight beyond it pays the same.
+    """L1 up to a cap: every weight beyond it is penalised the same.
 
         strength · Σ min(|w|, cap)
 

@@ -269,7 +269,7 @@ class Smoothness(_AlongAxis):
 
 
 class SLOPE(Coupled):
-    """Sorted L1 (OWL): the larger a weight, the more it pays; similar ones become equal.
+    """Sorted L1 (OWL): penalises larger weights more; similar ones become equal.
 
         strength · Σ λᵢ·|w|₍ᵢ₎,   |w|₍₁₎ ≥ |w|₍₂₎ ≥ ...,   λ₁ ≥ λ₂ ≥ ... ≥ 0
 

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxreg._dtypes import ROUNDING
+
 SMALL = 2**16
 """Arrays of fewer numbers are prepared by NumPy, which compiles nothing."""
-GONE = 1e-13
-"""Relative norm below which a projected feature (or the target) counts as zero."""
 BLOCK, COLUMNS = 2**16, 512
 """How many numbers are projected at a time, so that they stay in the cache; and how many
 columns are copied at a time."""
@@ -111,7 +111,7 @@ def prepare(
     raw, y = np.linalg.norm(y), y - q @ along
     y -= q @ (q.T @ y)
     # Zero, if nothing but rounding errors is left of it.
-    y *= np.linalg.norm(y) > GONE * raw
+    y *= np.linalg.norm(y) > ROUNDING * raw
     slopes, target_slopes = r_inverse @ np.asarray(inside), r_inverse @ along
     return Prepared(xt, y, np.asarray(scale), slopes, target_slopes)
 
@@ -151,7 +151,7 @@ def _project(x: Any, root: Any, q: Any, standardize: bool, xp: Any = np) -> Any:
     again = xt @ q
     xt -= again @ q.T
     norms = _norms(xt, xp)
-    gone = norms <= GONE * raw
+    gone = norms <= ROUNDING * raw
     scale = xp.where(gone, 1.0, norms / len(q) ** 0.5) if standardize else xp.ones(0)
     xt *= xp.where(gone, 0.0, 1 / scale if standardize else 1.0)[:, None]
     return xt, (inside + again).T, scale

@@ -107,8 +107,8 @@ def _subgradient(
     """The subgradient shift/reach, by other means where that has no digits.
 
     Rounding leaves about eps·|w| in a shift. One that does not stand out from it belongs
-    to a weight far from any kink, where the subgradient is the gradient. A step of no
-    length tells nothing, and the old subgradient stays.
+    to a weight where the penalty is smooth, and the subgradient is its gradient. A step
+    of no length tells nothing, and the old subgradient stays.
     """
     visible = jnp.abs(shift) > _VISIBLE * jnp.abs(w)
     fresh = jnp.where(visible, shift / jnp.where(reach > 0, reach, 1.0), gradient)

@@ -46,7 +46,7 @@ def orthant_wise(
 
         a ← mean of the gradients g over the window
         q ← g + strength · sign(w)            where w ≠ 0
-            soft_threshold(a, strength)       where w = 0     (0: it pays to stay)
+            soft_threshold(a, strength)       where w = 0     (0: the weight stays)
         u ← the optimizer's update for the gradient q
         u ← −w   where w + u would leave the orthant of w     (so it lands on zero)
              0   where w = 0, unless u goes down along q      (so momentum alone cannot)

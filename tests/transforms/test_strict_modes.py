@@ -1,8 +1,9 @@
 """Under JAX's strict modes: nothing is NaN on the way, broadcast, promoted or leaked.
 
 A table of modes by what is public: penalties, transforms, sweeps and plots, found by
-themselves. A transfer guard forbids what moves data unasked; Python's numbers move when
-they are computed with outside of `jit`, so it is inside.
+themselves. JAX raises where a mode is broken, which is all that these tests assert. A
+transfer guard forbids what moves data unasked; Python's numbers move when they are
+computed with outside of `jit`, so it is inside.
 """
 
 import contextlib

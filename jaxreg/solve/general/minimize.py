@@ -142,7 +142,7 @@ def _report(solution: Solution) -> None:
         raise ValueError(
             f"The loss must be finite and smooth, but after {steps} steps no step lowers "
             f"it; loss + penalty is {float(solution.objective):g} there. Start where the "
-            "loss is finite; standardize the data; put terms with kinks into the penalty."
+            "loss is finite; standardize the data; put what is not smooth into the penalty."
         )
     if status == Status.INEXACT:
         warnings.warn(

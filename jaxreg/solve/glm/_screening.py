@@ -168,6 +168,7 @@ def follow(problem: Problem, here: Position, strengths: np.ndarray) -> Found:
 
 def _blocks(problem: Problem, here: Position, strengths: np.ndarray) -> Iterator[Found]:
     added = np.zeros(0, int)
+    # It ends: each round keeps a solution, or adds a candidate until all features are.
     while len(strengths):
         ahead = _ahead(problem, strengths)
         padded = np.append(ahead, np.full(problem.block - len(ahead), ahead[-1]))

@@ -57,7 +57,8 @@ def logistic_path(
         folds: For cross-validation: a number, or pairs of indices; see `cross_validate`.
             Scores are scikit-learn's `log_loss`.
         num: How many strengths.
-        ratio: The last strength as a fraction of the first.
+        ratio: The last strength as a fraction of the first. Larger than for `lasso_path`:
+            coefficients of classes that a plane separates grow without bound below.
         tol: The duality gap to reach, relative to the loss of the null model; and the
             largest violation of the optimality conditions, relative to the error of the
             null model (or 1e-6, if `tol` is larger: coefficients need more digits than
@@ -134,7 +135,8 @@ def poisson_path(
         sample_weight: Non-negative numbers, one for each sample; `None` for ones.
         folds: For cross-validation; scores are scikit-learn's `mean_poisson_deviance`.
         num: How many strengths.
-        ratio: The last strength as a fraction of the first.
+        ratio: The last strength as a fraction of the first. Larger than for `lasso_path`:
+            coefficients of classes that a plane separates grow without bound below.
         tol: As for `logistic_path`; the loss of the null model is half its deviance.
 
     Returns:
@@ -211,7 +213,8 @@ def group_lasso_path(
         sample_weight: Non-negative numbers, one for each sample; `None` for ones.
         folds: For cross-validation; scores are mean squared errors.
         num: How many strengths.
-        ratio: The last strength as a fraction of the first.
+        ratio: The last strength as a fraction of the first. Larger than for `lasso_path`:
+            coefficients of classes that a plane separates grow without bound below.
         tol: As for `logistic_path`.
 
     Returns:

@@ -203,6 +203,7 @@ def screened_path(
     source, factors = jax.tree.map(jnp.asarray, (source, factors))
     start = jnp.asarray(correlations)
     path = _Path(Slots(source, factors), strengths[0], start, len(strengths))
+    # It ends: each round keeps a solution, or adds a candidate until all features are.
     while path.done < len(strengths):
         path.advance(strengths, factors.l2 is not None)
     return path.w, path.gaps
