@@ -8,7 +8,7 @@ from sklearn.datasets import load_diabetes
 
 import jaxreg as jr
 from jaxreg.solve.general import _accelerated, _implicit
-from jaxreg.solve.lasso import _homotopy, _swept
+from jaxreg.solve.lasso import _few, _homotopy, _least_squares, _swept
 from jaxreg.solve.lasso._homotopy import EXCHANGE, GUESS, MOVE
 from jaxreg.solve.lasso.knots import _Knots
 
@@ -16,8 +16,9 @@ X, Y = map(np.asarray, load_diabetes(return_X_y=True))
 
 
 @pytest.fixture(autouse=True)
-def _compile_anew():
+def _compile_anew(monkeypatch):
     """Programs with a planted choice are compiled, and used by nobody else."""
+    monkeypatch.setattr(_least_squares, "MOST_FEW", 0)  # Few features are compiled, too.
     jax.clear_caches()
     yield
     jax.clear_caches()
@@ -52,6 +53,28 @@ def test_guesses_that_never_settle_give_way_to_the_homotopy(monkeypatch):
     monkeypatch.setattr(_homotopy, "_violations", violated_for_ever)
     found = jr.lasso_path(X, Y, num=3, ratio=0.5)
     assert np.max(np.abs(found.gaps)) <= 1e-12
+
+
+def test_guesses_of_few_features_give_way_to_compiled_ones(monkeypatch):
+    expected = jr.lasso_path(X, Y, num=3, ratio=0.5)
+    calls = []
+    monkeypatch.setattr(_least_squares, "MOST_FEW", 64)
+    monkeypatch.setattr(_few, "_solved", lambda *_: calls.append(1))
+    found = jr.lasso_path(X, Y, num=3, ratio=0.5)
+    assert calls
+    np.testing.assert_array_equal(found.coefficients, expected.coefficients)
+
+
+def test_guesses_of_few_features_end(monkeypatch):
+    """Features go in and out."""
+    signs = iter(range(10**6))
+    monkeypatch.setattr(_least_squares, "MOST_FEW", 64)
+    monkeypatch.setattr(
+        _few, "_solved", lambda gram, *_: np.full(len(gram), (-1.0) ** next(signs))
+    )
+    found = jr.lasso_path(X, Y, num=3, ratio=0.5)
+    assert np.max(np.abs(found.gaps)) <= 1e-12
+    assert next(signs) < 100
 
 
 def test_the_homotopy_ends_with_a_warning(monkeypatch):

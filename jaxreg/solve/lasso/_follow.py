@@ -20,7 +20,7 @@ from jaxreg.solve.lasso._homotopy import (
     begun,
     solve_round,
 )
-from jaxreg.solve.lasso._sources import Moments, gaps_of
+from jaxreg.solve.lasso._sources import Moments
 from jaxreg.solve.lasso._swept import ActiveSet, empty_set, exchange
 
 LEAST_RIDGE = 1e-7
@@ -127,9 +127,7 @@ def _restarted(problem: Quadratic, strength: Any) -> ActiveSet:
     return empty_set(problem.gram + jnp.diag(ridge))
 
 
-def narrow_path(
-    source: Moments, factors: Factors, strengths: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def narrow_path(source: Moments, factors: Factors, strengths: np.ndarray) -> np.ndarray:
     """A path over at most MOST_NARROW features, all of which are looked at.
 
     Args:
@@ -138,7 +136,7 @@ def narrow_path(
         strengths: Falling.
 
     Returns:
-        Coefficients, an array (strengths, features), and relative duality gaps.
+        Coefficients, an array (strengths, features).
     """
     l1, l2, positive = factors
     count, has_l2 = len(l1), l2 is not None
@@ -163,5 +161,4 @@ def narrow_path(
         current = found.active_set
         before = Solution(jnp.asarray(block[-1]), found.w[-1], found.signs[-1])
         parts.append(np.asarray(found.w)[:, :count])
-    w = np.concatenate(parts)[: len(strengths)]
-    return w, gaps_of(source, w, strengths, factors)
+    return np.concatenate(parts)[: len(strengths)]

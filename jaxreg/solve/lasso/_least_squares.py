@@ -16,6 +16,7 @@ from jaxreg.penalties import L1, L2, ElasticNet
 from jaxreg.penalties.fields import strength_fields
 from jaxreg.solve.checks import check_concrete, check_penalty
 from jaxreg.solve.gaps import Factors, is_certified
+from jaxreg.solve.lasso._few import MOST_FEW, guessed_path
 from jaxreg.solve.lasso._follow import MOST_NARROW, narrow_path
 from jaxreg.solve.lasso._rescale import Units, units_of
 from jaxreg.solve.lasso._screened import screened_path
@@ -129,8 +130,8 @@ class LeastSquares(NamedTuple):
             )
         units = units_of(x, y, l1, standardized=self.standardize)
         x, y, l1, l2 = units.scaled(x, y, l1, l2)
-        # In a function that JAX traces, constants are tracers too.
-        in_trace = isinstance(jnp.zeros(()), Tracer)
+        # In a function that JAX traces, constants are tracers too. (This compiles nothing.)
+        in_trace = isinstance(jax.device_put(0.0), Tracer)
         with _double_precision(in_trace):
             data = prepare(
                 x,
@@ -243,7 +244,7 @@ class Problem:
         """Coefficients (strengths, features) and gaps at falling, positive strengths.
 
         Without L1 they have a closed form; few features with a Gram matrix are solved for
-        all together; of many, only candidates are.
+        all together, without compiling if they are very few; of many, only candidates are.
         """
         data, source = self.data, self.source
         if not self.has_l1 and not self.model.positive:
@@ -251,8 +252,13 @@ class Problem:
             l2 = np.where(self.l2 > 0, self.l2, 1.0)
             return ridge_path(data.xt, data.y, l2, falling)
         every, given = _with_intermediate(falling, self.strength_max)
-        if isinstance(source, Moments) and len(self.correlations) <= MOST_NARROW:
-            w, gaps = narrow_path(source, self.factors, every)
+        features = len(self.correlations)
+        if isinstance(source, Moments) and features <= MOST_NARROW:
+            few = features <= MOST_FEW
+            w = guessed_path(source, self.factors, every) if few else None
+            if w is None:
+                w = narrow_path(source, self.factors, every)
+            gaps = gaps_of(source, w, every, self.factors)
         else:
             w, gaps = screened_path(source, self.factors, every, self.correlations)
         if not np.all(is_certified(gaps, INEXACT)):

@@ -106,9 +106,9 @@ def _invert_block(block: Array, wanted: Array, least: Array) -> tuple[Array, Arr
     return jnp.where(done[:, None] & done[None], block, 0.0), done
 
 
-def norms(squares: Array) -> Array:
+def norms(squares: Any, xp: Any = jnp) -> Any:
     """Norms of features from their squares, the units of errors; 1 for those of zero."""
-    return jnp.sqrt(jnp.where(squares > 0, squares, 1.0))
+    return xp.sqrt(xp.where(squares > 0, squares, 1.0))
 
 
 def solve(

@@ -12,6 +12,7 @@ from sklearn.linear_model import LinearRegression, enet_path, lars_path
 
 import jaxreg as jr
 from jaxreg.solve.gaps import Factors
+from jaxreg.solve.lasso import _least_squares
 from jaxreg.solve.lasso._sources import Samples, gaps_of, moments
 from jaxreg.solve.standardize import aligned, prepare
 
@@ -33,8 +34,13 @@ WIDE = random(40, 1500)
 """More features than their Gram matrix is made for: by candidates."""
 TALL = random(300, 280)
 """By candidates too, but from the Gram matrix."""
-NARROW = random(50, 20)
-EACH = pytest.mark.parametrize("data", [NARROW, TALL, WIDE], ids=["narrow", "tall", "wide"])
+NARROW = random(60, 70)
+"""From the Gram matrix of all features."""
+FEW = random(50, 20)
+"""Without compiling."""
+EACH = pytest.mark.parametrize(
+    "data", [FEW, NARROW, TALL, WIDE], ids=["few", "narrow", "tall", "wide"]
+)
 
 
 def objective(found, x, y, penalty, weights=None):
@@ -294,7 +300,7 @@ def test_a_constant_target_is_explained_by_the_intercept(data):
 
 
 def test_ridge_has_its_closed_form():
-    for x, y in (NARROW, WIDE):
+    for x, y in (FEW, WIDE):
         found = jr.elastic_net_path(x, y, [2.0], penalty=jr.L2(1.0), intercept=False)
         gram = x @ x.T / len(y) + 4.0 * np.eye(len(y))
         expected = x.T @ np.linalg.solve(gram, y) / len(y)
@@ -323,7 +329,7 @@ def test_all_is_zero_from_the_largest_strength_on():
 
 def hard():
     rng = np.random.default_rng(0)
-    x, y = NARROW
+    x, y = FEW
     wide, target = WIDE
     hadamard = np.array([[1]])
     for _ in range(4):
@@ -348,6 +354,14 @@ def hard():
     }
 
 
+@pytest.fixture(params=["guesses", "compiled"])
+def _both_of_few(monkeypatch, request):
+    """Few features without compiling, as usual, or by the programs for more."""
+    if request.param == "compiled":
+        monkeypatch.setattr(_least_squares, "MOST_FEW", 0)
+
+
+@pytest.mark.usefixtures("_both_of_few")
 @pytest.mark.parametrize("kind", hard())
 def test_paths_are_exact_on_hard_data(kind):
     x, y = hard()[kind]
@@ -366,7 +380,7 @@ def test_paths_are_exact_on_hard_data(kind):
 def test_solutions_that_are_not_exact_say_so():
     powers = np.vander(np.linspace(0, 1, 50), 20)
     with pytest.warns(RuntimeWarning, match="solved only up to a duality gap of"):
-        found = jr.lasso_path(powers, NARROW[1], ratio=1e-9, num=10)
+        found = jr.lasso_path(powers, FEW[1], ratio=1e-9, num=10)
     assert 1e-6 < np.max(found.gaps) < 1
     np.testing.assert_array_equal(found.converged, found.gaps <= 1e-6)
     assert np.max(found.gaps[:2]) <= EXACT
@@ -384,7 +398,7 @@ def test_no_solution_is_worse_than_the_one_before_it():
 
 
 def test_gaps_are_what_residuals_prove():
-    x, y = NARROW
+    x, y = FEW
     xt, w, strength = x.T, 0.01 * np.cos(np.arange(2.0 * len(x.T))).reshape(2, -1), 0.2
     residuals = y - w @ xt
     shrink = np.minimum(1, strength * len(y) / np.max(np.abs(residuals @ x), axis=1))
