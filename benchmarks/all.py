@@ -19,6 +19,7 @@ FULL = [
     ["loss_penalty.py"],
     ["prox_cost.py"],
     ["import_time.py"],
+    ["first_result.py"],
     ["sweep.py"],
 ]
 

@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 
 ROUNDING = 1e-13
-"""Relative norm below which what a projection leaves of float64 data is rounding."""
+"""A difference of float64 numbers, relative to them, below which it is rounding."""
 
 _PRECISE = np.dtype(np.float32), np.dtype(np.float64)
 

@@ -96,22 +96,24 @@ def test_a_prox_that_adam_does_not_know_is_refused_before_the_first_step(cls):
 
 
 @pytest.mark.parametrize(
-    ("script", "arguments"),
+    ("script", "arguments", "expected"),
     [
         (
             "step_time",
             "--trees tiny --rounds 2 --no-torch --copied 9 --rows adamw",
+            "1.000",
         ),
-        ("compile_time", "--leaves 2 --rounds 1 --rows optax.adamw"),
-        ("loss_penalty", "--hidden 4 --steps 1 --rounds 2 --rows L1"),
-        ("prox_cost", "--sizes 4 --rounds 2 --penalties L1 GroupLasso"),
-        ("import_time", "--rounds 1"),
+        ("compile_time", "--leaves 2 --rounds 1 --rows optax.adamw", "1.000"),
+        ("loss_penalty", "--hidden 4 --steps 1 --rounds 2 --rows L1", "1.000"),
+        ("prox_cost", "--sizes 4 --rounds 2 --penalties L1 GroupLasso", "1.000"),
+        ("import_time", "--rounds 1", "1.000"),
+        ("first_result", "--rounds 1 --rows LassoCV", "| `LassoCV`, diabetes | 0."),
     ],
 )
-def test_benchmarks_run(script, arguments, monkeypatch, capsys):
+def test_benchmarks_run(script, arguments, expected, monkeypatch, capsys):
     monkeypatch.syspath_prepend(BENCHMARKS)
     monkeypatch.setattr(sys, "argv", [script, *arguments.split()])
     module = importlib.import_module(script)
     assert (module.__doc__ or "").startswith("Claim: ")
     module.main()
-    assert "1.000" in capsys.readouterr().out
+    assert expected in capsys.readouterr().out

@@ -17,21 +17,20 @@ Shapes: n samples, p features, k outputs (classes; otherwise 1), m candidates. L
 arrays (n, k), so that arrays (k, n) are transposed for them.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxreg._checks import Scalar
+from jaxreg._dtypes import ROUNDING
 from jaxreg.losses import LinearLoss
 from jaxreg.solve.glm._group_step import directions, lengths
 
 # Violations relative to the error without features: smaller ones are rounding, and larger
 # ones would leave errors in coefficients that one more Newton step takes away.
 _LEAST, _MOST = 1e-12, 1e-6
-# A certain class makes entries of the Hessian differences of nearly equal numbers.
-_ROUNDING = 1e-13
 
 
 class Data(NamedTuple):
@@ -158,7 +157,8 @@ class Model(NamedTuple):
         if minus is None:
             return own
         scaled = self.rows * minus.T[self.output]
-        rounding = jnp.diag(_ROUNDING * jnp.diagonal(own))
+        # A certain class makes entries differences of nearly equal numbers.
+        rounding = jnp.diag(ROUNDING * jnp.diagonal(own))
         return own - (scaled * fold.weights[None, :]) @ scaled.T + rounding
 
     def at(self, fold: Fold, w: Array, l1: Array, l2: Array) -> Point:
@@ -233,9 +233,9 @@ def largest_violation(
     return jnp.max(jnp.where(lengths(w, group) == 0, off, on))
 
 
-def allowed_violation(tol: Scalar, null_error: Array) -> Array:
+def allowed_violation(tol: Scalar, null_error: Any, xp: Any = jnp) -> Any:
     """The largest violation of the optimality conditions that a solution may have."""
-    return jnp.clip(tol, _LEAST, _MOST) * null_error
+    return xp.clip(tol, _LEAST, _MOST) * null_error
 
 
 @jax.jit

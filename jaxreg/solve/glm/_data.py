@@ -5,10 +5,12 @@ Shapes: n samples, p features, k outputs (classes; otherwise 1).
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxreg._dtypes import ROUNDING
 from jaxreg.losses import LinearLoss
 from jaxreg.penalties import L1, L2, ElasticNet, GroupLasso, Penalty
 from jaxreg.solve.checks import check_penalty
@@ -173,19 +175,24 @@ def arrange(model: GLM, train: np.ndarray, test: np.ndarray) -> tuple[Data, Fold
         l1[..., features] = 0.0
     padding = (0, columns.shape[1] - samples)
     # Copies of the last target are valid ones, whatever the loss.
-    targets = jnp.asarray(np.pad(loss.y, (padding, (0, 0)), mode="edge"))
-    loss = loss.with_targets(targets)
+    targets = np.pad(loss.y, (padding, (0, 0)), mode="edge")
+    # On the device by `device_put`: `jnp.asarray` compiles a program for each shape.
+    loss = loss.with_targets(jax.device_put(targets))
 
     def wide(rows: np.ndarray) -> Array:
-        return jnp.asarray(np.pad(rows, ((0, 0), padding)))
+        return jax.device_put(np.pad(rows, ((0, 0), padding)))
 
-    # The conjugate at 0 is −min ℓ.
-    least = -loss.sample_conjugates(jnp.zeros_like(targets))
-    group = None if model.group is None else jnp.asarray(_first(model.group, len(columns)))
-    data = Data(jnp.asarray(columns), loss, wide(offset.T), least, group)
-    ones = jnp.ones(len(train))
-    strengths = jnp.asarray(l1), jnp.asarray(l2)
-    return data, Fold(wide(train), wide(test), *strengths, ones, ones), scale
+    group = None if model.group is None else _first(model.group, len(columns))
+    columns, group, l1, l2 = jax.device_put((columns, group, l1, l2))
+    data = Data(columns, loss, wide(offset.T), _least_losses(loss), group)
+    ones = jax.device_put(np.ones(len(train)))
+    return data, Fold(wide(train), wide(test), l1, l2, ones, ones), scale
+
+
+@jax.jit
+def _least_losses(loss: LinearLoss) -> Array:
+    """For each sample min ℓ, which is minus the conjugate at 0."""
+    return -loss.sample_conjugates(jnp.zeros_like(loss.y))
 
 
 def _scaled_strengths(
@@ -232,7 +239,7 @@ def _scale(model: GLM, weights: np.ndarray, intercepts: np.ndarray) -> Scale:
     mean = weights @ x if model.intercept else np.zeros(x.shape[1])
     divisor = np.sqrt(weights @ (x - mean) ** 2)
     # The spread of a constant feature is a rounding error.
-    constant = divisor <= 1e-13 * np.max(np.abs(x), axis=0)
+    constant = divisor <= ROUNDING * np.max(np.abs(x), axis=0)
     mean = np.where(constant & model.intercept, x[0], mean)
     divisor = np.where(constant, 1.0, divisor)
     if model.group is not None and not model.standardize:

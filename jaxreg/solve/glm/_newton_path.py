@@ -46,6 +46,8 @@ _PATIENCE = 2
 class Block(NamedTuple):
     """The solutions of a block of strengths, on the first axis of each array.
 
+    Of JAX as `solve_block` returns them, of NumPy for what is decided on the host.
+
     Attributes:
         w: Coefficients of the candidates.
         gradient: The gradient of the loss, an array (k, p).
@@ -57,14 +59,14 @@ class Block(NamedTuple):
         steps: Number of Newton steps.
     """
 
-    w: Array
-    gradient: Array
-    loss: Array
-    error: Array
-    score: Array
-    gap: Array
-    violation: Array
-    steps: Array
+    w: Any
+    gradient: Any
+    loss: Any
+    error: Any
+    score: Any
+    gap: Any
+    violation: Any
+    steps: Any
 
 
 class _State(NamedTuple):

@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from jaxreg._dtypes import ROUNDING
 from jaxreg.solve.glm._candidate_model import (
     Candidates,
     Data,
@@ -34,8 +34,6 @@ from jaxreg.solve.glm._newton_path import Block, solve_block
 _FEW = 64
 # A block ends where the strength has fallen by this factor: the gradient's rate changes.
 _FALL = 0.7
-# A smaller error, relative to the terms that it is a difference of, is rounding.
-_ROUNDING = 1e-13
 
 
 class Problem(NamedTuple):
@@ -110,7 +108,7 @@ def prepare(data: Data, folds: Fold, block: int, tol: float) -> tuple[Problem, P
     used = np.tile(np.any(np.asarray(data.columns) != 0, axis=1), len(data.offset))
     used &= ~np.any(np.isinf(l1), axis=0)
     few = np.flatnonzero(used) if np.count_nonzero(used) <= _FEW else None
-    magnitudes = null_magnitudes(data, folds)
+    magnitudes = jax.device_get(null_magnitudes(data, folds))
     folds = _in_units(folds, *magnitudes)
     problem = Problem(data, folds, l1, group, unpenalised, few, block, tol)
     nothing = np.zeros_like(l1)
@@ -119,22 +117,22 @@ def prepare(data: Data, folds: Fold, block: int, tol: float) -> tuple[Problem, P
     loss, error = found.loss[:, 0], found.error[:, 0]
     # If the error is rounding only, nothing is left for features to explain. The loss does
     # not show that: it is of the order of the error's square, and is rounded earlier.
-    is_left = error > _ROUNDING * magnitudes[1]
+    is_left = error > ROUNDING * magnitudes[1]
     folds = _in_units(
         folds,
-        jnp.where(is_left & (loss > 0), loss, magnitudes[0]),
-        jnp.where(is_left, error, magnitudes[1]),
+        np.where(is_left & (loss > 0), loss, magnitudes[0]),
+        np.where(is_left, error, magnitudes[1]),
     )
-    gradient = np.asarray(found.gradient)[:, 0].reshape(-1, units)
-    gradient = np.where(np.asarray(is_left)[:, None], gradient, 0.0)
+    gradient = found.gradient[:, 0].reshape(-1, units)
+    gradient = np.where(is_left[:, None], gradient, 0.0)
     w = _spread(problem, unpenalised, found)[:, 0]
     strength = min(np.max(_critical(problem, gradient)), 1e300)
     return problem._replace(folds=folds), Position(float(strength), w, gradient, nothing)
 
 
-def _in_units(folds: Fold, loss: jax.Array, error: jax.Array) -> Fold:
+def _in_units(folds: Fold, loss: np.ndarray, error: np.ndarray) -> Fold:
     """Make gaps relative to a loss and violations to an error (to 1 where it is 0)."""
-    loss, error = (jnp.where(unit > 0, unit, 1.0) for unit in (loss, error))
+    loss, error = (np.where(unit > 0, unit, 1.0) for unit in (loss, error))
     return folds._replace(null_loss=loss, null_error=error)
 
 
@@ -177,7 +175,7 @@ def _blocks(problem: Problem, here: Position, strengths: np.ndarray) -> Iterator
         found = _solve(problem, here, indices, padded)
         missed = _violators(problem, found, padded)[: len(ahead)]
         missed[:, indices] = False
-        good = np.all(np.asarray(found.gap) <= problem.tol, axis=0)[: len(ahead)]
+        good = np.all(found.gap <= problem.tol, axis=0)[: len(ahead)]
         good &= ~np.any(missed, axis=1)
         count = len(ahead) if good.all() else int(np.argmin(good))
         new = np.flatnonzero(missed[count:].any(axis=0))
@@ -193,8 +191,8 @@ def _blocks(problem: Problem, here: Position, strengths: np.ndarray) -> Iterator
                 w.reshape(*w.shape[:2], len(problem.data.offset), -1),
                 *(found.loss, found.score, found.gap, found.violation, found.steps),
             )
-            yield Found(*(np.asarray(part)[:, :count] for part in parts))
-            here = _reached(here, ahead[:count], w, np.asarray(found.gradient))
+            yield Found(*(part[:, :count] for part in parts))
+            here = _reached(here, ahead[:count], w, found.gradient)
             strengths = strengths[count:]
 
 
@@ -213,6 +211,7 @@ def _order(problem: Problem, indices: np.ndarray) -> np.ndarray:
 def _solve(
     problem: Problem, here: Position, indices: np.ndarray, strengths: np.ndarray
 ) -> Block:
+    """The solutions on some coefficients, as NumPy arrays."""
     count, features = len(indices), len(problem.data.columns)
     few = problem.few is not None
     size = min(problem.l1.shape[1], _FEW) if few else _size(count)
@@ -221,19 +220,17 @@ def _solve(
     group = None
     if problem.data.group is not None:
         first = np.unique(problem.group[indices], return_index=True, return_inverse=True)
-        group = jnp.asarray(np.append(first[1][first[2]], np.arange(count, size)))
+        group = np.append(first[1][first[2]], np.arange(count, size))
     w = np.zeros((len(here.w), size))
     w[:, :count] = here.w[:, indices]
-    return solve_block(
+    found = solve_block(
         problem.data,
-        Candidates(jnp.asarray(column), jnp.asarray(output), group),
-        problem.folds,
-        jnp.asarray(strengths),
-        jnp.asarray(w),
-        jnp.asarray(problem.tol / 2),
+        Candidates(*map(jax.device_put, (column, output, group))),
+        *jax.device_put((problem.folds, strengths, w, problem.tol / 2)),
         unpenalised=len(problem.unpenalised),
         together=jax.default_backend() != "cpu",
     )
+    return jax.device_get(found)
 
 
 def _size(count: int) -> int:
@@ -244,7 +241,7 @@ def _size(count: int) -> int:
 
 def _spread(problem: Problem, indices: np.ndarray, found: Block) -> np.ndarray:
     """Coefficients of all features, an array (folds, strengths, coefficients)."""
-    few = np.asarray(found.w)[..., : len(indices)]
+    few = found.w[..., : len(indices)]
     w = np.zeros((*few.shape[:2], problem.l1.shape[1]))
     w[..., indices] = few
     return w
@@ -276,9 +273,9 @@ def _violators(problem: Problem, found: Block, strengths: np.ndarray) -> np.ndar
 
     Where the gap is small enough, small violations are accepted.
     """
-    gradient = np.asarray(found.gradient).reshape(*found.gradient.shape[:2], -1)
+    gradient = found.gradient.reshape(*found.gradient.shape[:2], -1)
     bound = strengths[:, None] * problem.l1[:, None, :]
-    allowed = allowed_violation(problem.tol, problem.folds.null_error)
-    small = np.asarray(found.gap) <= problem.tol
-    slack = np.where(small, np.asarray(allowed)[:, None], 0.0)
+    allowed = allowed_violation(problem.tol, problem.folds.null_error, np)
+    small = found.gap <= problem.tol
+    slack = np.where(small, allowed[:, None], 0.0)
     return np.any(_lengths(problem, gradient) > bound + slack[..., None], axis=0)

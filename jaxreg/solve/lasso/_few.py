@@ -8,12 +8,14 @@ compile the programs for more features.
 import numpy as np
 
 from jaxreg.solve.gaps import Factors
-from jaxreg.solve.lasso._homotopy import FEASIBLE, INACCURATE, PATIENCE
+from jaxreg.solve.lasso._homotopy import FEASIBLE, PATIENCE
 from jaxreg.solve.lasso._sources import Moments
-from jaxreg.solve.lasso._swept import DEPENDENT, norms
+from jaxreg.solve.lasso._swept import norms
 
 MOST_FEW = 64
 """How many features a path without compiling may have."""
+ACCURATE = 1e-14
+"""Relative error that the solution of a system may have."""
 
 
 def guessed_path(
@@ -75,25 +77,22 @@ def _solved(
 ) -> np.ndarray | None:
     """Solve `(gram + diag(ridge)) · w = target` where signs are not zero, w = 0 elsewhere.
 
-    `None` if features depend on each other, or the solution is inaccurate.
+    `None` if the solution is inaccurate, as it is if features depend on each other.
     """
     w = np.zeros_like(target)
     (active,) = np.nonzero(signs)
     matrix = gram[np.ix_(active, active)] + np.diag(ridge[active])
+    target, units = target[active], norms(matrix.diagonal(), np)
     try:
         inverse = np.linalg.inv(matrix)
     except np.linalg.LinAlgError:
         return None
-    squares, target = matrix.diagonal(), target[active]
-    # 1/inverse_jj is the squared distance of feature j from the span of the others.
-    if not np.all(DEPENDENT * squares * inverse.diagonal() < 1):
-        return None
     found = inverse @ target
     # One step of refinement removes the rounding errors of the inverse.
     found += inverse @ (target - matrix @ found)
-    units = norms(squares, np)
-    error, size = np.abs(target - matrix @ found) / units, np.abs(target) / units
-    if not np.all(error <= INACCURATE * np.max(size, initial=0.0)):
+    error = np.abs(target - matrix @ found) / units
+    attainable = np.max(np.abs(target) / units, initial=0.0) + np.abs(found) @ units
+    if not np.all(error <= ACCURATE * attainable):
         return None
     w[active] = found
     return w

@@ -377,6 +377,12 @@ def test_paths_are_exact_on_hard_data(kind):
     assert np.all(correlations <= found.strengths[:, None] + 1e-7 * max(largest, 1e-7))
 
 
+def test_inaccurate_guesses_are_not_taken(monkeypatch):
+    inverse = np.linalg.inv
+    monkeypatch.setattr(np.linalg, "inv", lambda matrix: 1.001 * inverse(matrix))
+    assert np.max(jr.lasso_path(*FEW).gaps) <= EXACT
+
+
 def test_solutions_that_are_not_exact_say_so():
     powers = np.vander(np.linspace(0, 1, 50), 20)
     with pytest.warns(RuntimeWarning, match="solved only up to a duality gap of"):

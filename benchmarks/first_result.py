@@ -1,0 +1,87 @@
+"""Claim: a first lasso path costs as little as the next; a first logistic path compiles.
+
+Each row is the first and the second call in a new process, imports apart, beside
+scikit-learn's: `python benchmarks/first_result.py`.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+
+SETUP = """
+import json, time
+import jax, numpy as np
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
+from sklearn.preprocessing import scale
+import sklearn.linear_model as peer
+import jaxreg as jr, jaxreg.linear as ours
+jr.lasso_path, jr.logistic_path, jr.L1, ours.LassoCV, ours.LogisticRegressionCV
+jax.devices()
+diabetes = load_diabetes(return_X_y=True)
+cancer, wine = ((scale(x), y) for x, y in (
+    load_breast_cancer(return_X_y=True), load_wine(return_X_y=True)))
+few = np.random.default_rng(0).standard_normal((1000, 200))
+few = few, few[:, :10].sum(1)
+def run():
+    {}
+seconds = []
+for _ in range(2):
+    start = time.perf_counter()
+    run()
+    seconds.append(time.perf_counter() - start)
+print(json.dumps(seconds))
+"""
+
+ROWS = {
+    "lasso path, diabetes": ("jr.lasso_path(*diabetes)", "peer.lasso_path(*diabetes)"),
+    "`LassoCV`, diabetes": (
+        "ours.LassoCV().fit(*diabetes)",
+        "peer.LassoCV().fit(*diabetes)",
+    ),
+    "lasso path, 1,000 × 200": ("jr.lasso_path(*few)", "peer.lasso_path(*few)"),
+    "logistic path, breast cancer": (
+        "jr.logistic_path(*cancer)",
+        "[peer.LogisticRegression(l1_ratio=1, solver='liblinear', C=1/(569*s), tol=1e-6)"
+        ".fit(*cancer) for s in np.geomspace(.38, .0038, 100)]",
+    ),
+    "3 classes, wine": (
+        "jr.logistic_path(*wine, num=10)",
+        "[peer.LogisticRegression(l1_ratio=1, solver='saga', C=1/(178*s), tol=1e-6,"
+        "max_iter=100000).fit(*wine) for s in np.geomspace(.38, .0038, 10)]",
+    ),
+}
+
+
+def seconds_of(code: str) -> list[float]:
+    """The first and the second call of code, in a new process."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SETUP.replace("{}", code)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return json.loads(done.stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rows", default="", help="what names of rows must contain")
+    options = parser.parse_args()
+    print("| seconds | first | second | scikit-learn, first | second |")
+    print("|---|---|---|---|---|")
+    for name, codes in ROWS.items():
+        if options.rows not in name:
+            continue
+        rounds = [
+            [second for code in codes for second in seconds_of(code)]
+            for _ in range(options.rounds)
+        ]
+        medians = map(statistics.median, zip(*rounds, strict=True))
+        print(f"| {name} | {' | '.join(f'{s:.3f}' for s in medians)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
