@@ -487,7 +487,7 @@ def test_vmap_is_a_loop_and_strengths_are_not_baked_in(cls, what):
         stacked(many) if axis == 0 else many[0]
         for many, axis in zip((path, points), axes, strict=True)
     ]
-    assert_close(jax.vmap(outcome, axes)(*given), stacked(expected))
+    assert_close(jax.jit(jax.vmap(outcome, axes))(*given), stacked(expected))
 
 
 @law(has_strengths)
@@ -644,19 +644,19 @@ def test_sums(cls):
 def test_squares_meet_any_penalty_on_a_leaf(cls, data):
     penalty, x, z, step, metric = data.draw(cases(cls))
     squares = L2(data.draw(st.floats(0.0, 2.0, width=32)))
-    for both in (penalty + squares, squares.toward(jnp.asarray(z)) + penalty):
-        best = np.asarray(prox(both, x, step, metric), np.float64)
-        points = np.concatenate([[best], rivals(np.float64(x), np.float64(z), best)])
-        with jax.enable_x64(True):  # The float32 result is judged in float64.
-            weight = np.ones(x.shape) if metric is None else np.float64(metric)
-            reached = np.array(prox_objectives(points, both, np.float64(x), step, weight))
-            if constraint(cls):  # In float64 the rounded prox may lie outside.
-                assert value(penalty, np.float32(best)) == 0
-                (rest,) = (term for term in both.terms if term is not penalty)
-                (reached[0],) = prox_objectives(
-                    best[None], rest, np.float64(x), step, weight
-                )
-        assert reached[0] <= np.min(reached) + 1e-6 * (1 + abs(reached[0]))
+    both = squares.toward(jnp.asarray(z)) + penalty
+    if data.draw(st.booleans(), "penalty first"):
+        both = penalty + squares
+    best = np.asarray(prox(both, x, step, metric), np.float64)
+    points = np.concatenate([[best], rivals(np.float64(x), np.float64(z), best)])
+    with jax.enable_x64(True):  # The float32 result is judged in float64.
+        weight = np.ones(x.shape) if metric is None else np.float64(metric)
+        reached = np.array(prox_objectives(points, both, np.float64(x), step, weight))
+        if constraint(cls):  # In float64 the rounded prox may lie outside.
+            assert value(penalty, np.float32(best)) == 0
+            (rest,) = (term for term in both.terms if term is not penalty)
+            (reached[0],) = prox_objectives(best[None], rest, np.float64(x), step, weight)
+    assert reached[0] <= np.min(reached) + 1e-6 * (1 + abs(reached[0]))
 
 
 @law(entrywise, convex)

@@ -54,6 +54,7 @@ def run_group_lasso():
 
 def run_lasso():
     yield jr.lasso_path(X, NUMBERS, GRID, folds=2)
+    yield jr.lasso_path(WIDE[:, :70], NUMBERS, num=3)
     yield jr.lasso_path(WIDE, NUMBERS, num=3, standardize=True)
 
 
