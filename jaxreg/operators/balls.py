@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 
 from jaxreg._dtypes import compute_dtype
-from jaxreg._groups import Entries, Groups, metric_units, unit_norms, units
+from jaxreg._groups import Entries, Groups, metric_units, norms, unit_norms, units
 from jaxreg.operators.roots import concave_root, secular_root
 
 
@@ -63,7 +63,8 @@ def onto_l2_ball(
     pull = jax.tree.map(jnp.multiply, metric, unit)
     held = jax.tree.map(jnp.multiply, metric, groups.spread(ratio))
     ones = jax.tree.map(jnp.ones_like, metric)
-    root = secular_root(groups, pull, ones, held, length / ratio, is_solved)
+    start = norms(groups, pull) * (1 - ratio / jnp.where(is_solved, 1.0, length))
+    root = secular_root(groups, pull, ones, held, start, is_solved)
     moved = jax.tree.map(
         lambda pull, held, root, radius: radius * (pull / (held + root)),
         pull,

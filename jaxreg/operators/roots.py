@@ -55,7 +55,8 @@ def _shrink_in_metric(
     x, unit = entries
     is_solved = removed | (threshold == 0)
     t = jnp.where(is_solved, 1.0, threshold)
-    root = secular_root(groups, unit, metric, groups.spread(t), lengths / t, is_solved)
+    start = unit_norms(groups, unit) * (1 - t / jnp.where(is_solved, 1.0, lengths))
+    root = secular_root(groups, unit, metric, groups.spread(t), start, is_solved)
 
     def entry(
         x: Array, d: Array, root: Array, t: Array, removed: Array, is_solved: Array
@@ -79,24 +80,25 @@ def secular_root(
     x: Entries,
     slopes: Entries,
     offsets: Entries,
-    pulls: Array,
+    start: Array,
     is_solved: Array,
 ) -> Array:
     """The root θ of  Σ (slopeᵢ·xᵢ/(slopeᵢ·θ + offsetᵢ))² = 1, for each group.
 
     1/√Σ(...)² is a concave function of θ, so Newton's method on it never passes the root
     from below and, from any point, converges without safeguards (as for a trust region).
-    Each step reads all entries, so there are as few as it takes. The first goes from
-    ‖x‖·(1 − 1/pull), which is the root if offset/slope is the same for all entries and at
-    both ends, pull = 1 and ∞. If it is not exact for all groups, the others go from lower
-    bounds. The derivatives are those of a step at the root.
+    Each step reads all entries, so there are as few as it takes. If the first is not exact
+    for all groups, the others go from lower bounds. The derivatives are those of a step at
+    the root.
 
     Args:
         groups: The groups.
         x: Entries.
         slopes: Positive entries.
         offsets: Positive entries, or numbers spread over the groups.
-        pulls: √Σ(...)² at θ = 0, at least 1, for each group.
+        start: For each group ‖x‖·(1 − 1/pull), where pull ≥ 1 is √Σ(...)² at θ = 0. That
+            is the root if offset/slope is the same for all entries, and at both ends,
+            pull = 1 and ∞.
         is_solved: Groups without an equation; their root is 1.
 
     Returns:
@@ -117,14 +119,14 @@ def secular_root(
         )
         return last.root
 
-    first = newton(jnp.where(is_solved, 1.0, norms(groups, x) * (1 - 1 / pulls)))
+    first = newton(jnp.where(is_solved, 1.0, start))
     return jax.lax.cond(jnp.all(first.is_exact), lambda first: first.root, solve, first)
 
 
 @secular_root.defjvp
 def _secular_root_jvp(groups: Groups, primals: Any, tangents: Any) -> tuple[Array, Array]:
-    x, slopes, offsets, pulls, is_solved = primals
-    root = secular_root(groups, x, slopes, offsets, pulls, is_solved)
+    x, slopes, offsets, start, is_solved = primals
+    root = secular_root(groups, x, slopes, offsets, start, is_solved)
 
     def step(x: Entries, slopes: Entries, offsets: Entries) -> Array:
         # Where there is nothing to solve, nothing can be too large for a derivative.
