@@ -77,20 +77,32 @@ def relative_gaps(
         factors: The factors of the strengths.
         xp: numpy or jax.numpy.
     """
+    # Where an l2 is tiny, s·m must not exceed strength·l1 by more than rounding: then an s
+    # for which it does not at all is better. The larger bound counts.
+    l1, l2, _ = factors
+    bounds = _dual(residuals, strengths, factors, l1 > 0, xp)
+    if l2 is not None:
+        bounds = xp.maximum(bounds, _dual(residuals, strengths, factors, l2 == 0, xp))
+    # w = 0 proves that the dual is at least 0.
+    gaps = residuals.squares / 2 + strengths * penalty - xp.maximum(bounds, 0.0)
+    return gaps / xp.maximum(square / 2, np.finfo(float).tiny)
+
+
+def _dual(
+    residuals: Residuals, strengths: Any, factors: Factors, constrains: Any, xp: Any
+) -> Any:
+    """The lower bound with the s for which s·m ≤ strength·l1 at certain features."""
     l1, l2, _ = factors
     magnitude = factors.magnitude(residuals.correlations, xp)
-    constrains = True if l2 is None else l2 == 0
     inverse = xp.where(constrains, 1 / xp.where(constrains, l1, 1.0), 0.0)
     feasible_from = xp.max(magnitude * inverse[:, None], axis=0)
     tiny = np.finfo(float).tiny
     scale = strengths / xp.maximum(xp.maximum(feasible_from, strengths), tiny)
     dual = scale * residuals.with_target - scale**2 * residuals.squares / 2
-    if l2 is not None:
-        ridge = 4 * strengths[None] * l2[:, None]
-        excess = scale[None] * magnitude - strengths[None] * l1[:, None]
-        squares = xp.maximum(excess, 0.0) ** 2
-        conjugates = xp.where(ridge > 0, squares / xp.where(ridge > 0, ridge, 1.0), 0.0)
-        dual = dual - xp.sum(conjugates, axis=0)
-    # w = 0 proves that the dual is at least 0.
-    gaps = residuals.squares / 2 + strengths * penalty - xp.maximum(dual, 0.0)
-    return gaps / xp.maximum(square / 2, tiny)
+    if l2 is None:
+        return dual
+    ridge = 4 * strengths[None] * l2[:, None]
+    excess = scale[None] * magnitude - strengths[None] * l1[:, None]
+    squares = xp.where(constrains[:, None], 0.0, xp.maximum(excess, 0.0) ** 2)
+    conjugates = xp.where(ridge > 0, squares / xp.where(ridge > 0, ridge, 1.0), 0.0)
+    return dual - xp.sum(conjugates, axis=0)

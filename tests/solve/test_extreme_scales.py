@@ -43,6 +43,17 @@ def test_paths_follow_the_units(scales, options):
     assert np.max(np.abs(found.gaps)) <= 1e-12
 
 
+@pytest.mark.parametrize("features", [10, 70, 300])
+@pytest.mark.parametrize("l2", [1.0, [0.0, *[1e-12] * 9]], ids=["all", "nine"])
+def test_squares_beside_tiny_targets_are_certified(l2, features):
+    """Rounding errors, beside which the curvature of the l2 is nothing, prove nothing."""
+    x = np.tile(X, (1, features // 10)) + np.eye(len(X), features)
+    penalty = jr.ElasticNet(1.0, np.tile(l2, features // np.size(l2)))
+    found = jr.elastic_net_path(x, Y * 1e-40, num=6, ratio=1e-2, penalty=penalty)
+    assert np.max(np.abs(found.gaps)) <= 1e-9
+    assert np.count_nonzero(found.coefficients[-1]) > 3
+
+
 @each_scale
 def test_grids_and_knots_follow_the_units(scales):
     of_x, of_y = scales
