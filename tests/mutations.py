@@ -334,8 +334,6 @@ FAULTS = [
          "test_extreme_scales.py -k tiny_targets"),
         ("solve/gaps", "relative_gaps", "factors, l2 == 0, xp", "factors, l1 > 0, xp",
          "test_linear_paths.py"),
-        ("solve/gaps", "_dual", "xp.where(constrains[:, None], 0.0,", "(",
-         "test_extreme_scales.py -k tiny_targets"),
         ("solve/gaps", "Factors.magnitude", "where(self.positive", "where(False",
          "test_linear_paths.py"),
         ("solve/gaps", "Factors.penalty", "w**2 @ self.l2", "abs(w) @ self.l2",
