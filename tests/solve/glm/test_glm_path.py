@@ -126,6 +126,15 @@ def test_it_starts_where_all_is_zero():
     np.testing.assert_allclose(above.intercepts[:2], np.log(share / (1 - share)), rtol=1e-6)
 
 
+@pytest.mark.parametrize("l2", [1e-16, 1e-30, 1e-200])
+def test_a_tiny_l2_is_as_none(l2):
+    expected = jr.logistic_path(X, Y, num=4)
+    found = jr.logistic_path(X, Y, expected.strengths, penalty=jr.ElasticNet(1.0, l2))
+    assert np.all(found.converged)
+    assert np.max(found.steps) <= 20
+    np.testing.assert_allclose(found.coefficients, expected.coefficients, atol=1e-6)
+
+
 def test_elastic_net_and_factors_of_each_feature():
     factors = np.r_[np.full(6, 0.5), np.full(6, 2.0)]
     penalty = jr.ElasticNet(factors, 0.3)
