@@ -107,7 +107,7 @@ def test_a_prox_that_adam_does_not_know_is_refused_before_the_first_step(cls):
         ("loss_penalty", "--hidden 4 --steps 1 --rounds 2 --rows L1", "1.000"),
         ("prox_cost", "--sizes 4 --rounds 2 --penalties L1 GroupLasso", "1.000"),
         ("import_time", "--rounds 1", "1.000"),
-        ("first_result", "--rounds 1 --rows LassoCV", "| `LassoCV`, diabetes | 0."),
+        ("first_result", "--rounds 1 --rows LassoCV", "| `LassoCV`, diabetes |"),
     ],
 )
 def test_benchmarks_run(script, arguments, expected, monkeypatch, capsys):
