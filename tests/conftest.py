@@ -64,3 +64,18 @@ def _forget():
     """Let go of a file's programs: each maps memory, and Linux allows 65,530 maps."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture
+def compilations():
+    """The names of what JAX compiles from here on."""
+    seen = []
+
+    def listen(event, duration_secs, **about):
+        del duration_secs
+        if "backend_compile" in event:
+            seen.append(about)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield seen
+    jax.monitoring.unregister_event_duration_listener(listen)

@@ -19,6 +19,7 @@ from jax import Array
 
 from jaxreg._checks import Scalar
 from jaxreg._dtypes import ROUNDING
+from jaxreg._namespace import log_sum_exp, namespace, sigmoid, softmax, softplus
 from jaxreg.losses.linear import LinearLoss, beside_samples, sum_outputs
 from jaxreg.penalties.fields import constant
 
@@ -49,13 +50,13 @@ class Squared(LinearLoss):
     score_factor: ClassVar[float] = 2.0
 
     def sample_losses(self, predictor: Array) -> Array:
-        return sum_outputs(jnp.square(predictor - self.y) / 2)
+        return sum_outputs((predictor - self.y) ** 2 / 2)
 
     def sample_slopes(self, predictor: Array) -> Array:
         return predictor - self.y
 
     def sample_curvatures(self, predictor: Array) -> tuple[Array, None]:
-        return jnp.ones_like(predictor), None
+        return namespace(predictor).ones_like(predictor), None
 
     def sample_conjugates(self, slopes: Array) -> Array:
         return sum_outputs(slopes * (slopes / 2 + self.y))
@@ -146,7 +147,6 @@ class Logistic(LinearLoss):
     """
 
     def sample_losses(self, predictor: Array) -> Array:
-        softplus = jax.nn.softplus
         return sum_outputs(
             self.y * softplus(-predictor) + (1 - self.y) * softplus(predictor)
         )
@@ -155,7 +155,7 @@ class Logistic(LinearLoss):
         return self.mean_response(predictor) - self.y
 
     def sample_curvatures(self, predictor: Array) -> tuple[Array, None]:
-        return jax.nn.sigmoid(predictor) * jax.nn.sigmoid(-predictor), None
+        return sigmoid(predictor) * sigmoid(-predictor), None
 
     def sample_conjugates(self, slopes: Array) -> Array:
         probability = slopes + self.y
@@ -170,7 +170,7 @@ class Logistic(LinearLoss):
 
     @staticmethod
     def mean_response(predictor: Array) -> Array:
-        return jax.nn.sigmoid(predictor)
+        return sigmoid(predictor)
 
     @staticmethod
     def check_targets(y: np.ndarray, name: str) -> None:
@@ -201,8 +201,8 @@ class Multinomial(LinearLoss):
     """
 
     def sample_losses(self, predictor: Array) -> Array:
-        picked = jnp.sum(self._probabilities(predictor) * predictor, axis=-1)
-        return jax.nn.logsumexp(predictor, axis=-1) - picked
+        picked = (self._probabilities(predictor) * predictor).sum(-1)
+        return log_sum_exp(predictor) - picked
 
     def sample_slopes(self, predictor: Array) -> Array:
         return self.mean_response(predictor) - self._probabilities(predictor)
@@ -212,7 +212,7 @@ class Multinomial(LinearLoss):
         return mean, mean
 
     def sample_conjugates(self, slopes: Array) -> Array:
-        return jnp.sum(_times_log(slopes + self._probabilities(slopes)), axis=-1)
+        return _times_log(slopes + self._probabilities(slopes)).sum(-1)
 
     def null_intercept(self, offset: np.ndarray, weights: np.ndarray) -> np.ndarray:
         del offset  # `logistic_path` has none.
@@ -223,7 +223,7 @@ class Multinomial(LinearLoss):
 
     @staticmethod
     def mean_response(predictor: Array) -> Array:
-        return jax.nn.softmax(predictor, axis=-1)
+        return softmax(predictor)
 
     def balanced(self, slopes: Array) -> Array:
         return beside_samples(jnp.subtract, slopes, self.pullback(slopes)["bias"])
@@ -271,13 +271,13 @@ class Poisson(LinearLoss):
     score_factor: ClassVar[float] = 2.0
 
     def sample_losses(self, predictor: Array) -> Array:
-        return sum_outputs(jnp.exp(predictor) - self.y * predictor)
+        return sum_outputs(namespace(predictor).exp(predictor) - self.y * predictor)
 
     def sample_slopes(self, predictor: Array) -> Array:
-        return jnp.exp(predictor) - self.y
+        return namespace(predictor).exp(predictor) - self.y
 
     def sample_curvatures(self, predictor: Array) -> tuple[Array, None]:
-        return jnp.exp(predictor), None
+        return namespace(predictor).exp(predictor), None
 
     def sample_conjugates(self, slopes: Array) -> Array:
         rate = slopes + self.y
@@ -293,7 +293,7 @@ class Poisson(LinearLoss):
 
     @staticmethod
     def mean_response(predictor: Array) -> Array:
-        return jnp.exp(predictor)
+        return namespace(predictor).exp(predictor)
 
     @staticmethod
     def check_targets(y: np.ndarray, name: str) -> None:
@@ -306,8 +306,9 @@ def _times_log(p: Array) -> Array:
     No NaN arises on the way: `jax_debug_nans` would stop there.
     """
     rounding = max(4 * float(jnp.finfo(p.dtype).eps), 1e-13)
-    value = p * jnp.log(jnp.where(p > 0, p, 1.0))
-    return jnp.where(p < -rounding, jnp.inf, value)
+    xp = namespace(p)
+    value = p * xp.log(xp.where(p > 0, p, 1.0))
+    return xp.where(p < -rounding, np.inf, value)
 
 
 def _refuse(name: str, wanted: str, y: np.ndarray, wrong: np.ndarray) -> None:

@@ -278,7 +278,7 @@ class LinearLoss(Record, abc.ABC):
 def sum_outputs(values: Array) -> Array:
     """The sum over the outputs of each sample."""
     return (
-        values if values.ndim == 1 else jnp.sum(values, axis=tuple(range(1, values.ndim)))
+        values if values.ndim == 1 else values.sum(tuple(range(1, values.ndim)))
     )
 
 

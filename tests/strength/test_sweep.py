@@ -23,21 +23,6 @@ def expected():
     return swept()
 
 
-@pytest.fixture
-def compilations():
-    """The names of what JAX compiles from here on."""
-    seen = []
-
-    def listen(event, duration_secs, **about):
-        del duration_secs
-        if "backend_compile" in event:
-            seen.append(about)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield seen
-    jax.monitoring.unregister_event_duration_listener(listen)
-
-
 # What it computes.
 
 

@@ -19,13 +19,14 @@ arrays (n, k), so that arrays (k, n) are transposed for them.
 
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from jaxreg._checks import Scalar
 from jaxreg._dtypes import ROUNDING
+from jaxreg._namespace import namespace
 from jaxreg.losses import LinearLoss
+from jaxreg.solve.glm._backend import Backend
 from jaxreg.solve.glm._group_step import directions, lengths
 
 # Violations relative to the error without features: smaller ones are rounding, and larger
@@ -107,6 +108,7 @@ class Model(NamedTuple):
     """A loss restricted to the candidates.
 
     Attributes:
+        backend: What computes.
         data: Features, loss and offsets.
         rows: The features of the candidates, an array (m, n).
         output: The output of each candidate.
@@ -114,6 +116,7 @@ class Model(NamedTuple):
         unpenalised: How many candidates, the first ones, have no penalty.
     """
 
+    backend: Backend
     data: Data
     rows: Array
     output: Array
@@ -125,18 +128,21 @@ class Model(NamedTuple):
         outputs = len(self.data.offset)
         if outputs == 1:
             return (w @ self.rows)[None, :]
-        chosen = jnp.arange(outputs)[:, None] == self.output[None, :]
-        return jnp.where(chosen, w[None, :], 0.0) @ self.rows
+        xp = self.backend.xp
+        chosen = xp.arange(outputs)[:, None] == self.output[None, :]
+        return xp.where(chosen, w[None, :], 0.0) @ self.rows
 
     def gradient(self, slopes: Array) -> Array:
         """The gradient of the loss in the candidates, given weighted slopes (k, n)."""
         every = self.rows @ slopes.T
-        return jnp.take_along_axis(every, self.output[:, None], axis=1)[:, 0]
+        xp = self.backend.xp
+        return xp.take_along_axis(every, self.output[:, None], axis=1)[:, 0]
 
     def loss(self, weights: Array, eta: Array) -> Array:
         """The mean loss above the least possible one."""
         each = self.data.loss.sample_losses(eta.T) - self.data.least
-        return jnp.sum(jnp.where(weights > 0, each, 0.0) * weights)
+        xp = self.backend.xp
+        return xp.sum(xp.where(weights > 0, each, 0.0) * weights)
 
     def slopes(self, fold: Fold, eta: Array) -> Array:
         """Weighted slopes d, an array (k, n)."""
@@ -148,17 +154,18 @@ class Model(NamedTuple):
         With curvatures diag(a) − b·bᵀ of each sample, the entry of two candidates is
         Σᵢ sᵢ·xᵢ·xᵢ′·(a − b²) for one output, and −Σᵢ sᵢ·xᵢ·xᵢ′·b·b′ for two different ones.
         """
+        xp = self.backend.xp
         diagonal, minus = self.data.loss.sample_curvatures(eta.T)
         weighted = fold.weights[None, :] * diagonal.T
         own = (self.rows * weighted[self.output]) @ self.rows.T
         if len(eta) > 1:
             same = self.output[:, None] == self.output[None, :]
-            own = jnp.where(same, own, 0.0)
+            own = xp.where(same, own, 0.0)
         if minus is None:
             return own
         scaled = self.rows * minus.T[self.output]
         # A certain class makes entries differences of nearly equal numbers.
-        rounding = jnp.diag(ROUNDING * jnp.diagonal(own))
+        rounding = xp.diag(ROUNDING * xp.diagonal(own))
         return own - (scaled * fold.weights[None, :]) @ scaled.T + rounding
 
     def at(self, fold: Fold, w: Array, l1: Array, l2: Array) -> Point:
@@ -174,14 +181,17 @@ class Model(NamedTuple):
         """
         if not self.unpenalised:
             return point.slopes
+        xp = self.backend.xp
         rows, output = self.rows[: self.unpenalised], self.output[: self.unpenalised]
         part = self._replace(rows=rows, output=output)
         h = part.hessian(fold, point.eta)
-        h = h + jnp.diag(1e-12 * jnp.diagonal(h) + float(jnp.finfo(h.dtype).tiny))
-        u = jnp.linalg.solve(h, part.gradient(point.slopes))
-        slopes = self.data.loss.sample_slopes
-        change = jax.jvp(slopes, (point.eta.T,), (part.predictor(u).T,))[1]
-        return point.slopes - fold.weights[None, :] * change.T
+        h = h + xp.diag(1e-12 * xp.diagonal(h) + float(np.finfo(h.dtype).tiny))
+        change = part.predictor(self.backend.solve(h, part.gradient(point.slopes)))
+        diagonal, minus = self.data.loss.sample_curvatures(point.eta.T)
+        curved = diagonal.T * change
+        if minus is not None:
+            curved = curved - minus.T * xp.sum(minus.T * change, axis=0)[None, :]
+        return point.slopes - fold.weights[None, :] * curved
 
     def gap(self, fold: Fold, point: Point, dual: Array, l1: Array, l2: Array) -> Array:
         """The relative duality gap on the candidates."""
@@ -203,28 +213,35 @@ class Model(NamedTuple):
         Or until no gradient exceeds its l1, if that gives a smaller gap: where an l2 is
         tiny, its term of the bound makes much of rounding errors.
         """
+        xp = self.backend.xp
         length = lengths(gradient, group)
-        weights = jnp.where(fold.weights > 0, fold.weights, 1.0)
+        weights = xp.where(fold.weights > 0, fold.weights, 1.0)
 
         def gap(bound: Array) -> Array:
-            ratio = jnp.max(jnp.where(bound, length / jnp.where(bound, l1, 1.0), 0.0))
-            scale = 1 / jnp.maximum(ratio, 1.0)
+            ratio = xp.max(xp.where(bound, length / xp.where(bound, l1, 1.0), 0.0))
+            scale = 1 / xp.maximum(ratio, 1.0)
             slopes = scale * dual / weights[None, :]
             each = self.data.loss.sample_conjugates(slopes.T) + self.data.least
-            each = each - jnp.sum(slopes * self.data.offset, axis=0)
-            excess = jnp.where(bound, 0.0, jnp.maximum(scale * length - l1, 0.0))
-            conjugate = jnp.where(l2 > 0, excess**2 / (2 * jnp.where(l2 > 0, l2, 1.0)), 0.0)
-            total = jnp.sum(jnp.where(fold.weights > 0, each * weights, 0.0))
-            gap = (primal + total + jnp.sum(conjugate)) / fold.null_loss
-            return jnp.where(jnp.isnan(gap), jnp.inf, gap)
+            each = each - xp.sum(slopes * self.data.offset, axis=0)
+            excess = xp.where(bound, 0.0, xp.maximum(scale * length - l1, 0.0))
+            conjugate = xp.where(l2 > 0, excess**2 / (2 * xp.where(l2 > 0, l2, 1.0)), 0.0)
+            total = xp.sum(xp.where(fold.weights > 0, each * weights, 0.0))
+            gap = (primal + total + xp.sum(conjugate)) / fold.null_loss
+            return xp.where(xp.isnan(gap), xp.inf, gap)
 
-        return jnp.minimum(gap((l1 > 0) & (l2 == 0)), gap(l1 > 0))
+        bound = l1 > 0
+        return self.backend.choose(
+            xp.any(bound & (l2 > 0)),
+            lambda: xp.minimum(gap(bound & (l2 == 0)), gap(bound)),
+            lambda: gap(bound),
+        )
 
 
 def penalty_value(w: Array, l1: Array, l2: Array, group: Array | None) -> Array:
     """Σ_g l1_g · ‖w_g‖ + ½ Σ l2 · w², where coefficients with l1 = ∞ are zero."""
-    l1 = jnp.where(jnp.isinf(l1), 0.0, l1)
-    return jnp.sum(l1 * directions(w, group) * w) + jnp.sum(l2 * w**2) / 2
+    xp = namespace(w)
+    l1 = xp.where(xp.isinf(l1), 0.0, l1)
+    return xp.sum(l1 * directions(w, group) * w) + xp.sum(l2 * w**2) / 2
 
 
 def largest_violation(
@@ -234,39 +251,40 @@ def largest_violation(
 
     A group that is zero needs ‖gradient‖ ≤ l1, any other gradient + l2·w = −l1 · w/‖w‖.
     """
+    xp = namespace(w)
     gradient = gradient + l2 * w
-    off = jnp.maximum(lengths(gradient, group) - l1, 0.0)
-    on = jnp.abs(gradient + jnp.where(jnp.isinf(l1), 0.0, l1) * directions(w, group))
-    return jnp.max(jnp.where(lengths(w, group) == 0, off, on))
+    off = xp.maximum(lengths(gradient, group) - l1, 0.0)
+    on = abs(gradient + xp.where(xp.isinf(l1), 0.0, l1) * directions(w, group))
+    return xp.max(xp.where(lengths(w, group) == 0, off, on))
 
 
-def allowed_violation(tol: Scalar, null_error: Any, xp: Any = jnp) -> Any:
+def allowed_violation(tol: Scalar, null_error: Any) -> Any:
     """The largest violation of the optimality conditions that a solution may have."""
-    return xp.clip(tol, _LEAST, _MOST) * null_error
+    return namespace(null_error).clip(tol, _LEAST, _MOST) * null_error
 
 
-@jax.jit
-def null_magnitudes(data: Data, folds: Fold) -> tuple[Array, Array]:
+def null_magnitudes(backend: Backend, data: Data, folds: Fold) -> tuple[Array, Array]:
     """The magnitude of the terms that make up the loss and the error, arrays (folds,).
 
     Each is the larger one of its value at η = offset and of its terms in y. Numbers that
     are many digits smaller are rounding errors.
     """
-    none = jnp.zeros((0, data.columns.shape[1]))
-    model = Model(data, none, jnp.zeros(0, int), None, 0)
+    xp = backend.xp
+    none = data.columns[:0]
+    model = Model(backend, data, none, xp.zeros(0, int), None, 0)
 
-    @jax.vmap
     def at(fold: Fold) -> tuple[Array, Array]:
         error = error_of(fold, model.slopes(fold, data.offset))
-        square = jnp.sum(data.loss.y**2 * fold.weights[:, None])
-        least = jnp.sum(jnp.abs(data.least) * fold.weights)
+        square = xp.sum(data.loss.y**2 * fold.weights[:, None])
+        least = xp.sum(abs(data.least) * fold.weights)
         loss = model.loss(fold.weights, data.offset)
-        return jnp.maximum(loss, least), jnp.maximum(error, jnp.sqrt(square))
+        return xp.maximum(loss, least), xp.maximum(error, xp.sqrt(square))
 
-    return at(folds)
+    return backend.each(at, folds)
 
 
 def error_of(fold: Fold, slopes: Array) -> Array:
     """√(Σ d²/s) of weighted slopes d and weights s."""
-    weights = jnp.where(fold.weights > 0, fold.weights, 1.0)
-    return jnp.sqrt(jnp.sum(slopes**2 / weights[None, :]))
+    xp = namespace(slopes)
+    weights = xp.where(fold.weights > 0, fold.weights, 1.0)
+    return xp.sqrt(xp.sum(slopes**2 / weights[None, :]))

@@ -5,15 +5,13 @@ Shapes: n samples, p features, k outputs (classes; otherwise 1).
 
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 from jaxreg._dtypes import ROUNDING
 from jaxreg.losses import LinearLoss
 from jaxreg.penalties import L1, L2, ElasticNet, GroupLasso, Penalty
 from jaxreg.solve.checks import check_penalty
+from jaxreg.solve.glm._backend import Backend
 from jaxreg.solve.glm._candidate_model import Data, Fold
 
 
@@ -135,7 +133,9 @@ def _per_feature(strength: Any, outputs: int) -> np.ndarray:
     return strength[:, None] if strength.ndim == 1 and outputs > 1 else strength
 
 
-def arrange(model: GLM, train: np.ndarray, test: np.ndarray) -> tuple[Data, Fold, Scale]:
+def arrange(
+    backend: Backend, model: GLM, train: np.ndarray, test: np.ndarray
+) -> tuple[Data, Fold, Scale]:
     """Features as rows of mean 0 and mean square 1, in shapes of few different sizes.
 
     Samples of weight 0 and features of zeros pad the arrays, so that a program compiled for
@@ -143,6 +143,7 @@ def arrange(model: GLM, train: np.ndarray, test: np.ndarray) -> tuple[Data, Fold
     ones for the intercept.
 
     Args:
+        backend: What computes.
         model: The model.
         train: Weights of the samples, an array (folds, n); of all data last.
         test: Likewise, for the score.
@@ -159,7 +160,10 @@ def arrange(model: GLM, train: np.ndarray, test: np.ndarray) -> tuple[Data, Fold
         intercepts = loss.null_intercept(offset, train[-1])
         loss, offset = loss.shifted(offset + intercepts, train[-1])
     scale = _scale(model, train[-1], intercepts)
-    columns = np.zeros((padded(features + 1), padded(samples, 512)))
+    shape = features + 1, samples
+    if backend.pads:
+        shape = padded(shape[0]), padded(shape[1], 512)
+    columns = np.zeros(shape)
     columns[:features, :samples] = ((model.x - scale.mean) / scale.divisor).T
     divisor = scale.divisor[None]
     if model.standardize and len(train) == 1:  # Rows have mean square 1 already.
@@ -176,23 +180,22 @@ def arrange(model: GLM, train: np.ndarray, test: np.ndarray) -> tuple[Data, Fold
     padding = (0, columns.shape[1] - samples)
     # Copies of the last target are valid ones, whatever the loss.
     targets = np.pad(loss.y, (padding, (0, 0)), mode="edge")
-    # On the device by `device_put`: `jnp.asarray` compiles a program for each shape.
-    loss = loss.with_targets(jax.device_put(targets))
+    loss = loss.with_targets(backend.to_device(targets))
 
-    def wide(rows: np.ndarray) -> Array:
-        return jax.device_put(np.pad(rows, ((0, 0), padding)))
+    def wide(rows: np.ndarray) -> Any:
+        return backend.to_device(np.pad(rows, ((0, 0), padding)))
 
     group = None if model.group is None else _first(model.group, len(columns))
-    columns, group, l1, l2 = jax.device_put((columns, group, l1, l2))
-    data = Data(columns, loss, wide(offset.T), _least_losses(loss), group)
-    ones = jax.device_put(np.ones(len(train)))
-    return data, Fold(wide(train), wide(test), l1, l2, ones, ones), scale
+    columns, group, l1, l2 = backend.to_device((columns, group, l1, l2))
+    least = backend.run(_least_losses, loss)
+    ones = backend.to_device(np.ones(len(train)))
+    folds = Fold(wide(train), wide(test), l1, l2, ones, ones)
+    return Data(columns, loss, wide(offset.T), least, group), folds, scale
 
 
-@jax.jit
-def _least_losses(loss: LinearLoss) -> Array:
+def _least_losses(backend: Backend, loss: LinearLoss) -> Any:
     """For each sample min ℓ, which is minus the conjugate at 0."""
-    return -loss.sample_conjugates(jnp.zeros_like(loss.y))
+    return -loss.sample_conjugates(backend.xp.zeros_like(loss.y))
 
 
 def _scaled_strengths(

@@ -28,6 +28,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxreg._namespace import namespace
+
 _STEPS = 500
 _DAMPING = 1e-11
 # The smaller t that are tried.
@@ -37,14 +39,14 @@ _PARTS = 4.0 ** -np.arange(1, 9)
 def lengths(x: Array, group: Array | None) -> Array:
     """For each coefficient the norm of its group."""
     if group is None:
-        return jnp.abs(x)
+        return abs(x)
     return jnp.sqrt(_totals(x**2, group))
 
 
 def directions(x: Array, group: Array | None) -> Array:
     """For each group x / ‖x‖, and 0 at 0: the gradient of the norm."""
     if group is None:
-        return jnp.sign(x)
+        return namespace(x).sign(x)
     length = lengths(x, group)
     return x / jnp.where(length == 0, 1.0, length)
 

@@ -21,9 +21,10 @@ References:
 
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 from jax import Array
+
+from jaxreg._namespace import namespace
+from jaxreg.solve.glm._backend import COMPILED, Backend
 
 _STEPS = 200
 # Added to the diagonal, relative to it, so that systems with duplicated columns have a
@@ -35,11 +36,13 @@ class _Quadratic(NamedTuple):
     """The model q.
 
     Attributes:
+        backend: What computes.
         h: The Hessian of the smooth part, l2 included, an array (m, m).
         l1: An array (m,); 0 for an unpenalised coefficient.
         tol: The largest violation of the optimality conditions to accept.
     """
 
+    backend: Backend
     h: Array
     l1: Array
     tol: Array
@@ -66,7 +69,13 @@ class _State(NamedTuple):
 
 
 def lasso_step(
-    h: Array, gradient: Array, w: Array, l1: Array, l2: Array, tol: Array
+    h: Array,
+    gradient: Array,
+    w: Array,
+    l1: Array,
+    l2: Array,
+    tol: Array,
+    backend: Backend = COMPILED,
 ) -> Array:
     """The minimiser z of a quadratic model with L1 and L2 terms.
 
@@ -77,61 +86,64 @@ def lasso_step(
         l1: An array (m,); 0 for an unpenalised coefficient.
         l2: An array (m,).
         tol: The largest violation of the optimality conditions to accept.
+        backend: What computes.
 
     Returns:
         The minimiser, or the best point after a bounded number of rounds.
     """
-    q = _Quadratic(h + jnp.diag(l2), l1, tol)
+    xp = backend.xp
+    q = _Quadratic(backend, h + xp.diag(l2), l1, tol)
 
     def goes_on(state: _State) -> Array:
         return (state.violation > tol) & (state.rounds < _STEPS)
 
     gradient = gradient + l2 * w
-    zero, no = jnp.zeros([], int), jnp.zeros([], bool)
+    zero, no = xp.zeros([], int), xp.zeros([], bool)
     start = _State(zero, w, gradient, no, _violation(w, gradient, l1))
-    return jax.lax.while_loop(goes_on, lambda state: _advance(q, state), start).z
+    return backend.loop(goes_on, lambda state: _advance(q, state), start).z
 
 
 def _advance(q: _Quadratic, state: _State) -> _State:
     """One round: a Newton step in the active coefficients, to the better of two ends."""
-    z, gradient = state.z, state.gradient
+    xp, z, gradient = q.backend.xp, state.z, state.gradient
     active = _active(q, state)
-    sign = jnp.where(z != 0, jnp.sign(z), -jnp.sign(gradient))
+    sign = xp.where(z != 0, xp.sign(z), -xp.sign(gradient))
     d = _newton_step(q, gradient + q.l1 * sign, active)
     on_ray, ray_change = _best_on_ray(q, z, gradient, d)
-    projected = jnp.where((q.l1 > 0) & ((z + d) * sign <= 0), 0.0, z + d)
+    projected = xp.where((q.l1 > 0) & ((z + d) * sign <= 0), 0.0, z + d)
     moved = projected - z
-    penalty_change = (jnp.abs(projected) - jnp.abs(z)) @ q.l1
+    penalty_change = (abs(projected) - abs(z)) @ q.l1
     projected_change = gradient @ moved + moved @ (q.h @ moved) / 2 + penalty_change
     better = projected_change < ray_change
-    falls = jnp.where(better, projected_change, ray_change) < 0
-    end = jnp.where(falls, jnp.where(better, projected, on_ray), z)
+    falls = xp.where(better, projected_change, ray_change) < 0
+    end = xp.where(falls, xp.where(better, projected, on_ray), z)
     gradient = gradient + q.h @ (end - z)
     violation = _violation(end, gradient, q.l1)
-    violation = jnp.where(falls | ~state.one_by_one, violation, 0.0)
+    violation = xp.where(falls | ~state.one_by_one, violation, 0.0)
     return _State(state.rounds + 1, end, gradient, ~falls, violation)
 
 
 def _active(q: _Quadratic, state: _State) -> Array:
     """The coefficients that the next step changes."""
-    z, gradient = state.z, state.gradient
-    excess = jnp.where(z == 0, jnp.abs(gradient) - q.l1, 0.0)
+    xp, z, gradient = q.backend.xp, state.z, state.gradient
+    excess = xp.where(z == 0, abs(gradient) - q.l1, 0.0)
     # Zeros become active once the others are nearly optimal; earlier, they would enter and
     # leave by ever smaller steps.
-    among_nonzero = _violation(z, gradient, jnp.where(z == 0, jnp.inf, q.l1))
-    settled = (among_nonzero <= 0.1 * jnp.max(excess)) | (state.rounds == 0)
-    enters = settled & (~state.one_by_one | (excess == jnp.max(excess)))
+    among_nonzero = _violation(z, gradient, xp.where(z == 0, xp.inf, q.l1))
+    settled = (among_nonzero <= 0.1 * xp.max(excess)) | (state.rounds == 0)
+    enters = settled & (~state.one_by_one | (excess == xp.max(excess)))
     return (z != 0) | (q.l1 == 0) | ((excess > q.tol) & enters)
 
 
 def _newton_step(q: _Quadratic, gradient: Array, active: Array) -> Array:
     """The Newton step in the active coefficients; the others keep their values."""
-    diagonal = jnp.diagonal(q.h)
+    xp = q.backend.xp
+    diagonal = xp.diagonal(q.h)
     both = active[:, None] & active[None, :]
-    damped = jnp.where(active & (diagonal > 0), diagonal * (1 + _DAMPING), 1.0)
-    matrix = jnp.where(both, q.h, 0.0).at[jnp.diag_indices_from(q.h)].set(damped)
-    factor = jax.scipy.linalg.cho_factor(matrix)
-    return jax.scipy.linalg.cho_solve(factor, jnp.where(active, -gradient, 0.0))
+    damped = xp.where(active & (diagonal > 0), diagonal * (1 + _DAMPING), 1.0)
+    on_diagonal = xp.eye(len(diagonal), dtype=bool)
+    matrix = xp.where(on_diagonal, damped[None, :], xp.where(both, q.h, 0.0))
+    return q.backend.solve_positive(matrix, xp.where(active, -gradient, 0.0))
 
 
 def _best_on_ray(q: _Quadratic, z: Array, gradient: Array, d: Array) -> tuple[Array, Array]:
@@ -140,19 +152,21 @@ def _best_on_ray(q: _Quadratic, z: Array, gradient: Array, d: Array) -> tuple[Ar
     Between breakpoints q is quadratic in t. Each coefficient gives one t, an array (m,): 1
     where it does not cross zero.
     """
-    t = jnp.where(z * d < 0, -z / jnp.where(d == 0, 1.0, d), 1.0)
-    t = jnp.where((t < 1) & (q.l1 > 0), t, 1.0)
+    xp = q.backend.xp
+    t = xp.where(z * d < 0, -z / xp.where(d == 0, 1.0, d), 1.0)
+    t = xp.where((t < 1) & (q.l1 > 0), t, 1.0)
     points = z[None, :] + t[:, None] * d[None, :]
     changes = (
         t * (gradient @ d)
         + t**2 / 2 * (d @ (q.h @ d))
-        + (jnp.abs(points) - jnp.abs(z)[None, :]) @ q.l1
+        + (abs(points) - abs(z)[None, :]) @ q.l1
     )
-    best = jnp.argmin(changes)
-    at_breakpoint = jnp.where(t == t[best], 0.0, z + t[best] * d)
-    return jnp.where(t[best] == 1, z + d, at_breakpoint), changes[best]
+    best = xp.argmin(changes)
+    at_breakpoint = xp.where(t == t[best], 0.0, z + t[best] * d)
+    return xp.where(t[best] == 1, z + d, at_breakpoint), changes[best]
 
 
 def _violation(z: Array, gradient: Array, l1: Array) -> Array:
-    off = jnp.maximum(jnp.abs(gradient) - l1, 0.0)
-    return jnp.max(jnp.where(z == 0, off, jnp.abs(gradient + l1 * jnp.sign(z))))
+    xp = namespace(z)
+    off = xp.maximum(abs(gradient) - l1, 0.0)
+    return xp.max(xp.where(z == 0, off, abs(gradient + l1 * xp.sign(z))))

@@ -17,13 +17,12 @@ References:
     functions* (2014).
 """
 
-import functools
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
+from jaxreg.solve.glm._backend import Backend
 from jaxreg.solve.glm._candidate_model import (
     Candidates,
     Data,
@@ -46,7 +45,7 @@ _PATIENCE = 2
 class Block(NamedTuple):
     """The solutions of a block of strengths, on the first axis of each array.
 
-    Of JAX as `solve_block` returns them, of NumPy for what is decided on the host.
+    Of the backend as `solve_block` returns them, of NumPy for what is decided on the host.
 
     Attributes:
         w: Coefficients of the candidates.
@@ -111,8 +110,8 @@ class _Start(NamedTuple):
     solved: Array
 
 
-@functools.partial(jax.jit, static_argnames=("unpenalised", "together"))
 def solve_block(
+    backend: Backend,
     data: Data,
     candidates: Candidates,
     folds: Fold,
@@ -126,6 +125,7 @@ def solve_block(
     """Solve a block of strengths on every fold, and certify it over all features.
 
     Args:
+        backend: What computes.
         data: Features, loss and offsets.
         candidates: The coefficients to optimise.
         folds: A `Fold` with an axis in front.
@@ -139,20 +139,24 @@ def solve_block(
     Returns:
         A `Block` with an axis for the folds in front.
     """
-    rows = jnp.take(data.columns, candidates.column, axis=0, mode="fill", fill_value=0.0)
-    model = Model(data, rows, candidates.output, candidates.group, unpenalised)
+    rows = backend.take(data.columns, candidates.column, 0.0)
+    model = Model(
+        backend, data, rows, candidates.output, candidates.group, unpenalised
+    )
 
     def one(fold: Fold, w: Array) -> tuple[Array, ...]:
         return _path(model, candidates, fold, strengths, w, tol)
 
-    size = len(w) if together else 1
-    w, loss, error, score, duals, steps = jax.lax.map(
-        lambda args: one(*args), (folds, w), batch_size=size
+    def certified(fold: Fold, *found: Array) -> tuple[Array, Array]:
+        return backend.each(
+            lambda *at: _certify(model, candidates, fold, *at), strengths, *found
+        )
+
+    w, loss, error, score, duals, steps = backend.one_by_one(
+        one, folds, w, at_once=len(w) if together else 1
     )
-    gradients = jnp.einsum("fson,jn->fsoj", duals, data.columns)
-    certify = functools.partial(_certify, model, candidates)
-    certify = jax.vmap(jax.vmap(certify, in_axes=(None, *[0] * 5)), (0, None, *[0] * 4))
-    gap, violation = certify(folds, strengths, w, loss, duals, gradients)
+    gradients = backend.xp.einsum("fson,jn->fsoj", duals, data.columns)
+    gap, violation = backend.each(certified, folds, w, loss, duals, gradients)
     return Block(w, gradients, loss, error, score, gap, violation, steps)
 
 
@@ -169,18 +173,12 @@ def _certify(
     """The gap and the violation over all features, of one fold and strength."""
     l1, l2 = strength * fold.l1, strength * fold.l2
     index = candidates.output, candidates.column
-    full = jnp.zeros_like(l1).at[index].add(w, mode="drop")
-    full, gradient, l1, l2 = map(jnp.ravel, (full, gradient, l1, l2))
+    full = model.backend.spread(model.backend.xp.zeros_like(l1), index, w)
+    full, gradient, l1, l2 = (each.ravel() for each in (full, gradient, l1, l2))
     group = model.data.group
     primal = loss + penalty_value(full, l1, l2, group)
     gap = model.certified(fold, primal, dual, gradient, l1, l2, group)
     return gap, largest_violation(full, gradient, l1, l2, group)
-
-
-def _of_candidates(candidates: Candidates, *arrays: Array) -> list[Array]:
-    """Entries of arrays (k, p); 1 for padding."""
-    index = candidates.output, candidates.column
-    return [array.at[index].get(mode="fill", fill_value=1.0) for array in arrays]
 
 
 def _path(
@@ -191,7 +189,8 @@ def _path(
     w: Array,
     tol: Array,
 ) -> tuple[Array, ...]:
-    l1, l2 = _of_candidates(candidates, fold.l1, fold.l2)
+    backend, index = model.backend, (candidates.output, candidates.column)
+    l1, l2 = (backend.take(each, index, 1.0) for each in (fold.l1, fold.l2))
 
     def run(carry: Any, strength: Array) -> Any:
         known, before = carry
@@ -208,7 +207,7 @@ def _path(
 
     eta = model.predictor(w) + model.data.offset
     known = w, eta, model.hessian(fold, eta)
-    return jax.lax.scan(run, (known, jnp.full([], -1.0)), strengths)[1]
+    return backend.scan(run, (known, backend.xp.full([], -1.0)), strengths)[1]
 
 
 def _newton(
@@ -242,7 +241,7 @@ def _newton(
         nearer = (gap < state.gap) & (state.gap > tol) | (violation < state.violation / 2)
         stalled = state.fresh & ~fell & ~nearer
         inexact = (gap > tol) | (violation > allowed)
-        hessian = jax.lax.cond(
+        hessian = model.backend.choose(
             slow & inexact,
             lambda: model.hessian(fold, there.eta),
             lambda: state.hessian,
@@ -257,7 +256,8 @@ def _newton(
 
     point = model.at(fold, start.w, l1, l2)
     gradient, violation = conditions(point)
-    zero, no, unknown = jnp.zeros([], int), jnp.zeros([], bool), jnp.full([], jnp.inf)
+    xp = model.backend.xp
+    zero, no, unknown = xp.zeros([], int), xp.zeros([], bool), xp.full([], np.inf)
     first = _State(
         steps=zero,
         stalled=start.solved,
@@ -269,7 +269,7 @@ def _newton(
         gap=unknown,
         hessian=start.hessian,
     )
-    return jax.lax.while_loop(goes_on, advance, first)
+    return model.backend.loop(goes_on, advance, first)
 
 
 def _move(
@@ -277,11 +277,13 @@ def _move(
 ) -> tuple[Array, Point]:
     """A Newton step, halved until the objective falls enough: its length and its end."""
     here, gradient = state.point, state.gradient
-    step = lasso_step
-    if model.group is not None:
-        step = functools.partial(group_step, group=model.group)
-    tolerance = jnp.maximum(1e-3 * state.violation, 1e-12 * jnp.max(jnp.abs(gradient)))
-    z = step(state.hessian, gradient, here.w, l1, l2, tolerance)
+    xp = model.backend.xp
+    tolerance = xp.maximum(1e-3 * state.violation, 1e-12 * xp.max(abs(gradient)))
+    quadratic = state.hessian, gradient, here.w, l1, l2, tolerance
+    if model.group is None:
+        z = lasso_step(*quadratic, model.backend)
+    else:
+        z = group_step(*quadratic, model.group)
     rise = penalty_value(z, l1, l2, model.group)
     rise = rise - penalty_value(here.w, l1, l2, model.group)
     expected = gradient @ (z - here.w) + rise
@@ -294,13 +296,13 @@ def _move(
 
     def shorter(tried: tuple[Array, Point]) -> tuple[Array, Point]:
         length = tried[0] / 2
-        w = jnp.where(length == 1, z, here.w + length * (z - here.w))
+        w = xp.where(length == 1, z, here.w + length * (z - here.w))
         return length, model.at(fold, w, l1, l2)
 
-    above = here._replace(objective=jnp.full([], jnp.inf))
-    return jax.lax.while_loop(too_long, shorter, (jnp.full([], 2.0), above))
+    above = here._replace(objective=xp.full([], np.inf))
+    return model.backend.loop(too_long, shorter, (xp.full([], 2.0), above))
 
 
 def _rounding(fold: Fold, point: Point) -> Array:
     """The rounding error of differences between objectives."""
-    return 1e-14 * (jnp.abs(point.objective) + fold.null_loss)
+    return 1e-14 * (abs(point.objective) + fold.null_loss)

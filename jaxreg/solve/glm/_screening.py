@@ -21,6 +21,7 @@ import jax
 import numpy as np
 
 from jaxreg._dtypes import ROUNDING
+from jaxreg.solve.glm._backend import FEW, Backend
 from jaxreg.solve.glm._candidate_model import (
     Candidates,
     Data,
@@ -30,8 +31,6 @@ from jaxreg.solve.glm._candidate_model import (
 )
 from jaxreg.solve.glm._newton_path import Block, solve_block
 
-# Up to this many coefficients are all candidates, without screening.
-_FEW = 64
 # A block ends where the strength has fallen by this factor: the gradient's rate changes.
 _FALL = 0.7
 
@@ -40,16 +39,18 @@ class Problem(NamedTuple):
     """The data and options of a path.
 
     Attributes:
+        backend: What computes.
         data: Features, loss and offsets.
         folds: A `Fold` with an axis in front; strengths are those at λ = 1.
         l1: The strengths of `folds`, an array (folds, coefficients).
         group: For each coefficient the first one of its group.
         unpenalised: The coefficients that have no penalty.
-        few: All coefficients that may be nonzero, if there are at most `_FEW`.
+        few: All coefficients that may be nonzero, if there are at most `FEW`.
         block: The number of strengths that are solved at once.
         tol: The relative duality gap, and the relative violation, to reach.
     """
 
+    backend: Backend
     data: Data
     folds: Fold
     l1: np.ndarray
@@ -96,7 +97,9 @@ class Found(NamedTuple):
     steps: np.ndarray
 
 
-def prepare(data: Data, folds: Fold, block: int, tol: float) -> tuple[Problem, Position]:
+def prepare(
+    backend: Backend, data: Data, folds: Fold, block: int, tol: float
+) -> tuple[Problem, Position]:
     """Fit the null model, the start of every path: unpenalised coefficients only.
 
     Its loss and its error become the units of gaps and of violations.
@@ -107,10 +110,10 @@ def prepare(data: Data, folds: Fold, block: int, tol: float) -> tuple[Problem, P
     group = np.arange(units) if data.group is None else np.asarray(data.group)
     used = np.tile(np.any(np.asarray(data.columns) != 0, axis=1), len(data.offset))
     used &= ~np.any(np.isinf(l1), axis=0)
-    few = np.flatnonzero(used) if np.count_nonzero(used) <= _FEW else None
-    magnitudes = jax.device_get(null_magnitudes(data, folds))
+    few = np.flatnonzero(used) if np.count_nonzero(used) <= FEW else None
+    magnitudes = jax.device_get(backend.run(null_magnitudes, data, folds))
     folds = _in_units(folds, *magnitudes)
-    problem = Problem(data, folds, l1, group, unpenalised, few, block, tol)
+    problem = Problem(backend, data, folds, l1, group, unpenalised, few, block, tol)
     nothing = np.zeros_like(l1)
     start = Position(np.inf, nothing, nothing, nothing)
     found = _solve(problem, start, unpenalised, np.ones(block))
@@ -169,7 +172,8 @@ def _blocks(problem: Problem, here: Position, strengths: np.ndarray) -> Iterator
     # It ends: each round keeps a solution, or adds a candidate until all features are.
     while len(strengths):
         ahead = _ahead(problem, strengths)
-        padded = np.append(ahead, np.full(problem.block - len(ahead), ahead[-1]))
+        missing = problem.block - len(ahead) if problem.backend.pads else 0
+        padded = np.append(ahead, np.full(missing, ahead[-1]))
         expected = _expected(problem, here, ahead[-1])
         indices = _order(problem, np.union1d(expected, added))
         found = _solve(problem, here, indices, padded)
@@ -213,8 +217,7 @@ def _solve(
 ) -> Block:
     """The solutions on some coefficients, as NumPy arrays."""
     count, features = len(indices), len(problem.data.columns)
-    few = problem.few is not None
-    size = min(problem.l1.shape[1], _FEW) if few else _size(count)
+    size = _size(problem, count)
     column, output = np.full(size, features), np.zeros(size, int)
     output[:count], column[:count] = np.divmod(indices, features)
     group = None
@@ -223,19 +226,25 @@ def _solve(
         group = np.append(first[1][first[2]], np.arange(count, size))
     w = np.zeros((len(here.w), size))
     w[:, :count] = here.w[:, indices]
-    found = solve_block(
+    put = problem.backend.to_device
+    found = problem.backend.run(
+        solve_block,
         problem.data,
-        Candidates(*map(jax.device_put, (column, output, group))),
-        *jax.device_put((problem.folds, strengths, w, problem.tol / 2)),
+        Candidates(*put((column, output, group))),
+        *put((problem.folds, strengths, w, problem.tol / 2)),
         unpenalised=len(problem.unpenalised),
         together=jax.default_backend() != "cpu",
     )
     return jax.device_get(found)
 
 
-def _size(count: int) -> int:
+def _size(problem: Problem, count: int) -> int:
     """The next size to compile for: powers of 2, and ¾ of these above 256."""
-    power = max(2 * _FEW, 1 << (count - 1).bit_length())
+    if not problem.backend.pads:
+        return count
+    if problem.few is not None:
+        return min(problem.l1.shape[1], FEW)
+    power = max(2 * FEW, 1 << (count - 1).bit_length())
     return power * 3 // 4 if power > 256 and count <= power * 3 // 4 else power
 
 
@@ -275,7 +284,7 @@ def _violators(problem: Problem, found: Block, strengths: np.ndarray) -> np.ndar
     """
     gradient = found.gradient.reshape(*found.gradient.shape[:2], -1)
     bound = strengths[:, None] * problem.l1[:, None, :]
-    allowed = allowed_violation(problem.tol, problem.folds.null_error, np)
+    allowed = allowed_violation(problem.tol, problem.folds.null_error)
     small = found.gap <= problem.tol
     slack = np.where(small, allowed[:, None], 0.0)
     return np.any(_lengths(problem, gradient) > bound + slack[..., None], axis=0)

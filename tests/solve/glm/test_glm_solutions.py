@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression as OtherLogistic
 
 import jaxreg as jr
 from jaxreg.linear import LogisticRegression
-from jaxreg.solve.glm import _newton_path, _screening as _newton_screening
+from jaxreg.solve.glm import _backend, _newton_path, _screening as _newton_screening
 from jaxreg.solve.glm._group_step import group_step
 from jaxreg.solve.glm._lasso_step import lasso_step
 
@@ -147,6 +147,54 @@ def test_candidates_that_never_settle_are_all_taken_in_the_end(monkeypatch):
     np.testing.assert_allclose(found.coefficients, wanted.coefficients, atol=1e-7)
 
 
+# Few coefficients are computed in NumPy, by the same lines as the compiled program.
+
+
+def compiled(monkeypatch):
+    monkeypatch.setattr(_backend, "_SMALL", 0)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("penalty", ["elastic net", "factors"])
+def test_numpy_agrees_with_the_compiled_program(model, penalty, monkeypatch):
+    path, y, *_ = MODELS[model]
+    options: Any = {
+        "penalty": PENALTIES[penalty][0],
+        "sample_weight": np.where(np.arange(80) % 5 == 0, 0.0, 1.0 + np.arange(80) % 3),
+        "standardize": True,
+        "folds": 3,
+        "num": 12,
+    }
+    first = path(X, y, **options)
+    compiled(monkeypatch)
+    second = path(X, y, **options)
+    for name in ("strengths", "coefficients", "intercepts"):
+        np.testing.assert_allclose(getattr(first, name), getattr(second, name), atol=1e-9)
+    np.testing.assert_allclose(first.validation.scores, second.validation.scores, rtol=1e-9)
+    np.testing.assert_array_equal(first.steps, second.steps)
+
+
+def test_the_first_path_of_few_features_compiles_next_to_nothing(compilations):
+    jax.clear_caches()
+    jr.logistic_path(X, SPECIES, num=5, folds=3)
+    assert len(compilations) <= 2
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_compiled_program_gives_optima_too(model, monkeypatch):
+    compiled(monkeypatch)
+    path, y, *_ = MODELS[model]
+    found = path(X, y, num=10)
+    assert np.all(found.converged)
+    scale = np.max(np.abs(found.coefficients))
+    y_count = MODELS[model][2].shape[1]
+    for strength, w, b in zip(
+        found.strengths, found.coefficients, found.intercepts, strict=True
+    ):
+        w, b = w.reshape(9, y_count), np.reshape(b, y_count)
+        assert max(violations(model, "lasso", strength, w, b)) < 1e-9 * (1 + scale)
+
+
 def test_a_screening_that_is_never_content_ends_with_a_warning(monkeypatch):
     x = RNG.normal(size=(30, 70))
     y = (x[:, 0] > 0).astype(int)
@@ -172,15 +220,6 @@ def test_a_screening_that_is_never_content_ends_with_a_warning(monkeypatch):
     assert not np.any(found.converged)
 
 
-@pytest.fixture
-def fresh_programs():
-    program: Any = _newton_path.solve_block
-    program.clear_cache()
-    yield
-    program.clear_cache()
-
-
-@pytest.mark.usefixtures("fresh_programs")
 def test_newton_steps_that_lead_nowhere_end_with_a_warning(monkeypatch):
     def astray(_h, slope, w, *_):
         return w + jnp.where(w > 0, -1.0, 1.0) + slope
