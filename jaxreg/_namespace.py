@@ -17,26 +17,26 @@ def namespace(x: Any) -> Any:
 
 
 def softplus(x: Any) -> Any:
-    """log(1 + exp(x))."""
+    """The smooth positive part: log(1 + exp(x))."""
     return namespace(x).logaddexp(x, 0.0)
 
 
 def sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(−x)), to all digits where it is small."""
+    """The logistic function 1 / (1 + exp(−x)), to all digits where it is small."""
     if namespace(x) is jnp:
         return jax.nn.sigmoid(x)
     return np.exp(-np.logaddexp(-x, 0.0))
 
 
 def log_sum_exp(x: Any) -> Any:
-    """log Σ exp(x) over the last axis."""
+    """The logarithm of Σ exp(x) over the last axis."""
     if namespace(x) is jnp:
         return jax.nn.logsumexp(x, axis=-1)
     return np.logaddexp.reduce(x, axis=-1)
 
 
 def softmax(x: Any) -> Any:
-    """exp(x) / Σ exp(x) over the last axis."""
+    """The fractions exp(x) / Σ exp(x) over the last axis."""
     if namespace(x) is jnp:
         return jax.nn.softmax(x, axis=-1)
     powers = np.exp(x - np.max(x, axis=-1, keepdims=True))

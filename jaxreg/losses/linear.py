@@ -277,9 +277,7 @@ class LinearLoss(Record, abc.ABC):
 
 def sum_outputs(values: Array) -> Array:
     """The sum over the outputs of each sample."""
-    return (
-        values if values.ndim == 1 else values.sum(tuple(range(1, values.ndim)))
-    )
+    return values if values.ndim == 1 else values.sum(tuple(range(1, values.ndim)))
 
 
 def beside_samples(function: Callable[..., Array], values: Array, each: Any) -> Array:

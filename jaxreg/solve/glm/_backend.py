@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-
 # Up to this many coefficients are all candidates, without screening.
 FEW = 64
 # Up to this many features times samples times models NumPy starts sooner than it takes to

@@ -218,7 +218,8 @@ class Model(NamedTuple):
         weights = xp.where(fold.weights > 0, fold.weights, 1.0)
 
         def gap(bound: Array) -> Array:
-            ratio = xp.max(xp.where(bound, length / xp.where(bound, l1, 1.0), 0.0))
+            ratios = xp.where(bound, length / xp.where(bound, l1, 1.0), 0.0)
+            ratio = xp.max(ratios, initial=0.0)
             scale = 1 / xp.maximum(ratio, 1.0)
             slopes = scale * dual / weights[None, :]
             each = self.data.loss.sample_conjugates(slopes.T) + self.data.least
@@ -255,7 +256,7 @@ def largest_violation(
     gradient = gradient + l2 * w
     off = xp.maximum(lengths(gradient, group) - l1, 0.0)
     on = abs(gradient + xp.where(xp.isinf(l1), 0.0, l1) * directions(w, group))
-    return xp.max(xp.where(lengths(w, group) == 0, off, on))
+    return xp.max(xp.where(lengths(w, group) == 0, off, on), initial=0.0)
 
 
 def allowed_violation(tol: Scalar, null_error: Any) -> Any:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 from jax import Array
 
 from jaxreg._namespace import namespace
-from jaxreg.solve.glm._backend import COMPILED, Backend
+from jaxreg.solve.glm._backend import Backend
 
 _STEPS = 200
 # Added to the diagonal, relative to it, so that systems with duplicated columns have a
@@ -75,7 +75,7 @@ def lasso_step(
     l1: Array,
     l2: Array,
     tol: Array,
-    backend: Backend = COMPILED,
+    backend: Backend,
 ) -> Array:
     """The minimiser z of a quadratic model with L1 and L2 terms.
 
@@ -169,4 +169,4 @@ def _best_on_ray(q: _Quadratic, z: Array, gradient: Array, d: Array) -> tuple[Ar
 def _violation(z: Array, gradient: Array, l1: Array) -> Array:
     xp = namespace(z)
     off = xp.maximum(abs(gradient) - l1, 0.0)
-    return xp.max(xp.where(z == 0, off, abs(gradient + l1 * xp.sign(z))))
+    return xp.max(xp.where(z == 0, off, abs(gradient + l1 * xp.sign(z))), initial=0.0)

@@ -140,9 +140,7 @@ def solve_block(
         A `Block` with an axis for the folds in front.
     """
     rows = backend.take(data.columns, candidates.column, 0.0)
-    model = Model(
-        backend, data, rows, candidates.output, candidates.group, unpenalised
-    )
+    model = Model(backend, data, rows, candidates.output, candidates.group, unpenalised)
 
     def one(fold: Fold, w: Array) -> tuple[Array, ...]:
         return _path(model, candidates, fold, strengths, w, tol)
@@ -231,7 +229,7 @@ def _newton(
 
     def advance(state: _State) -> _State:
         here = state.point
-        length, there = _move(model, fold, l1, l2, state)
+        length, there = _move(model, fold, l1, l2, state, allowed)
         gradient, violation = conditions(there)
         dual = model.dual(fold, there)
         gap = model.gap(fold, there, dual, l1, l2)
@@ -273,17 +271,22 @@ def _newton(
 
 
 def _move(
-    model: Model, fold: Fold, l1: Array, l2: Array, state: _State
+    model: Model, fold: Fold, l1: Array, l2: Array, state: _State, allowed: Array
 ) -> tuple[Array, Point]:
-    """A Newton step, halved until the objective falls enough: its length and its end."""
+    """A Newton step, halved until the objective falls enough: its length and its end.
+
+    The quadratic model is minimised to a hundredth of the violation that is allowed, and no
+    further: rounding errors would keep it from ending.
+    """
     here, gradient = state.point, state.gradient
     xp = model.backend.xp
-    tolerance = xp.maximum(1e-3 * state.violation, 1e-12 * xp.max(abs(gradient)))
+    rounded = 1e-12 * xp.max(abs(gradient), initial=0.0)
+    tolerance = xp.maximum(1e-3 * state.violation, xp.maximum(1e-2 * allowed, rounded))
     quadratic = state.hessian, gradient, here.w, l1, l2, tolerance
     if model.group is None:
         z = lasso_step(*quadratic, model.backend)
     else:
-        z = group_step(*quadratic, model.group)
+        z = group_step(*quadratic, model.group, model.backend)
     rise = penalty_value(z, l1, l2, model.group)
     rise = rise - penalty_value(here.w, l1, l2, model.group)
     expected = gradient @ (z - here.w) + rise

@@ -15,7 +15,7 @@ from jaxreg.losses import LinearLoss, Logistic, Multinomial
 from jaxreg.penalties import L1, Penalty
 from jaxreg.solve.checks import check_strengths
 from jaxreg.solve.gaps import is_certified
-from jaxreg.solve.glm._backend import COMPILED, backend_for
+from jaxreg.solve.glm._backend import backend_for
 from jaxreg.solve.glm._data import GLM, Scale, arrange, strengths_of
 from jaxreg.solve.glm._screening import Found, follow, prepare, strength_max
 from jaxreg.solve.glm.result import GLMPath
@@ -78,9 +78,7 @@ def solve_glm(
         strengths = check_strengths(strengths, above=0.0)
     with jax.enable_x64(True):
         count = num if strengths is None else np.size(strengths)
-        backend = COMPILED
-        if model.group is None:
-            backend = backend_for(model.l1.size + intercept, len(x), count * len(train))
+        backend = backend_for(model.l1.size + intercept, len(x), count * len(train))
         data, fold, scale = arrange(backend, model, train, test)
         problem, start = prepare(backend, data, fold, 1 if count == 1 else 10, tol)
         if strengths is None:
