@@ -14,7 +14,12 @@ from sklearn.linear_model import LogisticRegression as OtherLogistic
 
 import jaxreg as jr
 from jaxreg.linear import LogisticRegression
-from jaxreg.solve.glm import _backend, _newton_path, _screening as _newton_screening
+from jaxreg.solve.glm import (
+    _backend,
+    _lasso_step,
+    _newton_path,
+    _screening as _newton_screening,
+)
 from jaxreg.solve.glm._group_step import group_step
 from jaxreg.solve.glm._lasso_step import lasso_step
 
@@ -229,6 +234,31 @@ def test_newton_steps_that_lead_nowhere_end_with_a_warning(monkeypatch):
         found = jr.logistic_path(X, YES, [0.05])
     assert not np.any(found.converged)
     assert np.all(found.steps <= 100)
+
+
+def test_rounding_errors_do_not_keep_a_search_going(monkeypatch):
+    rounds = []
+
+    def counted(*quadratic):
+        advance = _lasso_step._advance
+        monkeypatch.setattr(
+            _lasso_step, "_advance", lambda *state: rounds.append(1) or advance(*state)
+        )
+        found = lasso_step(*quadratic)
+        monkeypatch.setattr(_lasso_step, "_advance", advance)
+        return found
+
+    monkeypatch.setattr(_newton_path, "lasso_step", counted)
+    # The intercepts of classes may move together at no change of the loss.
+    found = jr.logistic_path(np.tile([1.0, 0.1, -5.0], (300, 1)), np.arange(300) % 3, [0.1])
+    assert np.all(found.converged)
+    assert len(rounds) < 20
+
+
+def test_a_system_without_a_solution_is_not_a_number():
+    none = np.zeros((2, 2))
+    for backend in (_backend.IN_NUMPY, _backend.COMPILED):
+        assert not np.any(np.isfinite(backend.solve_positive(none, np.ones(2))))
 
 
 @pytest.mark.parametrize("backend", [_backend.IN_NUMPY, _backend.COMPILED])
