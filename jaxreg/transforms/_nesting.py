@@ -22,9 +22,11 @@ from jaxreg.monitoring.record import MonitorState
 from jaxreg.transforms._states import (
     CompensatedState,
     DecoupledL1State,
+    FixedNormState,
     OrthantState,
     ProximalState,
     ProxState,
+    SelectiveDecayState,
     TargetSparsityState,
 )
 
@@ -32,6 +34,7 @@ Refused = Mapping[type, str]
 """Types of states that must not be inside a wrapper, and why, with what to do."""
 
 _DECAY_AFTER_ZEROS = "decay after a step that makes exact zeros moves weights off them"
+_OF_A_PENALTY = (ProxState, TargetSparsityState, ProximalState, DecoupledL1State)
 _TWO_PENALTIES = "both make exact zeros, and their penalties would add up"
 
 INSIDE_DECAY: Refused = {
@@ -62,6 +65,10 @@ INSIDE_DECAY: Refused = {
         f"{_DECAY_AFTER_ZEROS}. Use "
         "optax.chain(with_decay(optimizer, ...), decoupled_l1(strength, ...))."
     ),
+    FixedNormState: (
+        "decay moves weights off the norm that is fixed. Leave one of them out, or give "
+        "them masks that do not meet, by optax.partition."
+    ),
 }
 
 INSIDE_ORTHANT_WISE: Refused = {
@@ -85,6 +92,43 @@ INSIDE_ORTHANT_WISE: Refused = {
     ),
     ProximalState: f"{_TWO_PENALTIES}. Leave the proximal step out.",
     DecoupledL1State: f"{_TWO_PENALTIES}. Leave decoupled_l1 out.",
+    FixedNormState: "weights cut to zero change the norm that is fixed. Leave one out.",
+}
+
+INSIDE_FIXED_NORM: Refused = {
+    CompensatedState: (
+        "the remainders it keeps would be those of other steps. Use "
+        "with_kahan_compensation(with_fixed_norm(optimizer, ...))."
+    ),
+    MonitorState: (
+        "it would see other updates than are made. Use "
+        "monitor(with_fixed_norm(optimizer, ...))."
+    ),
+    FixedNormState: "a weight has one norm. Leave one of them out.",
+    **dict.fromkeys(
+        (OrthantState, *_OF_A_PENALTY),
+        "scaling to a norm moves weights off their exact zeros. Leave one out.",
+    ),
+}
+
+INSIDE_SELECTIVE_DECAY: Refused = {
+    CompensatedState: (
+        "in bf16 and f16 the decay would be rounded away. Use "
+        "with_kahan_compensation(selective_projection_decay(optimizer, ...))."
+    ),
+    MonitorState: (
+        "it would not see the decay in the updates. Use "
+        "monitor(selective_projection_decay(optimizer, ...))."
+    ),
+    FixedNormState: (
+        "decay moves weights off the norm that is fixed. Use "
+        "with_fixed_norm(selective_projection_decay(optimizer, ...), ...)."
+    ),
+    OrthantState: (
+        f"{_DECAY_AFTER_ZEROS}. Use "
+        "orthant_wise(selective_projection_decay(optimizer, ...), strength)."
+    ),
+    **dict.fromkeys(_OF_A_PENALTY, f"{_DECAY_AFTER_ZEROS}. Leave one of them out."),
 }
 
 INSIDE_MONITOR: Refused = {
@@ -94,10 +138,12 @@ INSIDE_MONITOR: Refused = {
 _NAMES = {
     CompensatedState: "with_kahan_compensation",
     DecoupledL1State: "decoupled_l1",
+    FixedNormState: "with_fixed_norm",
     MonitorState: "monitor",
     OrthantState: "orthant_wise",
     ProximalState: "proximal",
     ProxState: "prox_sgd, prox_adam or their like",
+    SelectiveDecayState: "selective_projection_decay",
     TargetSparsityState: "target_sparsity",
 }
 
@@ -140,7 +186,31 @@ def warn_of_threshold_after_adaptive(state: optax.OptState) -> None:
 
 
 def warn_of_second_decay(optimizer: optax.GradientTransformation, leaf: Leaf) -> None:
-    """Warn of an optimizer that decays a weight by itself.
+    """Warn of an optimizer that decays a weight by itself, inside of `with_decay`."""
+    if has_decay(optimizer, leaf):
+        warnings.warn(
+            f"with_decay goes around an optimizer that decays {leaf.quoted} by itself, so "
+            "that both decays add up. Turn one of them off, such as by "
+            "optax.adamw(..., weight_decay=0.0).",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def warn_of_useless_decay(optimizer: optax.GradientTransformation, leaf: Leaf) -> None:
+    """Warn of an optimizer that decays a weight whose norm is fixed."""
+    if has_decay(optimizer, leaf):
+        warnings.warn(
+            f"with_fixed_norm goes around an optimizer that decays {leaf.quoted} by "
+            "itself: the norm stays as it is, and the decay only shortens the steps along "
+            "the sphere. Turn it off, such as by optax.adamw(..., weight_decay=0.0).",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def has_decay(optimizer: optax.GradientTransformation, leaf: Leaf) -> bool:
+    """Whether an optimizer decays a weight by itself.
 
     It is given a few weights under the name of `leaf`, with gradients of zero: without
     decay they stay, and not all of them move to zero by chance. What cannot be tried so
@@ -154,17 +224,9 @@ def warn_of_second_decay(optimizer: optax.GradientTransformation, leaf: Leaf) ->
         try:
             updates, _ = optimizer.update(zeros, optimizer.init(params), params)
         except Exception:  # Whatever another library raises: see above.
-            return
+            return False
         (moved,) = jax.tree.leaves(updates) or (None,)
-        decays = is_concrete(moved) and np.all(np.asarray(moved) * weight < 0)
-    if decays:
-        warnings.warn(
-            f"with_decay goes around an optimizer that decays {leaf.quoted} by itself, so "
-            "that both decays add up. Turn one of them off, such as by "
-            "optax.adamw(..., weight_decay=0.0).",
-            UserWarning,
-            stacklevel=4,
-        )
+        return bool(is_concrete(moved) and np.all(np.asarray(moved) * weight < 0))
 
 
 # States of Optax that say that steps are not plain, whatever comes after them.
