@@ -148,6 +148,47 @@ def frobenius_norm(x: Array, matrix: Matrix) -> Array:
     return jnp.sqrt(matrix.over_both(jnp.square(x)))
 
 
+def mean_square(x: Array, matrix: Matrix) -> Array:
+    """‖X‖² over the number of entries, of each matrix, to the last digit."""
+    count = math.prod(matrix.lengths(x))
+    rough = matrix.over_both(jnp.square(x)) / count
+    return rough - _lack(rough, x, matrix) / count
+
+
+def brought_to_mean(x: Array, mean: Array, matrix: Matrix) -> Array:
+    """`x` with a given mean square of the entries of each matrix."""
+    target = mean * math.prod(matrix.lengths(x))
+    lack = _lack(mean, x, matrix)
+    return scaled(x, target - lack, target, lack)
+
+
+def _lack(mean: Array, x: Array, matrix: Matrix) -> Array:
+    """What the squares of a matrix lack of their number times a mean.
+
+    Where it is little, it has all its digits, which the difference of two sums has not.
+    """
+    return matrix.over_both(mean - jnp.square(x))
+
+
+def scaled(x: Array, square: Array, target: Array, lack: Array) -> Array:
+    """`x`, the square of whose norm is n² = `square`, with the norm R, R² = `target`.
+
+    For x·R/n. R/n would be off by the rounding of both roots and of the quotient, for all
+    entries alike; its difference from 1 is small near the sphere, and so is its rounding:
+
+        R/n − 1 = (R² − n²) / (n · (R + n))
+
+    Args:
+        x: The array.
+        square: n².
+        target: R².
+        lack: R² − n², from where it has most digits.
+    """
+    norm = jnp.sqrt(square)
+    scale = norm * (jnp.sqrt(target) + norm)
+    return x + x * jnp.where(scale > 0, lack / jnp.where(scale > 0, scale, 1.0), 0.0)
+
+
 def from_rms(x: Array, matrix: Matrix) -> float:
     """The σ₁ of a matrix that keeps the root mean square of its inputs: √(columns/rows)."""
     rows, columns = matrix.lengths(x)

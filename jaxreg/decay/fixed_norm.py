@@ -17,10 +17,13 @@ from jaxreg._tree import Leaf, Params, walk
 from jaxreg.decay._matrices import (
     Matrix,
     MatrixAxes,
+    brought_to_mean,
     check_matrix_axes,
     frobenius_norm,
     from_rms,
     matrices_of,
+    mean_square,
+    scaled,
     unit,
 )
 from jaxreg.decay._packed import packed, unpacked
@@ -188,7 +191,7 @@ def with_fixed_norm(
 
         moved = map_chosen(turn, moved, params, tree, turns)
         kept = sphere.vectors_of(vectors, state.vectors)
-        return moved, FixedNormState(steps, state.radii, kept, inner_state)
+        return moved, FixedNormState(steps, state.squares, kept, inner_state)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -199,14 +202,15 @@ class _Turn(NamedTuple):
     Attributes:
         place: The index of the leaf in the tree.
         matrix: Which of its axes make one matrix.
-        radius: The norm of each matrix, of length 1 along its axes.
+        square: What the state keeps of each matrix, of length 1 along its axes: the mean
+            square of its entries, or the square of its first singular value.
         vectors: For spectral norms the first right singular vectors, of the matrices and
             of their updates.
     """
 
     place: int
     matrix: Matrix
-    radius: Any
+    square: Array
     vectors: tuple[Array, ...]
 
 
@@ -232,8 +236,8 @@ class _Sphere:
     def start(
         self, tree: Sequence[Leaf], found: Sequence[Matrix | None]
     ) -> tuple[Array, Any]:
-        """The radii, and the vectors, that a state has at first."""
-        radii: list[Array] = []
+        """The squares, and the vectors, that a state has at first."""
+        squares: list[Array] = []
         vectors: list[Array] = []
         for leaf, matrix in zip(tree, found, strict=True):
             if matrix is None:
@@ -242,12 +246,12 @@ class _Sphere:
             if self.is_spectral:
                 first = first_top(w, matrix)
                 vectors += [first.right, first.right]
-                radii.append(first.sigma)
+                squares.append(jnp.square(first.sigma))
             else:
-                radii.append(frobenius_norm(w, matrix))
+                squares.append(mean_square(w, matrix))
             if self.radius is None:
-                _check_nonzero(radii[-1], leaf)
-        return packed(radii), packed(vectors) if self.is_spectral else ()
+                _check_nonzero(squares[-1], leaf)
+        return packed(squares), packed(vectors) if self.is_spectral else ()
 
     def turns(self, tree: Sequence[Leaf], params: Params, state: Any) -> list[_Turn | None]:
         """What a state says of each leaf; `None` where it is not chosen."""
@@ -255,7 +259,7 @@ class _Sphere:
         chosen = [(leaf, m) for leaf, m in zip(tree, found, strict=True) if m is not None]
         dtypes = [compute_dtype(leaf.value) for leaf, _ in chosen]
         shapes = [sigma_shape(leaf.value.shape, matrix) for leaf, matrix in chosen]
-        radii = iter(unpacked(state.radii, zip(shapes, dtypes, strict=True)))
+        squares = iter(unpacked(state.squares, zip(shapes, dtypes, strict=True)))
         sides = [
             (right_shape(leaf.value.shape, matrix), dtype)
             for (leaf, matrix), dtype in zip(chosen, dtypes, strict=True)
@@ -267,42 +271,46 @@ class _Sphere:
             if matrix is None:
                 turns.append(None)
                 continue
-            own = next(radii)
+            own = next(squares)
             if self.radius is not None:
-                own = jnp.asarray(self.radius, own.dtype) * self._unit_norm(leaf, matrix)
+                radius = jnp.asarray(self.radius, own.dtype)
+                if self.is_spectral:
+                    radius = radius * from_rms(leaf.value, matrix)
+                own = jnp.full_like(own, jnp.square(radius))
             pair = (next(vectors), next(vectors)) if self.is_spectral else ()
             turns.append(_Turn(index, matrix, own, pair))
         return turns
 
-    def _unit_norm(self, leaf: Leaf, matrix: Matrix) -> float:
-        """The norm of a matrix of this shape whose radius is 1."""
-        if self.is_spectral:
-            return from_rms(leaf.value, matrix)
-        return math.sqrt(math.prod(matrix.lengths(leaf.value)))
+    def _radius(self, w: Array, own: _Turn) -> Array:
+        """The norm of each matrix."""
+        count = 1 if self.is_spectral else math.prod(own.matrix.lengths(w))
+        return jnp.sqrt(own.square * count)
 
     def step(
         self, u: Array, w: Array, own: _Turn, angle: Any
     ) -> tuple[Array, tuple[Array, ...]]:
         """Where a matrix lands, and the vectors of then."""
-        matrix, radius = own.matrix, own.radius
+        matrix, radius = own.matrix, self._radius(w, own)
         if self.is_spectral:
             of_w, of_u = own.vectors
             first = top(u, of_u, matrix, self.iterations)
             reached = w + jnp.asarray(angle, w.dtype) * unit(u, first.sigma, radius)
             second = top(reached, of_w, matrix, self.iterations)
-            return unit(reached, second.sigma, radius), (second.right, first.right)
+            square = jnp.square(second.sigma)
+            reached = scaled(reached, square, own.square, own.square - square)
+            return reached, (second.right, first.right)
         angle = jnp.asarray(angle, w.dtype)
         if self.path == "chord":
             reached = w + angle * unit(u, frobenius_norm(u, matrix), radius)
-            return unit(reached, frobenius_norm(reached, matrix), radius), ()
+            return brought_to_mean(reached, own.square, matrix), ()
         along = unit(w, frobenius_norm(w, matrix))
         across = u - matrix.over_both(u * along) * along
         length = frobenius_norm(across, matrix)
         # What rounding leaves of an update along W has no direction.
         is_real = length > 1e-6 * frobenius_norm(u, matrix)
         turned = jnp.cos(angle) * along + jnp.sin(angle) * unit(across, length)
-        reached = jnp.where(is_real, turned, along)
-        return unit(reached, frobenius_norm(reached, matrix), radius), ()
+        reached = radius * jnp.where(is_real, turned, along)
+        return brought_to_mean(reached, own.square, matrix), ()
 
     def vectors_of(self, turns: Sequence[Any], before: Any) -> Any:
         """The vectors of a state after a step, as far as matrices were turned."""

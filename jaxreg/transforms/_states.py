@@ -213,14 +213,15 @@ class FixedNormState(NamedTuple):
 
     Attributes:
         steps: Number of updates made, if the learning rate is a schedule.
-        radii: The norms of all matrices of the chosen leaves, one after the other.
+        squares: For all matrices of the chosen leaves, one after the other, the mean square
+            of the entries; for spectral norms the square of the first singular value.
         vectors: For spectral norms, the first right singular vectors of these matrices and
             of their updates, likewise.
         inner: State of the optimizer inside.
     """
 
     steps: Any
-    radii: Any
+    squares: Any
     vectors: Any
     inner: optax.OptState
 
