@@ -14,6 +14,7 @@ norm each.
 """
 
 from jaxreg.decay.fixed_norm import with_fixed_norm as with_fixed_norm
+from jaxreg.decay.lora import lora_decay as lora_decay
 from jaxreg.decay.selective import (
     selective_projection_decay as selective_projection_decay,
 )

@@ -141,10 +141,10 @@ def spectral_clip(
         W ← W + u − max(σ₁ − c, 0) · u₁ · v₁ᵀ
 
     Others above the bound follow in the next steps, as long as no more of them come than
-    go; at the cost of a few products with vectors. With `"all"`, every singular value is
-    clipped in every step, by the Newton–Schulz iteration, at the cost of a hundred products
-    of matrices; sharded matrices are gathered for it. Between the two, `proximal` with
-    `SpectralNorm` as a bound has an exact singular value decomposition.
+    go: enough after SGD and Adam, and not after Muon, which raises all of them in every
+    step. With `"all"` every singular value is clipped in every step, by the Newton–Schulz
+    iteration, at the cost of about a hundred products of matrices; sharded matrices are
+    gathered for it.
 
     Place it *after* a finished optimizer. In bf16, put `with_kahan_compensation` around
     both.

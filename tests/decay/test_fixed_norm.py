@@ -11,27 +11,9 @@ import pytest
 
 import jaxreg as jr
 from jaxreg.decay import with_fixed_norm
+from tests.helpers.training import draw, trained
 
 close = np.testing.assert_allclose
-
-
-def draw(shape, seed=0, dtype=jnp.float32):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), dtype)
-
-
-def trained(tx, params, gradient, steps):
-    """Parameters after some steps with `gradient(params, index of the step)`."""
-
-    @jax.jit
-    def run(carry):
-        def step(carry, index):
-            params, state = carry
-            updates, state = tx.update(gradient(params, index), state, params)
-            return (optax.apply_updates(params, updates), state), None
-
-        return jax.lax.scan(step, carry, jnp.arange(steps))[0]
-
-    return run((params, tx.init(params)))
 
 
 # The formula, in NumPy and float64.

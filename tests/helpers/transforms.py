@@ -181,7 +181,14 @@ def is_transform(value: Any) -> bool:
     return made is optax.GradientTransformationExtraArgs
 
 
-TRANSFORMS = [value for value in PUBLIC.values() if is_transform(value)]
+# What acts on leaves of certain names alone, which the contract's parameters have not.
+BY_NAME = {"lora_decay"}
+
+TRANSFORMS = [
+    value
+    for value in PUBLIC.values()
+    if is_transform(value) and value.__name__ not in BY_NAME
+]
 CONSTANT = [Recipe(factory) for factory in TRANSFORMS]
 SCHEDULED = [Recipe(recipe.factory, True) for recipe in CONSTANT if recipe.rates]
 REMEMBERING = [
