@@ -19,6 +19,7 @@ from jaxreg._checks import is_concrete
 from jaxreg._prefixes import nested
 from jaxreg._tree import Leaf
 from jaxreg.monitoring.record import MonitorState
+from jaxreg.transforms._injected import check_injected
 from jaxreg.transforms._states import (
     CompensatedState,
     DecoupledL1State,
@@ -157,8 +158,10 @@ def check_inside(wrapper: str, state: optax.OptState, refused: Refused) -> None:
         refused: What must not be in it, and why.
 
     Raises:
-        ValueError: If a state of a refused type is in it.
+        ValueError: If a state of a refused type is in it, or hyperparameters are that
+            `optax.inject_hyperparams` has rounded to useless numbers.
     """
+    check_injected(wrapper, state)
     kinds = tuple(refused)
     for node in jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, kinds)):
         if isinstance(node, kinds):

@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from jaxreg.decay import lora_decay
-from tests.helpers.training import draw, trained
+from tests.helpers.training import draw, first_update, trained
 
 close = np.testing.assert_allclose
 STEPS = 50
@@ -55,7 +55,7 @@ def updates_of(tx, params, frozen=()) -> Any:
     zeros = {
         name: None if name in frozen else jnp.zeros_like(x) for name, x in params.items()
     }
-    return tx.update(zeros, tx.init(params), params)[0]
+    return first_update(tx, params, zeros)
 
 
 @pytest.mark.parametrize("shape", [(), (3,)])

@@ -26,3 +26,8 @@ def trained(tx: Any, params: Any, gradient: Any, steps: int) -> tuple[Any, Any]:
         return jax.lax.scan(step, carry, jnp.arange(steps))[0]
 
     return run((params, tx.init(params)))
+
+
+def first_update(tx: Any, params: Any, gradients: Any) -> Any:
+    """The updates of the first step."""
+    return tx.update(gradients, tx.init(params), params)[0]
