@@ -153,8 +153,8 @@ def decayed(coupling: Any) -> Callable[[float, int], Any]:
         rate = warmup(peak, steps)
         decay = jr.convert.weight_decay_of_timescale(steps, peak)
         adam = optax.adam(rate, b2=0.98)
-        options = {} if coupling == "learning_rate" else {"peak": peak}
-        tx = jr.with_decay(adam, decay, learning_rate=rate, coupling=coupling, **options)
+        highest = None if coupling == "learning_rate" else peak
+        tx = jr.with_decay(adam, decay, learning_rate=rate, coupling=coupling, peak=highest)
         return with_outer(tx, steps)
 
     return make
