@@ -35,7 +35,7 @@ import jaxreg as jr
 Rows = dict[str, dict[str, float]]
 
 OUTPUT = pathlib.Path(__file__).parent / "output"
-LAYERS, WIDTH, HEADS, CONTEXT, BATCH = 4, 224, 4, 96, 4
+LAYERS, WIDTH, HEADS, CONTEXT, BATCH = 4, 224, 4, 64, 4
 OUTER = 2e-3  # The peak of Adam on what is in no layer.
 MATRICES = jr.named("layers/(query|key|value|out|up|down)")
 COLUMNS = "test loss", "train loss", "best rate", "at an end", "sec/step"

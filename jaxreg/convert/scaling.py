@@ -164,7 +164,7 @@ def horizon_scaling(
     |---|---|---|
     | `"steps"` | 0 | as many steps as before |
     | `"fraction"` | 1 | the same fraction of the training |
-    | `"power"` | 0.473 | a fraction that falls as steps^−0.527, as fitted to language models |
+    | `"power"` | 0.473 | a fraction that falls as steps^−0.527, as fitted to LLMs |
 
     With more epochs of the same data, the number of epochs that weights remember should
     stay: that is `"steps"`. With more data in one epoch it is one of the others.

@@ -40,7 +40,7 @@ class Row:
         regularized: How, in words; empty if it is not regularized.
         decay: The fraction of a weight that one step of decoupled decay takes away, at the
             learning rate given; `None` if that is not known.
-        timescale: Over how many steps weights are then an average of their updates, 1/decay.
+        timescale: Over how many steps weights then average their updates: 1/decay.
         coverage: The fraction of the training that this is; `None` if its length is not
             known.
     """

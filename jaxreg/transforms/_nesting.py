@@ -38,7 +38,29 @@ _DECAY_AFTER_ZEROS = "decay after a step that makes exact zeros moves weights of
 _OF_A_PENALTY = (ProxState, TargetSparsityState, ProximalState, DecoupledL1State)
 _TWO_PENALTIES = "both make exact zeros, and their penalties would add up"
 
+# Optax's own optimizers that keep parameters of their own: where the last step ended is
+# not where they go on from, so what is done to the weights after it is undone.
+
+
+def _of_contrib(name: str) -> type:
+    """A type of state that some versions of Optax do not have."""
+    return getattr(optax.contrib, name, type(name, (), {}))
+
+
+_SCHEDULE_FREE = _of_contrib("ScheduleFreeState")
+_COCOB = _of_contrib("COCOBState")
+_MADGRAD = _of_contrib("MadgradState")
+
 INSIDE_DECAY: Refused = {
+    _SCHEDULE_FREE: (
+        "the weights that are returned in the end are others, and would not decay. Use "
+        "optax.contrib.schedule_free(with_decay(optimizer, ...), learning_rate)."
+    ),
+    **dict.fromkeys(
+        (_COCOB, _MADGRAD),
+        "it makes its steps from where it started, and so undoes the decay. Use "
+        "optax.chain(add_l2_decay(weight_decay), optimizer).",
+    ),
     CompensatedState: (
         "in bf16 and f16 the decay would be rounded away. Use "
         "with_kahan_compensation(with_decay(optimizer, ...))."
@@ -73,6 +95,10 @@ INSIDE_DECAY: Refused = {
 }
 
 INSIDE_ORTHANT_WISE: Refused = {
+    _SCHEDULE_FREE: (
+        "the weights that are returned in the end are others, and not zero. Use "
+        "prox_adam(learning_rate, penalty) with a schedule, or dual_averaging_adam."
+    ),
     CompensatedState: (
         "the remainders it keeps would be those of other steps. Use "
         "with_kahan_compensation(orthant_wise(optimizer, strength))."
@@ -97,6 +123,11 @@ INSIDE_ORTHANT_WISE: Refused = {
 }
 
 INSIDE_FIXED_NORM: Refused = {
+    **dict.fromkeys(
+        (_SCHEDULE_FREE, _COCOB, _MADGRAD),
+        "it keeps parameters of its own, whose norms are others. Use another optimizer, "
+        "such as optax.adam, inside.",
+    ),
     CompensatedState: (
         "the remainders it keeps would be those of other steps. Use "
         "with_kahan_compensation(with_fixed_norm(optimizer, ...))."
@@ -113,6 +144,11 @@ INSIDE_FIXED_NORM: Refused = {
 }
 
 INSIDE_SELECTIVE_DECAY: Refused = {
+    **dict.fromkeys(
+        (_SCHEDULE_FREE, _COCOB, _MADGRAD),
+        "it keeps parameters of its own, and so undoes the decay. Use another optimizer, "
+        "such as optax.adam, inside.",
+    ),
     CompensatedState: (
         "in bf16 and f16 the decay would be rounded away. Use "
         "with_kahan_compensation(selective_projection_decay(optimizer, ...))."
@@ -137,6 +173,9 @@ INSIDE_MONITOR: Refused = {
 }
 
 _NAMES = {
+    _COCOB: "optax.contrib.cocob",
+    _MADGRAD: "optax.contrib.madgrad",
+    _SCHEDULE_FREE: "optax.contrib.schedule_free",
     CompensatedState: "with_kahan_compensation",
     DecoupledL1State: "decoupled_l1",
     FixedNormState: "with_fixed_norm",
