@@ -77,7 +77,7 @@ def lora_decay(
         >>> optimizer = optax.chain(optax.adam(0.5), decay)
         >>> params = {"lora_a": jnp.array([[2.0]]), "lora_b": jnp.array([[0.0]])}
         >>> zeros = jax.tree.map(jnp.zeros_like, params)
-        >>> optimizer.update(zeros, optimizer.init(params), params)[0]["lora_a"]
+        >>> abs(optimizer.update(zeros, optimizer.init(params), params)[0]["lora_a"])
         Array([[0.]], dtype=float32)
 
     References:
