@@ -66,6 +66,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--clock", choices=("wall", "process"), default="wall")
+    parser.add_argument("--rows", nargs="*", help="only these optimizers")
     options = parser.parse_args()
     print_environment()
     shape = options.layers, options.width, options.width
@@ -73,11 +74,13 @@ def main() -> None:
     runs = {
         name: stepping(optimizer, params, options.steps)
         for name, optimizer in optimizers().items()
+        if not options.rows or name in options.rows
     }
     clock = time.process_time if options.clock == "process" else time.perf_counter
     seconds = interleaved(runs, options.rounds, clock)
     title = f"{options.layers} matrices of {options.width} × {options.width}, float32"
-    print_ratios(title, seconds, "adam", "muon", steps=options.steps)
+    baselines = [name for name in ("adam", "muon") if name in runs]
+    print_ratios(title, seconds, *baselines, steps=options.steps)
 
 
 if __name__ == "__main__":
