@@ -32,7 +32,7 @@ LINES: list[jr.Penalty] = [
     jr.L2(0.5),
     jr.ElasticNet(0.6, 0.3),
     jr.Huber(1.0, delta=1.0),
-    jr.Berhu(0.6, delta=0.6),
+    jr.penalties.Berhu(0.6, delta=0.6),
     jr.NonNegativeL1(0.8),
     jr.L0(0.7),
     jr.L0L2(0.5, 0.2),

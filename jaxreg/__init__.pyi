@@ -2,6 +2,7 @@
 
 from jaxreg import (
     convert as convert,
+    decay as decay,
     linear as linear,
     losses as losses,
     masks as masks,
@@ -31,7 +32,6 @@ from jaxreg.penalties import (
     MCP as MCP,
     SCAD as SCAD,
     SLOPE as SLOPE,
-    Berhu as Berhu,
     Box as Box,
     CappedL1 as CappedL1,
     Cardinality as Cardinality,

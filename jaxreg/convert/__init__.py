@@ -18,3 +18,8 @@ from jaxreg.convert.priors import (
     laplace_strength as laplace_strength,
     log_prior as log_prior,
 )
+from jaxreg.convert.scaling import (
+    batch_scaling as batch_scaling,
+    horizon_scaling as horizon_scaling,
+    width_scaling as width_scaling,
+)

@@ -22,6 +22,7 @@ import math
 from typing import Any
 
 from jaxreg._checks import Scalar, check_number, is_concrete
+from jaxreg.convert.scaling import width_scaling
 from jaxreg.masks.selection import MaskLike, weights
 from jaxreg.penalties import L1, L2, ElasticNet, Penalty
 
@@ -276,7 +277,8 @@ def mup_scaling(
         learning_rate · base_width/width        weight_decay · width/base_width
 
     Under μP, Adam's learning rate of matrices falls as 1/width. A coupled decay must grow
-    with the width, for their product, and with it the timescale, to stay the same.
+    with the width, for their product, and with it the timescale, to stay the same. Other
+    rules, and independent decay, are in `width_scaling`.
 
     Args:
         learning_rate: As tuned at the base width.
@@ -298,11 +300,14 @@ def mup_scaling(
         Wang and Aitchison, *How to set AdamW's weight decay as you scale model and dataset
         size* (2024), section 4; Yang et al., *Tensor programs V* (2021), table 3.
     """
-    check_number("learning_rate", learning_rate)
-    check_number("weight_decay", weight_decay)
-    _check_positive(width=width, base_width=base_width)
-    ratio = width / base_width
-    return learning_rate / ratio, weight_decay * ratio
+    return tuple(
+        width_scaling(
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            width=width,
+            base_width=base_width,
+        )
+    )
 
 
 def _check_positive(**values: Any) -> None:

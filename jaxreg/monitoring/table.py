@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxreg._checks import check_numbers
+from jaxreg._checks import check_count, check_numbers
 from jaxreg._prefixes import values_at
 from jaxreg._tree import Leaf, Params, walk
 from jaxreg.masks.roles import doubtful, roles_of
@@ -38,6 +38,11 @@ class Row:
         dtype: Its dtype.
         size: Its number of entries.
         regularized: How, in words; empty if it is not regularized.
+        decay: The fraction of a weight that one step of decoupled decay takes away, at the
+            learning rate given; `None` if that is not known.
+        timescale: Over how many steps weights then average their updates: 1/decay.
+        coverage: The fraction of the training that this is; `None` if its length is not
+            known.
     """
 
     path: str
@@ -45,9 +50,13 @@ class Row:
     dtype: str
     size: int
     regularized: str
+    decay: float | None = None
+    timescale: float | None = None
+    coverage: float | None = None
 
 
 _HEAD = ("path", "shape", "dtype", "parameters", "regularized")
+_DECAY_HEAD = ("decay a step", "timescale in steps", "of the training")
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -75,7 +84,7 @@ class Description:
         return sum(row.size for row in self.rows if row.regularized)
 
     def __repr__(self) -> str:
-        text = table(_HEAD, self._cells, self._foot, numbers=["parameters"])
+        text = table(self._head, self._cells, self._foot, numbers=["parameters"])
         notes = [
             textwrap.fill(f"warning: {warning}", 88, subsequent_indent="  ")
             for warning in self.warnings
@@ -89,7 +98,7 @@ class Description:
         from rich.text import Text
 
         shown = Table(show_footer=True)
-        for name, foot in zip(_HEAD, self._foot, strict=True):
+        for name, foot in zip(self._head, self._foot, strict=True):
             justify = "right" if name == "parameters" else "left"
             shown.add_column(name, Text(foot), justify=justify)
         for row, cells in zip(self.rows, self._cells, strict=True):
@@ -102,21 +111,35 @@ class Description:
             aligned = (
                 f'<{tag} style="text-align: {"right" if name == "parameters" else "left"}">'
                 f"{html.escape(cell)}</{tag}>"
-                for name, cell in zip(_HEAD, cells, strict=True)
+                for name, cell in zip(self._head, cells, strict=True)
             )
             return f"<tr>{''.join(aligned)}</tr>"
 
         rows = "".join(line(cells, "td") for cells in self._cells)
         notes = "".join(f"<p>\u26a0 {html.escape(text)}</p>" for text in self.warnings)
         return (
-            f"<table><thead>{line(_HEAD, 'th')}</thead><tbody>{rows}</tbody>"
+            f"<table><thead>{line(self._head, 'th')}</thead><tbody>{rows}</tbody>"
             f"<tfoot>{line(self._foot, 'th')}</tfoot></table>{notes}"
         )
 
     @property
+    def _head(self) -> tuple[str, ...]:
+        return _HEAD + _DECAY_HEAD[: self._extra]
+
+    @property
+    def _extra(self) -> int:
+        """How many columns there are about the decay."""
+        if all(row.decay is None for row in self.rows):
+            return 0
+        return 2 + any(row.coverage is not None for row in self.rows)
+
+    @property
     def _cells(self) -> list[tuple[str, ...]]:
         return [
-            (r.path, str(r.shape), r.dtype, f"{r.size:,}", r.regularized or "no")
+            (
+                *(r.path, str(r.shape), r.dtype, f"{r.size:,}", r.regularized or "no"),
+                *_decay_cells(r)[: self._extra],
+            )
             for r in self.rows
         ]
 
@@ -129,6 +152,7 @@ class Description:
             "",
             f"{self.total:,}",
             f"{self.regularized:,} ({percent:.1f} %)",
+            *[""] * self._extra,
         )
 
 
@@ -139,6 +163,7 @@ def describe(
     weight_decay: Any = None,
     learning_rate: float | None = None,
     decay_mask: MaskLike | None = None,
+    steps: int | None = None,
 ) -> Description:
     """Show which leaves are regularized, how, how strongly, and what may be a mistake.
 
@@ -158,8 +183,12 @@ def describe(
         params: The parameters; a pytree of `jax.ShapeDtypeStruct` will do.
         weight_decay: The decoupled weight decay beside it (of `optax.adamw`,
             `with_decay`, ...): a number, an array, or a pytree prefix of these.
-        learning_rate: A number; of a schedule, the peak. With it, `describe` can tell
-            whether a step of decay is too small for the dtype.
+        learning_rate: A number; of a schedule, the peak; 1 for independent decay. With it,
+            `describe` tells how much of a weight a step takes away, over how many steps
+            weights then are an average of their updates, and whether a step of decay is too
+            small for the dtype.
+        steps: Number of steps of the training. With it, `describe` tells which fraction of
+            it these are; under a schedule that falls, the last steps cover more.
         decay_mask: Which leaves decay; `weights` if `None`. Where `what` is a mask it is
             the mask of the decay.
 
@@ -187,6 +216,8 @@ def describe(
         >>> settings = describe(everything, params, weight_decay=0.1, learning_rate=1e-3)
         >>> [row.regularized for row in settings.rows]
         ['weight decay 0.1', 'weight decay 0.1']
+        >>> [row.timescale for row in settings.rows]
+        [10000.0, 10000.0]
         >>> for warning in settings.warnings:
         ...     print(warning)
         biases are regularized: 'Dense_0/bias'. They move outputs and do not make them
@@ -200,7 +231,7 @@ def describe(
         )
     tree = list(walk(params))
     if weight_decay is None:
-        _refuse(learning_rate=learning_rate, decay_mask=decay_mask)
+        _refuse(learning_rate=learning_rate, decay_mask=decay_mask, steps=steps)
     elif not isinstance(what, Penalty):
         _refuse(decay_mask=decay_mask)
         decay_mask = what
@@ -228,10 +259,14 @@ def describe(
         for index, leaf in enumerate(tree)
         if leaf.is_array and leaf.same_as is None
     ]
+    if steps is not None:
+        if learning_rate is None:
+            raise ValueError(f"steps must go with a learning_rate=..., got {steps!r}.")
+        check_count("steps", steps)
     idle = [term for term, column in zip(terms, columns, strict=True) if not any(column)]
     notes = [f"{term!r} chooses no leaf." for term in idle if len(terms) > 1 and tree]
     return Description(
-        rows=tuple(map(_row, treated)),
+        rows=tuple(_row(leaf, learning_rate, steps) for leaf in treated),
         warnings=(*notes, *advice(treated, lost)),
     )
 
@@ -278,7 +313,7 @@ def _decays(
     ).lost
 
 
-def _row(treated: Treated) -> Row:
+def _row(treated: Treated, learning_rate: float | None, steps: int | None) -> Row:
     leaf = treated.leaf
     words = [" + ".join(map(_in_words, treated.terms))] if treated.terms else []
     if treated.decay is not None:
@@ -291,7 +326,30 @@ def _row(treated: Treated) -> Row:
         dtype=str(leaf.value.dtype),
         size=math.prod(leaf.value.shape),
         regularized=", ".join(words),
+        **_decay_of(treated, learning_rate, steps),
     )
+
+
+def _decay_of(
+    treated: Treated, learning_rate: float | None, steps: int | None
+) -> dict[str, float]:
+    """The decay of a leaf a step, its timescale, and the fraction of a training it covers.
+
+    Where entries of a leaf decay differently, those of the strongest decay.
+    """
+    if learning_rate is None or treated.decay is None or np.size(treated.decay) == 0:
+        return {}
+    decay = float(learning_rate * np.max(treated.decay))
+    timescale = 1 / decay if decay > 0 else math.inf
+    known = {"decay": decay, "timescale": timescale}
+    return known if steps is None else {**known, "coverage": timescale / steps}
+
+
+def _decay_cells(row: Row) -> tuple[str, str, str]:
+    if row.decay is None or row.timescale is None:
+        return "", "", ""
+    covered = "" if row.coverage is None else f"{100 * row.coverage:,.3g} %"
+    return f"{row.decay:.1e}", f"{row.timescale:,.0f}", covered
 
 
 class _Text(str):

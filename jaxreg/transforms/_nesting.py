@@ -19,12 +19,15 @@ from jaxreg._checks import is_concrete
 from jaxreg._prefixes import nested
 from jaxreg._tree import Leaf
 from jaxreg.monitoring.record import MonitorState
+from jaxreg.transforms._injected import check_injected
 from jaxreg.transforms._states import (
     CompensatedState,
     DecoupledL1State,
+    FixedNormState,
     OrthantState,
     ProximalState,
     ProxState,
+    SelectiveDecayState,
     TargetSparsityState,
 )
 
@@ -32,9 +35,32 @@ Refused = Mapping[type, str]
 """Types of states that must not be inside a wrapper, and why, with what to do."""
 
 _DECAY_AFTER_ZEROS = "decay after a step that makes exact zeros moves weights off them"
+_OF_A_PENALTY = (ProxState, TargetSparsityState, ProximalState, DecoupledL1State)
 _TWO_PENALTIES = "both make exact zeros, and their penalties would add up"
 
+# Optax's own optimizers that keep parameters of their own: where the last step ended is
+# not where they go on from, so what is done to the weights after it is undone.
+
+
+def _of_contrib(name: str) -> type:
+    """A type of state that some versions of Optax do not have."""
+    return getattr(optax.contrib, name, type(name, (), {}))
+
+
+_SCHEDULE_FREE = _of_contrib("ScheduleFreeState")
+_COCOB = _of_contrib("COCOBState")
+_MADGRAD = _of_contrib("MadgradState")
+
 INSIDE_DECAY: Refused = {
+    _SCHEDULE_FREE: (
+        "the weights that are returned in the end are others, and would not decay. Use "
+        "optax.contrib.schedule_free(with_decay(optimizer, ...), learning_rate)."
+    ),
+    **dict.fromkeys(
+        (_COCOB, _MADGRAD),
+        "it makes its steps from where it started, and so undoes the decay. Use "
+        "optax.chain(add_l2_decay(weight_decay), optimizer).",
+    ),
     CompensatedState: (
         "in bf16 and f16 the decay would be rounded away. Use "
         "with_kahan_compensation(with_decay(optimizer, ...))."
@@ -62,9 +88,17 @@ INSIDE_DECAY: Refused = {
         f"{_DECAY_AFTER_ZEROS}. Use "
         "optax.chain(with_decay(optimizer, ...), decoupled_l1(strength, ...))."
     ),
+    FixedNormState: (
+        "decay moves weights off the norm that is fixed. Leave one of them out, or give "
+        "them masks that do not meet, by optax.partition."
+    ),
 }
 
 INSIDE_ORTHANT_WISE: Refused = {
+    _SCHEDULE_FREE: (
+        "the weights that are returned in the end are others, and not zero. Use "
+        "prox_adam(learning_rate, penalty) with a schedule, or dual_averaging_adam."
+    ),
     CompensatedState: (
         "the remainders it keeps would be those of other steps. Use "
         "with_kahan_compensation(orthant_wise(optimizer, strength))."
@@ -85,6 +119,53 @@ INSIDE_ORTHANT_WISE: Refused = {
     ),
     ProximalState: f"{_TWO_PENALTIES}. Leave the proximal step out.",
     DecoupledL1State: f"{_TWO_PENALTIES}. Leave decoupled_l1 out.",
+    FixedNormState: "weights cut to zero change the norm that is fixed. Leave one out.",
+}
+
+INSIDE_FIXED_NORM: Refused = {
+    **dict.fromkeys(
+        (_SCHEDULE_FREE, _COCOB, _MADGRAD),
+        "it keeps parameters of its own, whose norms are others. Use another optimizer, "
+        "such as optax.adam, inside.",
+    ),
+    CompensatedState: (
+        "the remainders it keeps would be those of other steps. Use "
+        "with_kahan_compensation(with_fixed_norm(optimizer, ...))."
+    ),
+    MonitorState: (
+        "it would see other updates than are made. Use "
+        "monitor(with_fixed_norm(optimizer, ...))."
+    ),
+    FixedNormState: "a weight has one norm. Leave one of them out.",
+    **dict.fromkeys(
+        (OrthantState, *_OF_A_PENALTY),
+        "scaling to a norm moves weights off their exact zeros. Leave one out.",
+    ),
+}
+
+INSIDE_SELECTIVE_DECAY: Refused = {
+    **dict.fromkeys(
+        (_SCHEDULE_FREE, _COCOB, _MADGRAD),
+        "it keeps parameters of its own, and so undoes the decay. Use another optimizer, "
+        "such as optax.adam, inside.",
+    ),
+    CompensatedState: (
+        "in bf16 and f16 the decay would be rounded away. Use "
+        "with_kahan_compensation(selective_projection_decay(optimizer, ...))."
+    ),
+    MonitorState: (
+        "it would not see the decay in the updates. Use "
+        "monitor(selective_projection_decay(optimizer, ...))."
+    ),
+    FixedNormState: (
+        "decay moves weights off the norm that is fixed. Use "
+        "with_fixed_norm(selective_projection_decay(optimizer, ...), ...)."
+    ),
+    OrthantState: (
+        f"{_DECAY_AFTER_ZEROS}. Use "
+        "orthant_wise(selective_projection_decay(optimizer, ...), strength)."
+    ),
+    **dict.fromkeys(_OF_A_PENALTY, f"{_DECAY_AFTER_ZEROS}. Leave one of them out."),
 }
 
 INSIDE_MONITOR: Refused = {
@@ -92,12 +173,17 @@ INSIDE_MONITOR: Refused = {
 }
 
 _NAMES = {
+    _COCOB: "optax.contrib.cocob",
+    _MADGRAD: "optax.contrib.madgrad",
+    _SCHEDULE_FREE: "optax.contrib.schedule_free",
     CompensatedState: "with_kahan_compensation",
     DecoupledL1State: "decoupled_l1",
+    FixedNormState: "with_fixed_norm",
     MonitorState: "monitor",
     OrthantState: "orthant_wise",
     ProximalState: "proximal",
     ProxState: "prox_sgd, prox_adam or their like",
+    SelectiveDecayState: "selective_projection_decay",
     TargetSparsityState: "target_sparsity",
 }
 
@@ -111,8 +197,10 @@ def check_inside(wrapper: str, state: optax.OptState, refused: Refused) -> None:
         refused: What must not be in it, and why.
 
     Raises:
-        ValueError: If a state of a refused type is in it.
+        ValueError: If a state of a refused type is in it, or hyperparameters are that
+            `optax.inject_hyperparams` has rounded to useless numbers.
     """
+    check_injected(wrapper, state)
     kinds = tuple(refused)
     for node in jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, kinds)):
         if isinstance(node, kinds):
@@ -140,7 +228,31 @@ def warn_of_threshold_after_adaptive(state: optax.OptState) -> None:
 
 
 def warn_of_second_decay(optimizer: optax.GradientTransformation, leaf: Leaf) -> None:
-    """Warn of an optimizer that decays a weight by itself.
+    """Warn of an optimizer that decays a weight by itself, inside of `with_decay`."""
+    if has_decay(optimizer, leaf):
+        warnings.warn(
+            f"with_decay goes around an optimizer that decays {leaf.quoted} by itself, so "
+            "that both decays add up. Turn one of them off, such as by "
+            "optax.adamw(..., weight_decay=0.0).",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def warn_of_useless_decay(optimizer: optax.GradientTransformation, leaf: Leaf) -> None:
+    """Warn of an optimizer that decays a weight whose norm is fixed."""
+    if has_decay(optimizer, leaf):
+        warnings.warn(
+            f"with_fixed_norm goes around an optimizer that decays {leaf.quoted} by "
+            "itself: the norm stays as it is, and the decay only shortens the steps along "
+            "the sphere. Turn it off, such as by optax.adamw(..., weight_decay=0.0).",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def has_decay(optimizer: optax.GradientTransformation, leaf: Leaf) -> bool:
+    """Whether an optimizer decays a weight by itself.
 
     It is given a few weights under the name of `leaf`, with gradients of zero: without
     decay they stay, and not all of them move to zero by chance. What cannot be tried so
@@ -154,17 +266,9 @@ def warn_of_second_decay(optimizer: optax.GradientTransformation, leaf: Leaf) ->
         try:
             updates, _ = optimizer.update(zeros, optimizer.init(params), params)
         except Exception:  # Whatever another library raises: see above.
-            return
+            return False
         (moved,) = jax.tree.leaves(updates) or (None,)
-        decays = is_concrete(moved) and np.all(np.asarray(moved) * weight < 0)
-    if decays:
-        warnings.warn(
-            f"with_decay goes around an optimizer that decays {leaf.quoted} by itself, so "
-            "that both decays add up. Turn one of them off, such as by "
-            "optax.adamw(..., weight_decay=0.0).",
-            UserWarning,
-            stacklevel=4,
-        )
+        return bool(is_concrete(moved) and np.all(np.asarray(moved) * weight < 0))
 
 
 # States of Optax that say that steps are not plain, whatever comes after them.

@@ -208,6 +208,51 @@ class OrthantState(NamedTuple):
     inner: optax.OptState
 
 
+class FixedNormState(NamedTuple):
+    """State of `with_fixed_norm`.
+
+    Attributes:
+        steps: Number of updates made, if the learning rate is a schedule.
+        squares: For all matrices of the chosen leaves, one after the other, the mean square
+            of the entries; for spectral norms the square of the first singular value.
+        vectors: For spectral norms, the first right singular vectors of these matrices and
+            of their updates, likewise.
+        inner: State of the optimizer inside.
+    """
+
+    steps: Any
+    squares: Any
+    vectors: Any
+    inner: optax.OptState
+
+
+class SpectralState(NamedTuple):
+    """State of a decay or a bound of singular values.
+
+    Attributes:
+        vectors: The first right singular vectors of all matrices of the chosen leaves, one
+            after the other.
+        inner: A step count if a rate is a schedule.
+    """
+
+    vectors: Any
+    inner: optax.OptState
+
+
+class SelectiveDecayState(NamedTuple):
+    """State of `selective_projection_decay`.
+
+    Attributes:
+        steps: Number of updates made, if a strength is a schedule.
+        reference: A copy of the values to decay toward, for each chosen leaf.
+        inner: State of the optimizer inside.
+    """
+
+    steps: Any
+    reference: Params
+    inner: optax.OptState
+
+
 class CompensatedState(NamedTuple):
     """State of `with_kahan_compensation`.
 

@@ -20,7 +20,7 @@ References:
     *Implicit bias of AdamW: ℓ∞-norm constrained optimization* (2024).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax.numpy as jnp
@@ -28,19 +28,17 @@ import optax
 from jax import Array
 
 from jaxreg._checks import Scalar, check_number, is_function
-from jaxreg._prefixes import broadcast, checked_reference, entries_of, values_at
-from jaxreg._tree import Leaf, Params, assembled, walk
+from jaxreg._prefixes import values_at
+from jaxreg._tree import Leaf, Params, walk
 from jaxreg.masks.selection import Mask, MaskLike, as_mask, chosen, weights
 from jaxreg.transforms._arguments import check_arguments
 from jaxreg.transforms._lift import Rate, Rates, check_params, map_chosen, transformation
 from jaxreg.transforms._nesting import INSIDE_DECAY, check_inside, warn_of_second_decay
-from jaxreg.transforms._states import TowardState, renamed_beside, unused
+from jaxreg.transforms._references import Reference, checked_toward, reference_copies
+from jaxreg.transforms._states import TowardState, renamed_beside
 
 Coupling = Literal["learning_rate", "independent", "corrected"]
 """How a decay follows the learning rate."""
-
-Reference = Params | Literal["start"] | None
-"""What weights decay toward: a pytree of arrays, their first values, or zero."""
 
 
 def add_l2_decay(
@@ -359,11 +357,11 @@ def _pulling(
 
     if toward is None:
         return decay_toward(None)
-    source = _checked_reference(toward)
+    source = checked_toward(toward)
 
     def init(params: Params) -> TowardState:
         tree = list(walk(params))
-        reference = _copies(source, tree, chosen(mask, tree, params), params)
+        reference = reference_copies(source, tree, chosen(mask, tree, params), params)
         return TowardState(reference, decay_toward(reference).init(params))
 
     def update(
@@ -374,36 +372,6 @@ def _pulling(
         return updates, TowardState(state.reference, inner)
 
     return optax.GradientTransformationExtraArgs(init, update)
-
-
-def _copies(
-    source: Params, tree: Sequence[Leaf], needed: Sequence[bool], params: Params
-) -> Params:
-    """A pytree like `params`, with a copy of the source at each chosen leaf.
-
-    A copy, since the initial parameters, a common source, may be donated.
-    """
-    if isinstance(source, str):
-        found = [leaf.value for leaf in tree]
-    else:
-        found = broadcast(entries_of(source), tree, "toward", needed)
-    copies = [
-        jnp.copy(value) if is_chosen else unused(leaf)
-        for leaf, value, is_chosen in zip(tree, found, needed, strict=True)
-    ]
-    return assembled(tree, params, copies)
-
-
-def _checked_reference(toward: Any) -> Any:
-    """What to decay toward, if it can be that."""
-    if isinstance(toward, str):
-        if toward != "start":
-            raise ValueError(
-                f"toward must be a pytree of arrays, or 'start' for the parameters that "
-                f"init is given, got {toward!r}."
-            )
-        return toward
-    return checked_reference("toward", toward)
 
 
 def _checked_peak(coupling: Any, peak: Any, learning_rate: Any) -> Any:

@@ -8,15 +8,19 @@ import collections.abc
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterator
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+import jax.numpy as jnp
 import optax
 
 import jaxreg
 from tests.helpers.public import PUBLIC
 
+Shrinks = Literal["entries", "norms", "nothing"]
+
 # A value for every argument that a transform may require, by name.
 ARGUMENTS: dict[str, Any] = {
+    "bound": 0.2,
     "learning_rate": 0.05,
     "optimizer": optax.sgd(0.05),
     "penalty": jaxreg.L1(0.3),
@@ -32,9 +36,20 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "with_kahan_compensation": {"optimizer": jaxreg.prox_sgd(0.05, jaxreg.L1(0.3))},
     "constrained_parameter_regularization": {"bound": 0.5},
     "monitor": {"optimizer": jaxreg.prox_sgd(0.05, jaxreg.L1(0.3)), "every": 2},
+    # Uphill, so that from the second step on gradients oppose where weights have gone.
+    "selective_projection_decay": {"optimizer": optax.scale(0.05)},
+    "with_fixed_norm": {"radius": 0.3, "matrix_axes": (-2, -1)},
+    "spectral_clip": {"matrix_axes": (-2, -1)},
+    "spectral_decay": {"matrix_axes": (-2, -1)},
     "with_decay": {"coupling": "independent", "peak": 0.1, "implicit": True},
 }
 
+# What becomes smaller without gradients: by default, each entry of a weight.
+SHRINKS: dict[str, Shrinks] = {
+    "selective_projection_decay": "nothing",  # It answers steps that gradients oppose.
+    "spectral_clip": "norms",
+    "spectral_decay": "norms",
+}
 
 # Values that make a transform remember something for each parameter.
 MEMORY: dict[str, Any] = {"toward": "start", "window": 5}
@@ -111,14 +126,23 @@ class Recipe:
         for name in ("strength", "weight_decay", "rate"):
             if name in takes:
                 return self(**{name: strength, "mask": mask})
+        for name in ("bound", "radius"):  # The smaller, the stronger.
+            if name in takes:
+                return self(**{name: 0.06 / jnp.maximum(strength, 1e-3), "mask": mask})
         return self(optimizer=jaxreg.prox_sgd(0.05, penalty))
 
     def finish(
         self, tx: optax.GradientTransformation
     ) -> optax.GradientTransformationExtraArgs:
         """An optimizer: one that knows nothing of steps acts on gradients, before SGD."""
-        knows_step = {"learning_rate", "optimizer", "warmup_steps"} & self.arguments.keys()
+        after = {"bound", "learning_rate", "optimizer", "warmup_steps"}
+        knows_step = after & self.arguments.keys()
         return optax.chain(tx, optax.identity() if knows_step else optax.sgd(0.05))
+
+    @property
+    def shrinks(self) -> Shrinks:
+        """What of the weights becomes smaller if all gradients are zero."""
+        return SHRINKS.get(self.factory.__name__, "entries")
 
     @property
     def takes(self) -> list[str]:
@@ -157,7 +181,14 @@ def is_transform(value: Any) -> bool:
     return made is optax.GradientTransformationExtraArgs
 
 
-TRANSFORMS = [value for value in PUBLIC.values() if is_transform(value)]
+# What acts on leaves of certain names alone, which the contract's parameters have not.
+BY_NAME = {"lora_decay"}
+
+TRANSFORMS = [
+    value
+    for value in PUBLIC.values()
+    if is_transform(value) and value.__name__ not in BY_NAME
+]
 CONSTANT = [Recipe(factory) for factory in TRANSFORMS]
 SCHEDULED = [Recipe(recipe.factory, True) for recipe in CONSTANT if recipe.rates]
 REMEMBERING = [

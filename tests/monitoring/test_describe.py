@@ -456,3 +456,22 @@ def test_an_embedding_of_strength_zero_is_no_mistake():
     free = describe(L2({"embedding": 0.0, "kernel": 1e-3}), params)
     held = describe(L2({"embedding": 1e-3, "kernel": 1e-3}), params)
     assert [len(free.warnings), len(held.warnings)] == [0, 1]
+
+
+def test_a_table_says_over_how_many_steps_weights_remember():
+    params = {"kernel": jnp.ones((4, 2)), "head": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+    decays = {"kernel": 0.1, "": 0.0}
+    shown = describe(weights, params, weight_decay=decays, learning_rate=1e-3, steps=40_000)
+    rows = {row.path: row for row in shown.rows}
+    assert rows["kernel"].decay == pytest.approx(1e-4)
+    assert rows["kernel"].timescale == pytest.approx(10_000)
+    assert rows["kernel"].coverage == pytest.approx(0.25)
+    assert rows["head"].decay == 0
+    assert rows["bias"].decay is None
+    lines = {line.split()[0]: line for line in repr(shown).splitlines()}
+    assert lines["kernel"].split()[-4:] == ["1.0e-04", "10,000", "25", "%"]
+    assert "timescale" in shown._repr_html_()
+    without = describe(weights, params, weight_decay=0.1)
+    assert "timescale" not in repr(without)
+    with pytest.raises(ValueError, match="steps must go with a learning_rate"):
+        describe(weights, params, weight_decay=0.1, steps=10)

@@ -15,14 +15,18 @@ import optax
 import pytest
 
 import jaxreg as jr
-from tests.helpers.transforms import ARGUMENTS, WRAPPERS
+from tests.helpers.transforms import ARGUMENTS, OPTIONS, WRAPPERS
 
 RATE, DECAY, STRENGTH = 0.05, ARGUMENTS["weight_decay"], ARGUMENTS["strength"]
 TARGET = np.array([1.5, -0.875, 0.25, -0.125, 2.0, 0.0625, -1.0, 0.75])
+RADIUS = OPTIONS["with_fixed_norm"]["radius"]
 PENALTY = jr.L1(1e-6)
 SHARE = 0.5
 
-pytestmark = pytest.mark.filterwarnings("ignore:with_decay goes around")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:with_decay goes around"),
+    pytest.mark.filterwarnings("ignore:with_fixed_norm goes around"),
+]
 
 
 def plain(learning_rate=RATE, penalty=None, strength_schedule=1.0):
@@ -75,6 +79,11 @@ def assert_solved(reached, names, dtype):
     if solution is None:
         assert np.mean(reached == 0) == SHARE
         return
+    if "with_fixed_norm" in names:  # Steps of one length do not end at a point.
+        norm = np.sqrt(np.mean(np.square(reached)))
+        np.testing.assert_allclose(norm, RADIUS, rtol=float(jnp.finfo(dtype).eps))
+        assert np.dot(reached, TARGET) > 0.99 * norm * np.sqrt(8) * np.linalg.norm(TARGET)
+        return
     digits = float(jnp.finfo(dtype).eps)
     np.testing.assert_allclose(reached, solution, rtol=max(digits, 1e-5), atol=1e-6)
     np.testing.assert_array_equal(reached == 0, solution == 0)
@@ -105,11 +114,15 @@ def allowed(outer, inner):
     return True
 
 
+# One has its optimizer's options, and a fixed norm goes with no other penalty.
+ALONE = {"target_sparsity", "with_fixed_norm"}
+
+
 def test_of_two_different_wrappers_one_order_is_right():
     for one, other in itertools.combinations(WRAPPERS, 2):
         names = {str(one), str(other)}
         some = allowed(one, other) or allowed(other, one)
-        assert some or "target_sparsity" in names, "that has its optimizer's options"
+        assert some or names & ALONE, names
 
 
 # Optax's own transforms around and inside.
