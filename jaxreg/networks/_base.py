@@ -9,6 +9,7 @@ import numpy as np
 from jaxreg._checks import check_count, check_number, check_numbers
 from jaxreg.masks.selection import named
 from jaxreg.networks.inputs import (
+    SPARSEST,
     Folded,
     InputPath,
     Loss,
@@ -17,12 +18,11 @@ from jaxreg.networks.inputs import (
     check_schedule,
     default_strengths,
     input_penalty,
-    null_loss,
     trace_paths,
 )
+from jaxreg.networks._padding import padded, without_padding
 from jaxreg.networks.perceptron import ACTIVATIONS, KERNEL, Perceptron
 from jaxreg.networks.program import Program, Schedule
-from jaxreg.strength.rules import one_standard_error
 
 try:
     from sklearn.base import BaseEstimator
@@ -152,28 +152,32 @@ class SparseMLP(SelectorMixin, BaseEstimator):
         random = check_random_state(self.random_state)
         targets = self._targets(y, weights)
         self._units = Units.of(x, weights)
-        data = jnp.asarray(self._units.applied(x)), jnp.asarray(targets)
+        data = self._units.applied(x), targets
         network = Perceptron(tuple(self.hidden), self.activation, self._outputs())
         folds = self._folded(x, targets, weights, random)
         keys = jax.random.split(jax.random.key(random.randint(2**31 - 1)), self.n_starts)
         starts = jax.vmap(lambda key: network.init(key, features))(keys)
+        starts, data, folds = padded(starts, data, folds)
         first = jax.tree.map(lambda leaf: leaf[0], starts)
-        loss = type(self)._loss
-        penalty = input_penalty(named(KERNEL), first, self._labels(features), 0)
+        deaf = network(first, jnp.zeros_like(data[0]))
+        null = np.average(type(self)._loss(deaf, data[1]), weights=folds.train[-1])
+        labels = self._labels(features, data[0].shape[1])
+        penalty = input_penalty(named(KERNEL), first, labels, 0)
         path = trace_paths(
-            Program(network, loss, penalty, self.method, self._schedule(len(x))),
+            Program(network, type(self)._loss, penalty, self.method, self._schedule(len(x))),
             self.ridge,
             (starts, keys),
-            data,
+            jax.tree.map(jnp.asarray, data),
             folds,
-            self._grid(null_loss(network, loss, penalty, first, data)),
-            one_standard_error,
+            self._grid(float(null)),
+            SPARSEST,
             Options(progress=bool(self.verbose)),
         )
-        self._network, self.path_ = network, self._chosen(path)
+        self._network, self.path_ = network, self._chosen(without_padding(path, features))
         self.params_ = self.path_.params
         self.strength_ = float(self.path_.strengths[self.path_.index])
         self.ridge_ = self.path_.ridge
+        self.n_iter_ = self.path_.dense_steps
         self.feature_importances_ = self.path_.importances
         self.selected_features_ = self.path_.chosen
         return self
@@ -244,7 +248,8 @@ class SparseMLP(SelectorMixin, BaseEstimator):
         )
         return check_schedule(schedule)
 
-    def _labels(self, features: int) -> tuple[int, ...] | None:
+    def _labels(self, features: int, wide: int) -> tuple[int, ...] | None:
+        """The number of each feature's group; those that pad are groups of their own."""
         if self.groups is None:
             return None
         labels = np.asarray(self.groups)
@@ -253,7 +258,8 @@ class SparseMLP(SelectorMixin, BaseEstimator):
                 f"groups must hold a label for each of the {features} features, got shape "
                 f"{labels.shape}."
             )
-        return tuple(np.unique(labels, return_inverse=True)[1].tolist())
+        numbers = np.unique(labels, return_inverse=True)[1]
+        return (*numbers.tolist(), *range(features, wide))
 
     def _grid(self, null: float) -> np.ndarray:
         grid = default_strengths(null, self.n_strengths)

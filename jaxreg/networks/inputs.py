@@ -1,6 +1,7 @@
 """Which inputs a network uses: a path of networks, from all inputs to none."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable
 from typing import Any, NamedTuple, Self
@@ -24,6 +25,9 @@ from jaxreg.strength.sweeps import sweep
 
 Loss = Callable[[Any, Any], Any]
 """The loss of each sample, of the network's outputs and the targets."""
+
+SPARSEST = functools.partial(one_standard_error, paired=True)
+"""The rule that chooses a strength unless another one is given."""
 
 
 def squared_error(outputs: Array, y: Array) -> Array:
@@ -65,12 +69,13 @@ class InputPath:
             on all samples.
         index: Which strength the rule chose.
         ridge: The strength of `L2` on the other weights.
+        dense_steps: How many steps the fit of all inputs took.
 
     Example:
         >>> path = InputPath(
         ...     np.array([0.1, 1.0]), np.array([[True, True], [True, False]]),
         ...     CrossValidation(np.array([0.1, 1.0]), np.array([[2.0, 3.0], [2.0, 2.0]])),
-        ...     networks={"kernel": np.ones((2, 2, 1))}, index=1, ridge=0.003,
+        ...     networks={"kernel": np.ones((2, 2, 1))}, index=1, ridge=0.003, dense_steps=100,
         ... )
         >>> path, path.chosen, path.importances
         (InputPath of 2 strengths: 1 of 2 inputs chosen, at strength 1,
@@ -83,6 +88,7 @@ class InputPath:
     networks: Params
     index: int
     ridge: float
+    dense_steps: int
 
     @property
     def importances(self) -> np.ndarray:
@@ -311,6 +317,7 @@ def trace_paths(
             jax.tree.map(lambda leaf: leaf[run], found["params"]),  # noqa: B023
             int(rule(validation)),
             float(ridges[run[0]]),
+            int(found["dense_steps"][run]),
         )
         if best is None or _chosen_loss(one) < _chosen_loss(best):
             best = one
@@ -340,7 +347,7 @@ def select_inputs(
     strengths: ArrayLike | None = None,
     num: int = 50,
     ridge: float | ArrayLike = 3e-3,
-    rule: Callable[[CrossValidation], int] = one_standard_error,
+    rule: Callable[[CrossValidation], int] = SPARSEST,
     sample_weight: ArrayLike | None = None,
     schedule: Schedule | None = None,
     key: Array | None = None,
@@ -383,8 +390,8 @@ def select_inputs(
             the loss without inputs to ten times that.
         num: How many strengths.
         ridge: The strength of `L2` on the other weights; several of them to choose from.
-        rule: Chooses the strength: `one_standard_error`, the sparsest network that is not
-            clearly worse; or `select_best`, which predicts a bit better and keeps more.
+        rule: Chooses the strength: by default `one_standard_error` with `paired`, the
+            sparsest network that is not clearly worse; `select_best` keeps more inputs.
         sample_weight: Non-negative weights of the samples.
         schedule: How long to train, and how fast; see `Schedule`.
         key: A random key for minibatches.

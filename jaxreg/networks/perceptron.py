@@ -15,8 +15,10 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 """What `activation` may be. With smooth ones inputs leave more clearly."""
 
-KERNEL = "^Dense_0/kernel$"
-"""The path of the weights that read the inputs."""
+FIRST = "Dense_0"
+"""The layer that reads the inputs."""
+KERNEL = f"^{FIRST}/kernel$"
+"""The path of its weights."""
 
 
 class Perceptron(NamedTuple):

@@ -103,7 +103,8 @@ class _Classifier(ClassifierMixin, SparseMLP):
         Returns:
             An array (samples,).
         """
-        return self.classes_[np.argmax(self.predict_proba(X), axis=1)]
+        best = np.argmax(self.predict_proba(X), axis=1)
+        return self.classes_[best]
 
 
 class _OnOneSplit(SparseMLP):
@@ -256,6 +257,7 @@ class SparseMLPRegressor(_OnOneSplit, _Regressor):
         ridge_: The chosen `ridge`.
         path_: Networks at all strengths, an `InputPath`: strengths, losses, features in use.
         params_: The parameters of the chosen network.
+        n_iter_: How many steps the first fit took.
         n_features_in_: The number of features.
         feature_names_in_: Their names, if X is a data frame.
 

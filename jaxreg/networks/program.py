@@ -102,27 +102,31 @@ class Program:
 
         Returns:
             `scores` (s, f, t), `used` (s, p) and `params` (s, ...) of the last path, the
-            last two of the fit on all samples; and `dense_scores` (f, t).
+            last two of the fit on all samples; and `dense_steps`, a number.
         """
         params, key = start
         lanes = data.train.shape[0]
         wide = jax.tree.map(lambda x: jnp.broadcast_to(x, (lanes, *jnp.shape(x))), params)
-        keys = jax.random.split(key, 3)
-        dense = self._dense(wide, ridge, keys[0], data)
+        dense, checks = self._dense(wide, ridge, key, data)
 
-        def stage(carry: Any, key: Array) -> tuple[Any, Any]:
+        def stage(carry: Any, number: Array) -> tuple[Any, Any]:
             params, factors = carry
-            found, best = self._path(params, factors, ridge, key, data)
+            own = jax.random.fold_in(key, number)
+            found, best = self._path(params, factors, ridge, own, data)
             return (best, jax.vmap(self._factors)(best)), found
 
         ones = jax.tree.map(jnp.ones_like, jax.vmap(self._factors)(dense))
-        stages = keys[1:] if self.method == METHODS[0] else keys[1:2]
-        _, found = jax.lax.scan(stage, (dense, ones), stages)
+        stages = 2 if self.method == METHODS[0] else 1
+        _, found = jax.lax.scan(stage, (dense, ones), jnp.arange(stages) - stages)
         last = jax.tree.map(lambda x: x[-1], found)
-        return {**last, "dense_scores": self._scores(dense, data)}
+        return {**last, "dense_steps": checks * _CHECK}
 
     def _dense(self, params: Any, ridge: Array, key: Array, data: Data) -> Any:
-        """The fit of all inputs: the parameters with the best mean score of the folds."""
+        """The fit of all inputs: the parameters with the best mean score of the folds.
+
+        Returns:
+            The parameters, and how many times the score was looked at.
+        """
         optimizer = optax.adam(self.schedule.learning_rate, b2=_B2)
         checks = max(1, self.schedule.dense_steps // _CHECK)
         patience = self.schedule.patience or checks
@@ -149,7 +153,8 @@ class Program:
         carry = params, jax.vmap(optimizer.init)(params)
         zero = jnp.zeros((), jnp.int32)
         end = jax.lax.while_loop(is_open, step, (zero, carry, zero, _WORST, params))
-        return end[1][0] if self.schedule.patience is None else end[-1]
+        best = end[1][0] if self.schedule.patience is None else end[-1]
+        return best, end[0]
 
     def _path(
         self, params: Any, factors: Any, ridge: Array, key: Array, data: Data
@@ -200,14 +205,14 @@ class Program:
         data: Data,
     ) -> Any:
         """Some steps of all lanes, which see the same samples, with their own weights."""
-        n = data.train.shape[1]
+        samples = data.train.shape[1]
         size = self.schedule.batch_size
-        is_whole = size is None or size >= n
+        is_whole = size is None or size >= samples
 
-        def step(lanes: Any, key: Array) -> tuple[Any, None]:
+        def step(lanes: Any, key: Any) -> tuple[Any, None]:
             x, y, train = data.x, data.y, data.train
             if not is_whole:
-                index = jax.random.choice(key, n, (size,), replace=False)
+                index = jax.random.randint(key, (size,), 0, samples)
                 x, y = jax.tree.map(lambda values: values[index], (x, y))
                 train = train[:, index]
 
@@ -218,11 +223,17 @@ class Program:
 
             return jax.vmap(one)(*lanes, penalties, train), None
 
-        return jax.lax.scan(step, lanes, jax.random.split(key, steps))[0]
+        # Random numbers that nobody needs would still be compiled.
+        keys = None if is_whole else jax.random.split(key, steps)
+        return jax.lax.scan(step, lanes, keys, steps)[0]
 
     def _mean_loss(self, params: Any, batch: Any) -> Array:
         x, y, weights = batch
-        return weighted_mean(self.loss(self.fn(params, x), y), weights)
+        # A batch may have no sample of a fold: it then teaches nothing.
+        is_empty = jnp.sum(weights) == 0
+        safe = jnp.where(is_empty, 1.0, weights)
+        mean = weighted_mean(self.loss(self.fn(params, x), y), safe)
+        return jnp.where(is_empty, 0.0, mean)
 
     def _scores(self, params: Any, data: Data) -> Array:
         """The mean losses of the parts of each fold's test samples (f, t)."""
