@@ -1,12 +1,13 @@
 """Which inputs a network uses.
 
-| task | name |
+| to choose the inputs of | |
 |---|---|
-| choose the inputs of a tabular problem, as scikit-learn does | `SparseMLPRegressorCV`, `SparseMLPClassifierCV` |
-| the same in a fifth of the time, on one split of the data | `SparseMLPRegressor`, `SparseMLPClassifier` |
-| choose the inputs of any network of your own | `select_inputs` |
+| a table of numbers or classes | `SparseMLPRegressorCV`, `SparseMLPClassifierCV` |
+| the same by one split, faster | `SparseMLPRegressor`, `SparseMLPClassifier` |
+| any network of your own | `select_inputs` |
 
-The estimators need scikit-learn (`pip install "jaxreg[sklearn]"`), `select_inputs` does not.
+The estimators need scikit-learn (`pip install "jaxreg[sklearn]"`), `select_inputs` needs
+nothing.
 """
 
 from jaxreg._lazy import lazy_names as _lazy_names

@@ -8,21 +8,25 @@ import numpy as np
 
 from jaxreg._checks import check_count, check_number, check_numbers
 from jaxreg.masks.selection import named
-from jaxreg.networks.inputs import (
+from jaxreg.networks._padding import (
+    padded_folds,
+    padded_inputs,
+    padded_rows,
+    padded_starts,
+    without_padding,
+)
+from jaxreg.networks.input_path import InputPath
+from jaxreg.networks.inputs import check_method, check_schedule
+from jaxreg.networks.perceptron import ACTIVATIONS, KERNEL, Perceptron
+from jaxreg.networks.program import Loss, Program, Schedule
+from jaxreg.networks.tracing import (
     SPARSEST,
     Folded,
-    InputPath,
-    Loss,
     Options,
-    check_method,
-    check_schedule,
     default_strengths,
     input_penalty,
     trace_paths,
 )
-from jaxreg.networks._padding import padded, without_padding
-from jaxreg.networks.perceptron import ACTIVATIONS, KERNEL, Perceptron
-from jaxreg.networks.program import Program, Schedule
 
 try:
     from sklearn.base import BaseEstimator
@@ -152,22 +156,23 @@ class SparseMLP(SelectorMixin, BaseEstimator):
         random = check_random_state(self.random_state)
         targets = self._targets(y, weights)
         self._units = Units.of(x, weights)
-        data = self._units.applied(x), targets
         network = Perceptron(tuple(self.hidden), self.activation, self._outputs())
-        folds = self._folded(x, targets, weights, random)
+        folds = padded_folds(self._folded(x, targets, weights, random))
         keys = jax.random.split(jax.random.key(random.randint(2**31 - 1)), self.n_starts)
-        starts = jax.vmap(lambda key: network.init(key, features))(keys)
-        starts, data, folds = padded(starts, data, folds)
+        starts = padded_starts(network, keys, features)
+        wide = padded_inputs(features)
+        data = padded_rows(self._units.applied(x), wide - features), padded_rows(targets)
         first = jax.tree.map(lambda leaf: leaf[0], starts)
         deaf = network(first, jnp.zeros_like(data[0]))
         null = np.average(type(self)._loss(deaf, data[1]), weights=folds.train[-1])
-        labels = self._labels(features, data[0].shape[1])
-        penalty = input_penalty(named(KERNEL), first, labels, 0)
+        penalty = input_penalty(named(KERNEL), first, self._labels(features, wide), 0)
         path = trace_paths(
-            Program(network, type(self)._loss, penalty, self.method, self._schedule(len(x))),
+            Program(
+                network, type(self)._loss, penalty, self.method, self._schedule(len(x))
+            ),
             self.ridge,
             (starts, keys),
-            jax.tree.map(jnp.asarray, data),
+            data,
             folds,
             self._grid(float(null)),
             SPARSEST,
@@ -182,7 +187,7 @@ class SparseMLP(SelectorMixin, BaseEstimator):
         self.selected_features_ = self.path_.chosen
         return self
 
-    def _get_support_mask(self) -> np.ndarray:
+    def _get_support_mask(self) -> Any:
         check_is_fitted(self)
         return self.path_.used[self.path_.index]
 
@@ -190,7 +195,8 @@ class SparseMLP(SelectorMixin, BaseEstimator):
         """What the network returns, an array (samples, outputs)."""
         check_is_fitted(self)
         x = np.asarray(validate_data(self, X, dtype=np.float64, reset=False))
-        return np.asarray(self._network(self.params_, jnp.asarray(self._units.applied(x))))
+        rows = padded_rows(self._units.applied(x))
+        return np.asarray(_outputs_of(self._network, self.params_, rows))[: len(x)]
 
     # From parameters to arguments of the path.
 
@@ -273,7 +279,12 @@ class SparseMLP(SelectorMixin, BaseEstimator):
         return path
 
 
-def one_split(strata: np.ndarray, weights: np.ndarray, fraction: Any, random: Any) -> Folded:
+_outputs_of = jax.jit(lambda network, params, x: network(params, x), static_argnums=0)
+
+
+def one_split(
+    strata: np.ndarray, weights: np.ndarray, fraction: Any, random: Any
+) -> Folded:
     """One split into samples to train on and parts of samples for the score.
 
     Args:

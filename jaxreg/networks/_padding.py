@@ -5,12 +5,16 @@ gradient, so that its weights stay 0.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
+import jax
 import numpy as np
+from jax import Array
 
-from jaxreg.networks.inputs import Folded, InputPath
-from jaxreg.networks.perceptron import FIRST
+from jaxreg.networks.input_path import InputPath
+from jaxreg.networks.perceptron import FIRST, Perceptron
+from jaxreg.networks.tracing import Folded
 
 # Data of fewer samples or inputs than this are so small that padding costs no time.
 _SAMPLES, _INPUTS = 256, 16
@@ -22,27 +26,36 @@ def padded_length(length: int, least: int) -> int:
     return max(least, -(-length // step) * step)
 
 
-def padded(starts: Any, data: Any, folds: Folded) -> tuple[Any, Any, Folded]:
-    """Parameters, data and weights with more samples and inputs, which have no effect.
+def padded_inputs(inputs: int) -> int:
+    """How many inputs a network of `inputs` is padded to."""
+    return padded_length(inputs, _INPUTS)
 
-    Args:
-        starts: Parameters of a `Perceptron`, with an axis in front.
-        data: Inputs (samples, inputs) and targets (samples,).
-        folds: Weights of the samples.
 
-    Returns:
-        The same of the padded sizes.
-    """
-    x, y = data
-    samples, inputs = x.shape
-    more = padded_length(samples, _SAMPLES) - samples
-    wider = padded_length(inputs, _INPUTS) - inputs
-    x = np.pad(x, ((0, more), (0, wider)))
-    layer = starts[FIRST]
-    kernel = np.pad(layer["kernel"], ((0, 0), (0, wider), (0, 0)))
-    starts = {**starts, FIRST: {**layer, "kernel": kernel}}
-    widened = [np.pad(w, [(0, 0)] * (w.ndim - 1) + [(0, more)]) for w in folds]
-    return starts, (x, np.pad(y, (0, more))), Folded(*widened)
+def padded_rows(array: np.ndarray, columns: int = 0) -> np.ndarray:
+    """An array with more samples, and `columns` more inputs, all zero."""
+    more = padded_length(len(array), _SAMPLES) - len(array)
+    return np.pad(array, [(0, more), (0, columns)][: array.ndim])
+
+
+def padded_starts(network: Perceptron, keys: Array, inputs: int) -> Any:
+    """Random parameters for each key, of a network with more inputs that it ignores."""
+    wide = padded_inputs(inputs)
+    starts = jax.tree.map(np.array, _starts(network, keys, wide))
+    kernel = starts[FIRST]["kernel"] * (wide / inputs) ** 0.5  # Of variance 1/inputs.
+    kernel[:, inputs:] = 0
+    starts[FIRST]["kernel"] = kernel
+    return starts
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def _starts(network: Perceptron, keys: Array, wide: int) -> Any:
+    return jax.vmap(lambda key: network.init(key, wide))(keys)
+
+
+def padded_folds(folds: Folded) -> Folded:
+    """The weights of more samples, which are zero."""
+    more = padded_length(folds.train.shape[-1], _SAMPLES) - folds.train.shape[-1]
+    return Folded(*[np.pad(w, [(0, 0)] * (w.ndim - 1) + [(0, more)]) for w in folds])
 
 
 def without_padding(path: InputPath, inputs: int) -> InputPath:

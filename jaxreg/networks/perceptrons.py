@@ -11,7 +11,8 @@ from sklearn.model_selection import KFold, StratifiedKFold, check_cv
 from sklearn.utils.multiclass import check_classification_targets
 
 from jaxreg.networks._base import Matrix, SparseMLP, Units, Vector, one_split
-from jaxreg.networks.inputs import Folded, folded, squared_error
+from jaxreg.networks.inputs import squared_error
+from jaxreg.networks.tracing import Folded, folded
 
 
 def cross_entropy(outputs: Array, y: Array) -> Array:
@@ -206,7 +207,7 @@ class _CrossValidated(SparseMLP):
         self, x: np.ndarray, y: np.ndarray, weights: np.ndarray, random: Any
     ) -> Folded:
         is_classifier = isinstance(self, ClassifierMixin)
-        cv = 5 if self.cv is None else self.cv
+        cv: Any = 5 if self.cv is None else self.cv
         if isinstance(cv, int | np.integer):
             kind = StratifiedKFold if is_classifier else KFold
             cv = kind(int(cv), shuffle=True, random_state=random.randint(2**31 - 1))
@@ -255,7 +256,7 @@ class SparseMLPRegressor(_OnOneSplit, _Regressor):
             0 if at none.
         strength_: The chosen strength.
         ridge_: The chosen `ridge`.
-        path_: Networks at all strengths, an `InputPath`: strengths, losses, features in use.
+        path_: Networks at all strengths, an `InputPath`: strengths, losses, features.
         params_: The parameters of the chosen network.
         n_iter_: How many steps the first fit took.
         n_features_in_: The number of features.
@@ -337,8 +338,8 @@ class SparseMLPRegressorCV(_CrossValidated, _Regressor):
         batch_size: See there.
         early_stopping: See there.
         n_iter_no_change: See there.
-        cv: Folds: their number (they are shuffled, by default five), a splitter, or pairs of
-            indices.
+        cv: Folds: their number (they are shuffled, by default five), a splitter, or pairs
+            of indices.
         n_starts: See there.
         random_state: See there.
         verbose: See there.

@@ -20,7 +20,7 @@ import optax
 from jax import Array
 
 from jaxreg._arithmetic import times
-from jaxreg.masks.selection import weights
+from jaxreg.masks.selection import as_mask, weights
 from jaxreg.penalties import L2, GroupLasso, Penalty, adaptive
 from jaxreg.strength.cross_validation import weighted_mean
 from jaxreg.strength.paths import path
@@ -28,6 +28,10 @@ from jaxreg.transforms import prox_adam
 
 METHODS = ("adaptive group lasso", "group lasso")
 """What `method` may be."""
+
+
+Loss = Callable[[Any, Any], Any]
+"""The loss of each sample, of the network's outputs and the targets."""
 
 
 class Schedule(NamedTuple):
@@ -87,7 +91,7 @@ class Program:
     """
 
     fn: Callable[[Any, Any], Any]
-    loss: Callable[[Any, Any], Any]
+    loss: Loss
     unit: GroupLasso
     method: str
     schedule: Schedule
@@ -142,8 +146,13 @@ class Program:
         def step(state: Any) -> Any:
             count, carry, best_at, best_score, best = state
             carry = self._train(
-                lambda _: optimizer, objective, None, carry, jax.random.fold_in(key, count),
-                _CHECK, data,
+                lambda _: optimizer,
+                objective,
+                None,
+                carry,
+                jax.random.fold_in(key, count),
+                _CHECK,
+                data,
             )
             best_score, best, is_better = _better(
                 self._scores(carry[0], data), carry[0], best_score, best
@@ -167,7 +176,7 @@ class Program:
 
         def penalty_of(strength: Array, factors: Any) -> Penalty:
             scaled = jax.tree.map(lambda factor: times(strength, factor), factors)
-            others = L2(ridge, mask=weights & ~self.unit.mask)
+            others = L2(ridge, mask=weights & ~as_mask(self.unit.mask))
             return self.unit.replace(strength=scaled) + others
 
         def optimizer_of(penalty: Any) -> Any:
@@ -177,8 +186,13 @@ class Program:
             lanes, count, best_score, best = carry
             penalties = jax.vmap(penalty_of, (None, 0))(strength, factors)
             lanes = self._train(
-                optimizer_of, self._mean_loss, penalties, lanes,
-                jax.random.fold_in(key, count), self.schedule.path_steps, data,
+                optimizer_of,
+                self._mean_loss,
+                penalties,
+                lanes,
+                jax.random.fold_in(key, count),
+                self.schedule.path_steps,
+                data,
             )
             scores = self._scores(lanes[0], data)
             best_score, best, _ = _better(scores, lanes[0], best_score, best)
@@ -206,8 +220,8 @@ class Program:
     ) -> Any:
         """Some steps of all lanes, which see the same samples, with their own weights."""
         samples = data.train.shape[1]
-        size = self.schedule.batch_size
-        is_whole = size is None or size >= samples
+        size = self.schedule.batch_size or samples
+        is_whole = size >= samples
 
         def step(lanes: Any, key: Any) -> tuple[Any, None]:
             x, y, train = data.x, data.y, data.train
@@ -216,12 +230,13 @@ class Program:
                 x, y = jax.tree.map(lambda values: values[index], (x, y))
                 train = train[:, index]
 
-            def one(params: Any, state: Any, penalty: Any, weights: Array) -> Any:
+            def one(lane: Any, penalty: Any, weights: Array) -> Any:
+                params, state = lane
                 gradients = jax.grad(objective)(params, (x, y, weights))
                 updates, state = optimizer_of(penalty).update(gradients, state, params)
                 return optax.apply_updates(params, updates), state
 
-            return jax.vmap(one)(*lanes, penalties, train), None
+            return jax.vmap(one)(lanes, penalties, train), None
 
         # Random numbers that nobody needs would still be compiled.
         keys = None if is_whole else jax.random.split(key, steps)
@@ -267,7 +282,9 @@ class Program:
 _WORST = jnp.finfo(jnp.float32).max  # Finite: a path refuses parameters that are not.
 
 
-def _better(scores: Array, params: Any, best_score: Any, best: Any) -> tuple[Any, Any, Array]:
+def _better(
+    scores: Array, params: Any, best_score: Any, best: Any
+) -> tuple[Any, Any, Array]:
     """The better of two fits by their mean scores, and whether it is the new one."""
     score = jnp.mean(scores)
     is_better = score < best_score  # Never of NaN.

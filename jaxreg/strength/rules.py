@@ -45,9 +45,9 @@ def one_standard_error(found: CrossValidation, *, paired: bool = False) -> int:
     The error is that of the best strength. Smaller differences are noise, so this is the
     sparsest model that is not clearly worse. The scores of two strengths on one fold rise
     and fall together, so their difference has a smaller error: with `paired`, a strength is
-    compared with the best one by that, which gives up less of the score. *Larger strengths are sparser*, whatever the
-    order in which they were given, and whether scores are losses or (`higher_is_better`)
-    accuracies.
+    compared with the best one by that, which gives up less of the score. *Larger strengths
+    are sparser*, whatever the order in which they were given, and whether scores are losses
+    or (`higher_is_better`) accuracies.
 
     Args:
         found: Scores of strengths on two folds or more.

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import jax
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.datasets import load_diabetes, make_friedman1
+from sklearn.datasets import make_friedman1
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -74,7 +73,7 @@ def test_names_and_pipelines(fitted):
     model, frame, y = fitted
     assert model.get_feature_names_out().tolist() == ["x0", "x1", "x2", "x3", "x4"]
     assert model.get_support(indices=True).tolist() == [0, 1, 2, 3, 4]
-    pipeline = make_pipeline(model, LinearRegression()).fit(frame, y)
+    pipeline: Any = make_pipeline(model, LinearRegression()).fit(frame, y)
     assert pipeline[-1].coef_.shape == (5,)
 
 
