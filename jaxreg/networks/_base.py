@@ -15,6 +15,15 @@ from jaxreg.networks._padding import (
     padded_starts,
     without_padding,
 )
+from jaxreg.networks._sklearn import (
+    BaseEstimator,
+    SelectorMixin,
+    _check_sample_weight,
+    check_is_fitted,
+    check_random_state,
+    column_or_1d,
+    validate_data,
+)
 from jaxreg.networks.input_path import InputPath
 from jaxreg.networks.inputs import check_method, check_schedule
 from jaxreg.networks.perceptron import ACTIVATIONS, KERNEL, Perceptron
@@ -27,22 +36,6 @@ from jaxreg.networks.tracing import (
     input_penalty,
     trace_paths,
 )
-
-try:
-    from sklearn.base import BaseEstimator
-    from sklearn.feature_selection import SelectorMixin
-    from sklearn.utils import check_random_state
-    from sklearn.utils.validation import (
-        _check_sample_weight,
-        check_is_fitted,
-        column_or_1d,
-        validate_data,
-    )
-except ImportError as error:
-    raise ImportError(
-        "The estimators of jaxreg.networks need scikit-learn 1.6 or newer: "
-        '`pip install "jaxreg[sklearn]"`.'
-    ) from error
 
 Matrix = Any
 """What scikit-learn takes for an array (samples, features)."""

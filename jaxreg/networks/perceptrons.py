@@ -6,11 +6,16 @@ from typing import Any
 import numpy as np
 import optax
 from jax import Array
-from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.model_selection import KFold, StratifiedKFold, check_cv
-from sklearn.utils.multiclass import check_classification_targets
 
 from jaxreg.networks._base import Matrix, SparseMLP, Units, Vector, one_split
+from jaxreg.networks._sklearn import (
+    ClassifierMixin,
+    KFold,
+    RegressorMixin,
+    StratifiedKFold,
+    check_classification_targets,
+    check_cv,
+)
 from jaxreg.networks.inputs import squared_error
 from jaxreg.networks.tracing import Folded, folded
 

@@ -142,8 +142,8 @@ def knockoff_importances(
     found = np.asarray(importance(np.concatenate([left, right], axis=1)))
     if found.shape != (2 * x.shape[1],):
         raise ValueError(
-            f"importance must return a number for each of the {2 * x.shape[1]} columns, got "
-            f"shape {found.shape}."
+            f"importance must return a number for each of the {2 * x.shape[1]} columns, "
+            f"got shape {found.shape}."
         )
     left, right = np.split(found, 2)
     return np.r_[np.where(swapped, right, left), np.where(swapped, left, right)]
