@@ -58,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
     for task, ((x, y), count) in tasks.items():
         if only not in task:
             continue
-        x, test_x, y, test_y = train_test_split(x, y, test_size=0.2, random_state=0)
+        split: Any = train_test_split(x, y, test_size=0.2, random_state=0)
+        x, test_x, y, test_y = split
         ways_of_task = {"all inputs": lambda x, *_: np.arange(x.shape[1]), **ways}
         for name, choose in ways_of_task.items():
             start, cpu = time.perf_counter(), time.process_time()

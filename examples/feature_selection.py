@@ -27,7 +27,7 @@ OUTPUT = pathlib.Path(__file__).parent / "output"
 Rows = dict[str, dict[str, Any]]
 
 
-def friedman(seeds: int, schedule: dict[str, int]) -> tuple[Rows, Any]:
+def friedman(seeds: int, schedule: dict[str, Any]) -> tuple[Rows, Any]:
     """The network and the lasso on the same data, and the network's path."""
     rows: Rows = {}
     network: Any = None
@@ -49,7 +49,7 @@ def friedman(seeds: int, schedule: dict[str, int]) -> tuple[Rows, Any]:
     return rows, network.path_
 
 
-def cancer(schedule: dict[str, int]) -> Rows:
+def cancer(schedule: dict[str, Any]) -> Rows:
     """Which measurements, by name."""
     data: Any = load_breast_cancer()
     x, new_x, y, new_y = train_test_split(data.data, data.target, random_state=0)
@@ -64,10 +64,11 @@ def cancer(schedule: dict[str, int]) -> Rows:
     }
 
 
-def digits(schedule: dict[str, int]) -> tuple[Rows, np.ndarray]:
+def digits(schedule: dict[str, Any]) -> tuple[Rows, np.ndarray]:
     """Twenty pixels for a tree learner, and the importances of all."""
     images, labels = map(np.asarray, load_digits(return_X_y=True))
-    x, new_x, y, new_y = train_test_split(images, labels, random_state=0)
+    split: Any = train_test_split(images, labels, random_state=0)
+    x, new_x, y, new_y = split
     model = SparseMLPClassifier(
         (32,), n_features_to_select=20, random_state=0, **schedule
     ).fit(x, y)
@@ -90,7 +91,10 @@ def main(argv: Sequence[str] | None = None) -> Rows:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--output", type=pathlib.Path, default=OUTPUT)
     args = parser.parse_args(argv)
-    schedule = {"max_iter": args.steps, "path_iter": max(2, args.steps // 50)}
+    schedule: dict[str, Any] = {
+        "max_iter": args.steps,
+        "path_iter": max(2, args.steps // 50),
+    }
 
     rows, path = friedman(args.seeds, schedule)
     rows |= cancer(schedule)

@@ -24,9 +24,10 @@ def inputs(found: InputPath, ax: Axes | None = None) -> Axes:
 
     Example:
         >>> from jaxreg.networks import InputPath
-        >>> scores = CrossValidation(np.array([0.1, 1.0]), np.array([[2.0, 3.0], [4.0, 5.0]]))
+        >>> grid, losses = np.array([0.1, 1.0]), np.array([[2.0, 3.0], [4.0, 5.0]])
         >>> used = np.array([[True, True], [True, False]])
-        >>> found = InputPath(np.array([0.1, 1.0]), used, scores, {}, 0, 0.0, 100)
+        >>> scores = CrossValidation(grid, losses)
+        >>> found = InputPath(grid, used, scores, {}, 0, 0.0, 100)
         >>> ax = inputs(found)
         >>> ax.get_xlabel(), [text.get_text() for text in ax.get_legend().get_texts()]
         ('inputs in use', ['chosen: 2 inputs'])

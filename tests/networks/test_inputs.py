@@ -44,7 +44,8 @@ FIRST = jr.named("first/kernel")
 
 def select(data=DATA, params=None, **changes: Any):
     params = start() if params is None else params
-    arguments = {"kernel": FIRST, "folds": 3, "num": 30, "schedule": QUICK, **changes}
+    arguments: dict[str, Any] = {"kernel": FIRST, "folds": 3, "num": 30, **changes}
+    arguments.setdefault("schedule", QUICK)
     return select_inputs(network, params, data, **arguments)
 
 

@@ -117,7 +117,7 @@ def test_strengths_of_entry():
         (lambda: knockoff_filter(np.ones(4), q=0.0), "q must be greater than 0"),
         (lambda: knockoff_filter(np.ones(4), q=1.0), "q must be less than 1, got 1"),
         (lambda: knockoff_filter(np.ones(3)), r"one for each copy, got shape \(3,\)"),
-        (lambda: knockoff_filter([1.0, np.nan]), "must be numbers, got NaN"),
+        (lambda: knockoff_filter(np.array([1.0, np.nan])), "must be numbers, got NaN"),
         (
             lambda: gaussian_knockoffs(jax.random.key(0), np.c_[np.ones(5), np.arange(5)]),
             r"not be constant, but these are: \[0\]",
@@ -129,7 +129,7 @@ def test_strengths_of_entry():
             "positive definite.*copies or sums of others",
         ),
         (
-            lambda: gaussian_knockoffs(jax.random.key(0), [[np.nan], [1.0]]),
+            lambda: gaussian_knockoffs(jax.random.key(0), np.array([[np.nan], [1.0]])),
             "x must be finite",
         ),
         (
