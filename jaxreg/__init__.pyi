@@ -7,6 +7,7 @@ from jaxreg import (
     losses as losses,
     masks as masks,
     monitoring as monitoring,
+    networks as networks,
     operators as operators,
     penalties as penalties,
     plot as plot,

@@ -16,6 +16,7 @@ from jaxreg.plot._axes import (
     plt as plt,
 )
 from jaxreg.plot.penalties import ball as ball, curves as curves, geometry as geometry
+from jaxreg.plot.selection import inputs as inputs, stability as stability
 from jaxreg.plot.strengths import (
     cross_validation as cross_validation,
     path as path,

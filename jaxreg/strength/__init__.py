@@ -6,6 +6,7 @@
 | what do they all give? | `sweep`, at once; `path`, one from the other |
 | which is best on new data? | `cross_validate`, `select_best` or `one_standard_error` |
 | which without new data? | `information_criterion`, `stability_selection` |
+| which features, with few false ones? | `stability_selection`, `knockoff_filter` |
 | which gives so many zeros? | `select_by_sparsity`; in one training, `target_sparsity` |
 | what does it mean? | `jaxreg.convert`: `gaussian_scale`, `log_prior`, ... |
 """
@@ -25,6 +26,13 @@ from jaxreg.strength.cross_validation import (
     cross_validate as cross_validate,
     standardize as standardize,
     weighted_mean as weighted_mean,
+)
+from jaxreg.strength.knockoffs import (
+    Knockoffs as Knockoffs,
+    entry_strengths as entry_strengths,
+    gaussian_knockoffs as gaussian_knockoffs,
+    knockoff_filter as knockoff_filter,
+    knockoff_importances as knockoff_importances,
 )
 from jaxreg.strength.paths import (
     path as path,

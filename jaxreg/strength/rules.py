@@ -39,16 +39,19 @@ def select_best(found: CrossValidation) -> int:
     return int(np.argmax(np.where(ties, _sorted_ranks(found.strengths)[0], -1)))
 
 
-def one_standard_error(found: CrossValidation) -> int:
+def one_standard_error(found: CrossValidation, *, paired: bool = False) -> int:
     """The largest strength whose mean score is within one standard error of the best.
 
     The error is that of the best strength. Smaller differences are noise, so this is the
-    sparsest model that is not clearly worse. *Larger strengths are sparser*, whatever the
-    order in which they were given, and whether scores are losses or (`higher_is_better`)
-    accuracies.
+    sparsest model that is not clearly worse. The scores of two strengths on one fold rise
+    and fall together, so their difference has a smaller error: with `paired`, a strength is
+    compared with the best one by that, which gives up less of the score. *Larger strengths
+    are sparser*, whatever the order in which they were given, and whether scores are losses
+    or (`higher_is_better`) accuracies.
 
     Args:
         found: Scores of strengths on two folds or more.
+        paired: Whether the error is that of the difference from the best strength.
 
     Returns:
         Its index.
@@ -72,7 +75,13 @@ def one_standard_error(found: CrossValidation) -> int:
     if found.scores.shape[1] < 2:
         raise ValueError("A standard error needs at least two folds, got scores of one.")
     best = select_best(found)
-    within = losses <= losses[best] + found.standard_error[best]
+    error = found.standard_error[best]
+    if paired:
+        # Where a score is not finite the loss is infinite already.
+        with np.errstate(invalid="ignore"):
+            differences = np.asarray(found.scores, float) - found.scores[best]
+        error = CrossValidation(found.strengths, differences).standard_error
+    within = losses <= losses[best] + error
     return int(np.argmax(np.where(within, _ordered_ranks(found.strengths), -1)))
 
 
