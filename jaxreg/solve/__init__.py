@@ -14,3 +14,4 @@ from jaxreg.solve.lasso.path import (
     elastic_net_path as elastic_net_path,
     lasso_path as lasso_path,
 )
+from jaxreg.solve.moments import Moments as Moments

@@ -25,9 +25,14 @@ def check_data(
             next. Then `units_of` checks that x is finite, in its pass over x.
 
     Raises:
-        TypeError: If they are sparse, complex or no numbers, or are traced by JAX.
+        TypeError: If they are sparse, complex or no numbers, or are traced by JAX; or if
+            there is no target.
         ValueError: If shapes do not fit, or numbers are not finite.
     """
+    if y is None:
+        raise TypeError(
+            "y must be given, a number for each sample: only Moments are without it."
+        )
     x = real_numbers("x", x)
     if x.ndim != 2 or 0 in x.shape:
         raise ValueError(
@@ -40,12 +45,21 @@ def check_data(
     if sample_weight is None:
         return x, y, None
     weights = check_samples("sample_weight", sample_weight, len(x), rescaled=True)
-    if not (np.all(weights >= 0) and np.any(weights > 0)):
+    check_weights(weights)
+    if not np.any(weights > 0):
         raise ValueError(
-            "sample_weight must be non-negative, with a positive sum, got a least of "
-            f"{np.min(weights)} and a sum of {np.sum(weights)}."
+            "sample_weight must be non-negative, with a positive sum, got zeros only."
         )
     return x, y, weights
+
+
+def check_weights(weights: np.ndarray) -> None:
+    """Refuse negative weights of samples."""
+    if not np.all(weights >= 0):
+        raise ValueError(
+            "sample_weight must be non-negative, with a positive sum, got a least of "
+            f"{np.min(weights)}."
+        )
 
 
 def check_samples(

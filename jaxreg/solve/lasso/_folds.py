@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxreg.solve.checks import check_squares
 from jaxreg.solve.lasso._least_squares import LeastSquares
+from jaxreg.solve.moments import Moments
 from jaxreg.solve.standardize import aligned
 from jaxreg.strength.cross_validation import CrossValidation, Folds, fold_weights
 
@@ -67,6 +68,53 @@ def fold_errors(
     # One thread more than cores: some of each fold's work is done by one core only.
     with concurrent.futures.ThreadPoolExecutor((os.cpu_count() or 1) + 1) as threads:
         scores, gaps = zip(*threads.map(run, parts), strict=True)
+    results: Any = {"gaps": np.stack(gaps, 1)}
+    return CrossValidation(strengths, np.stack(scores, 1), results=results)
+
+
+def moment_parts(whole: Moments, folds: Any) -> list[Moments]:
+    """Checked moments of the parts that are left out, one after the other.
+
+    Raises:
+        TypeError: If they are no moments.
+        ValueError: If there are fewer than two with a weight, or they are not the parts of
+            the whole.
+    """
+    if isinstance(folds, int) or not all(isinstance(part, Moments) for part in folds):
+        raise TypeError(
+            "For Moments, folds must be a list of the Moments of each part, each of which "
+            f"is left out once, got {folds!r}: single samples are gone."
+        )
+    parts = list(folds)
+    weight = sum(part.weight for part in parts)
+    if len(parts) < 2 or not all(part.weight > 0 for part in parts):
+        raise ValueError(
+            "folds must hold the Moments of two parts or more, each with a positive weight."
+        )
+    if not np.isclose(weight, whole.weight):
+        raise ValueError(
+            "folds must be the parts of the Moments, of a weight of "
+            f"{whole.weight:g} together, got {weight:g}: pass sum(folds) as the first "
+            "argument."
+        )
+    return parts
+
+
+def moment_errors(
+    model: LeastSquares, strengths: np.ndarray, parts: list[Moments]
+) -> CrossValidation:
+    """Mean squared errors on each part, of models of all others."""
+    scores, gaps = [], []
+    for number, part in enumerate(parts):
+        # Not the whole minus this part, which would leave rounding errors of its size.
+        others: Any = sum(parts[:number] + parts[number + 1 :])
+        x, y = others.samples()
+        problem = model.with_data(x, y, None)
+        w, intercepts, gap = problem.solve(strengths)
+        errors = np.append(-w, np.ones((len(w), 1)), axis=1)
+        spread = np.einsum("si,si->s", errors @ part.scatter, errors) / part.weight
+        scores.append((errors @ part.mean - intercepts) ** 2 + np.maximum(spread, 0.0))
+        gaps.append(gap)
     results: Any = {"gaps": np.stack(gaps, 1)}
     return CrossValidation(strengths, np.stack(scores, 1), results=results)
 
