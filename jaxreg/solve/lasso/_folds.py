@@ -10,6 +10,7 @@ import numpy as np
 from jaxreg.solve.checks import check_squares
 from jaxreg.solve.lasso._least_squares import LeastSquares
 from jaxreg.solve.moments import Moments
+from jaxreg.solve.sparse import is_sparse
 from jaxreg.solve.standardize import aligned
 from jaxreg.strength.cross_validation import CrossValidation, Folds, fold_weights
 
@@ -34,7 +35,7 @@ def fold_parts(folds: Folds, y: np.ndarray, weights: np.ndarray | None) -> np.nd
 
 def fold_errors(
     model: LeastSquares,
-    x: np.ndarray,
+    x: Any,
     y: np.ndarray,
     weights: np.ndarray | None,
     strengths: np.ndarray,
@@ -46,7 +47,7 @@ def fold_errors(
 
     Args:
         model: The model.
-        x: Features, an array (samples, features).
+        x: Features, an array (samples, features), dense or sparse.
         y: The target.
         weights: Of the samples, or `None`.
         strengths: The strengths.
@@ -62,7 +63,12 @@ def fold_errors(
         problem = model.with_data(train_x, train_y, train_weights)
         w, intercepts, gaps = problem.solve(strengths)
         active = np.flatnonzero(np.any(w != 0, axis=0))
-        predicted = w[:, active] @ x[np.ix_(part[1], active)].T + intercepts[:, None]
+        others = (
+            x[np.flatnonzero(part[1])][:, active]
+            if is_sparse(x)
+            else x[np.ix_(part[1], active)]
+        )
+        predicted = (others @ w[:, active].T).T + intercepts[:, None]
         return np.average((predicted - test_y) ** 2, axis=1, weights=test_weights), gaps
 
     # One thread more than cores: some of each fold's work is done by one core only.
@@ -119,12 +125,14 @@ def moment_errors(
     return CrossValidation(strengths, np.stack(scores, 1), results=results)
 
 
-def _training_rows(x: np.ndarray, mask: np.ndarray, buffers: threading.local) -> np.ndarray:
+def _training_rows(x: Any, mask: np.ndarray, buffers: threading.local) -> Any:
     """The samples of a mask, in the memory order of x.
 
     Reuses this thread's buffer, if x is in column-major order: allocating a new one doubles
     the cost.
     """
+    if is_sparse(x):
+        return x[np.flatnonzero(mask)]
     if not x.flags.f_contiguous or x.flags.c_contiguous:
         return x[mask]
     if not hasattr(buffers, "rows"):

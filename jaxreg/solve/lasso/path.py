@@ -78,7 +78,10 @@ def lasso_path(
     device.
 
     Args:
-        x: Features, an array (samples, features) of numbers. Or, in the place of x, y and
+        x: Features, an array (samples, features) of numbers, dense or sparse: SciPy's
+            arrays and matrices, and JAX's `BCOO` and `BCSR`. Sparse ones are centred and
+            scaled without making them dense; only the features that are or may become
+            active become dense. Or, in the place of x, y and
             sample_weight, `solve.Moments` of data that do not fit into memory:
             `lasso_path(moments, strengths=...)`.
         y: The target, a number for each sample.
@@ -107,7 +110,7 @@ def lasso_path(
         A `LinearPath`, with the strengths in the order in which they were given.
 
     Raises:
-        TypeError: If something is no array of real numbers, or is sparse; or if the
+        TypeError: If something is no array of real numbers, or y is sparse; or if the
             penalty is another one.
         ValueError: If shapes do not fit, numbers are not finite or must not be negative,
             or a solution is not unique because it is not penalised.
@@ -216,7 +219,7 @@ def _solve(
         _check_alone(y, sample_weight)
         parts = None if folds is None else moment_parts(x, folds)
         x, y = x.samples()
-    x, y, weights = check_data(x, y, sample_weight, rescaled=True)
+    x, y, weights = check_data(x, y, sample_weight, rescaled=True, sparse=True)
     if strengths is not None:
         strengths = check_strengths(strengths)
     if parts is None and folds is not None:
