@@ -2,6 +2,7 @@
 
 from jaxreg.solve.general.minimize import minimize as minimize
 from jaxreg.solve.general.solution import Solution as Solution
+from jaxreg.solve.glm.multi_task import multi_task_path as multi_task_path
 from jaxreg.solve.glm.paths import (
     group_lasso_path as group_lasso_path,
     logistic_path as logistic_path,

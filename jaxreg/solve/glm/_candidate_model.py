@@ -212,7 +212,9 @@ class Model(NamedTuple):
             slopes = scale * dual / weights[None, :]
             each = self.data.loss.sample_conjugates(slopes.T) + self.data.least
             each = each - jnp.sum(slopes * self.data.offset, axis=0)
-            excess = jnp.where(bound, 0.0, jnp.maximum(scale * length - l1, 0.0))
+            # Once for each group: the squares of a direction add up to one.
+            excess = jnp.maximum(scale * length - l1, 0.0) * directions(gradient, group)
+            excess = jnp.where(bound, 0.0, excess)
             conjugate = jnp.where(l2 > 0, excess**2 / (2 * jnp.where(l2 > 0, l2, 1.0)), 0.0)
             total = jnp.sum(jnp.where(fold.weights > 0, each * weights, 0.0))
             gap = (primal + total + jnp.sum(conjugate)) / fold.null_loss
