@@ -54,7 +54,7 @@ class _MultiTask(LinearRegressor):
 class MultiTaskElasticNet(_MultiTask):
     """The elastic net of several targets, as `sklearn.linear_model.MultiTaskElasticNet`.
 
-        ½ · mean ‖y − W·x − b‖² + alpha · l1_ratio · Σ_j ‖W_j‖ + ½ · alpha · (1 − l1_ratio) · ΣW²
+        ½ · mean ‖y − W·x − b‖² + alpha · (l1_ratio · Σ_j ‖W_j‖ + ½ · (1 − l1_ratio) · Σ W²)
 
     with the coefficients W_j of feature j for all targets, and Euclidean norms. All
     arguments of scikit-learn's class are accepted; those that are not described here have
