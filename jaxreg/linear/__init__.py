@@ -25,5 +25,11 @@ from jaxreg.linear.least_squares import ElasticNet as ElasticNet, Lasso as Lasso
 from jaxreg.linear.least_squares_cv import ElasticNetCV as ElasticNetCV, LassoCV as LassoCV
 from jaxreg.linear.logistic import LogisticRegression as LogisticRegression
 from jaxreg.linear.logistic_cv import LogisticRegressionCV as LogisticRegressionCV
+from jaxreg.linear.multi_task import (
+    MultiTaskElasticNet as MultiTaskElasticNet,
+    MultiTaskElasticNetCV as MultiTaskElasticNetCV,
+    MultiTaskLasso as MultiTaskLasso,
+    MultiTaskLassoCV as MultiTaskLassoCV,
+)
 from jaxreg.linear.ridge import Ridge as Ridge
 from jaxreg.linear.ridge_cv import RidgeCV as RidgeCV

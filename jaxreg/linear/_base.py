@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxreg.linear._parameters import check_switches
 from jaxreg.solve.lasso.path import LinearPath
+from jaxreg.solve.sparse import is_sparse
 
 try:
     from sklearn.base import BaseEstimator, RegressorMixin
@@ -37,6 +38,13 @@ class LinearModel(BaseEstimator):
     intercept_: Any
     alpha_: Any
     fit_intercept: bool
+    _takes_sparse = False
+    """Whether X may be sparse."""
+
+    def __sklearn_tags__(self) -> Any:
+        tags: Any = super().__sklearn_tags__()
+        tags.input_tags.sparse = self._takes_sparse
+        return tags
 
     def _validated(
         self,
@@ -44,8 +52,8 @@ class LinearModel(BaseEstimator):
         y: Vector,
         sample_weight: Vector | None = None,
         **checks: Any,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Dense arrays of 64-bit floats; sets `n_features_in_` and `feature_names_in_`.
+    ) -> tuple[Any, np.ndarray, np.ndarray | None]:
+        """Arrays of 64-bit floats; sets `n_features_in_` and `feature_names_in_`.
 
         Args:
             X: Samples.
@@ -54,8 +62,13 @@ class LinearModel(BaseEstimator):
             checks: More arguments of scikit-learn's `validate_data`.
         """
         check_switches(self.get_params(deep=False))
-        checks = {"dtype": np.float64, "y_numeric": True, **checks}
-        x, y = map(np.asarray, validate_data(self, X, y, **checks))
+        formats = "csc" if self._takes_sparse else False
+        checks = {
+            **{"dtype": np.float64, "y_numeric": True, "accept_sparse": formats},
+            **checks,
+        }
+        x, y = validate_data(self, X, y, **checks)
+        x, y = x if is_sparse(x) else np.asarray(x), np.asarray(y)
         if checks["y_numeric"] and y.dtype.kind in "US":
             y = y.astype(np.float64)  # A ValueError for words, as scikit-learn's.
         if sample_weight is None:
@@ -72,7 +85,9 @@ class LinearModel(BaseEstimator):
 
     def _scores(self, X: Matrix) -> np.ndarray:  # noqa: N803
         check_is_fitted(self)
-        x = validate_data(self, X, dtype=np.float64, reset=False)
+        formats = "csr" if self._takes_sparse else False
+        checks: Any = {"dtype": np.float64, "reset": False, "accept_sparse": formats}
+        x = validate_data(self, X, **checks)
         return x @ self.coef_.T + self.intercept_
 
 

@@ -45,6 +45,7 @@ class ElasticNet(MultiOutputMixin, LinearRegressor):
     """
 
     __metadata_request__fit = {"check_input": UNUSED}
+    _takes_sparse = True
 
     def __init__(
         self,
@@ -83,7 +84,7 @@ class ElasticNet(MultiOutputMixin, LinearRegressor):
         """Fit the model.
 
         Args:
-            X: Samples, an array (samples, features).
+            X: Samples, an array (samples, features), dense or sparse.
             y: A number for each sample; or several, an array (samples, targets).
             sample_weight: Non-negative weights for the mean.
             check_input: No effect.

@@ -62,6 +62,8 @@ class ElasticNetCV(CrossValidated, LinearRegressor):
         models via coordinate descent* (2010).
     """
 
+    _takes_sparse = True
+
     def __init__(
         self,
         *,
@@ -107,7 +109,7 @@ class ElasticNetCV(CrossValidated, LinearRegressor):
         """Choose the strength, and fit the model with it.
 
         Args:
-            X: Samples, an array (samples, features).
+            X: Samples, an array (samples, features), dense or sparse.
             y: A number for each sample.
             sample_weight: Non-negative weights for the means, of errors too. Folds count
                 alike, whatever their weights.

@@ -2,6 +2,7 @@
 
 from jaxreg.solve.general.minimize import minimize as minimize
 from jaxreg.solve.general.solution import Solution as Solution
+from jaxreg.solve.glm.multi_task import multi_task_path as multi_task_path
 from jaxreg.solve.glm.paths import (
     group_lasso_path as group_lasso_path,
     logistic_path as logistic_path,
@@ -14,3 +15,4 @@ from jaxreg.solve.lasso.path import (
     elastic_net_path as elastic_net_path,
     lasso_path as lasso_path,
 )
+from jaxreg.solve.moments import Moments as Moments

@@ -10,10 +10,11 @@ from jaxreg._checks import check_numbers, is_real
 from jaxreg.masks.selection import chosen_arrays
 from jaxreg.penalties import Penalty
 from jaxreg.penalties.fields import strength_fields
+from jaxreg.solve.sparse import is_sparse, sparse_columns
 
 
 def check_data(
-    x: Any, y: Any, sample_weight: Any, *, rescaled: bool = False
+    x: Any, y: Any, sample_weight: Any, *, rescaled: bool = False, sparse: bool = False
 ) -> tuple[Any, np.ndarray, Any]:
     """Arrays of 64-bit floats.
 
@@ -23,29 +24,48 @@ def check_data(
         sample_weight: Weights, or `None`.
         rescaled: Whether numbers of any magnitude are allowed, because they are rescaled
             next. Then `units_of` checks that x is finite, in its pass over x.
+        sparse: Whether x may be sparse; then it is returned as `sparse_columns`.
 
     Raises:
-        TypeError: If they are sparse, complex or no numbers, or are traced by JAX.
+        TypeError: If they are sparse, complex or no numbers, or are traced by JAX; or if
+            there is no target.
         ValueError: If shapes do not fit, or numbers are not finite.
     """
-    x = real_numbers("x", x)
+    if y is None:
+        raise TypeError(
+            "y must be given, a number for each sample: only Moments are without it."
+        )
+    if sparse and is_sparse(x):
+        check_concrete("x", x)
+        x = sparse_columns("x", x)
+    else:
+        x = real_numbers("x", x)
     if x.ndim != 2 or 0 in x.shape:
         raise ValueError(
             "x must be an array (samples, features) with one of each at least, got shape "
             f"{x.shape}."
         )
     if not rescaled:
-        check_squares("x", x)
-    y = check_samples("y", y, len(x), rescaled=rescaled)
+        check_squares("x", x.data if is_sparse(x) else x)
+    y = check_samples("y", y, x.shape[0], rescaled=rescaled)
     if sample_weight is None:
         return x, y, None
-    weights = check_samples("sample_weight", sample_weight, len(x), rescaled=True)
-    if not (np.all(weights >= 0) and np.any(weights > 0)):
+    weights = check_samples("sample_weight", sample_weight, len(y), rescaled=True)
+    check_weights(weights)
+    if not np.any(weights > 0):
         raise ValueError(
-            "sample_weight must be non-negative, with a positive sum, got a least of "
-            f"{np.min(weights)} and a sum of {np.sum(weights)}."
+            "sample_weight must be non-negative, with a positive sum, got zeros only."
         )
     return x, y, weights
+
+
+def check_weights(weights: np.ndarray) -> None:
+    """Refuse negative weights of samples."""
+    if not np.all(weights >= 0):
+        raise ValueError(
+            "sample_weight must be non-negative, with a positive sum, got a least of "
+            f"{np.min(weights)}."
+        )
 
 
 def check_samples(
@@ -135,7 +155,7 @@ def real_numbers(name: str, value: Any) -> np.ndarray:
     Raises:
         TypeError: If it is sparse, traced by JAX, or holds no real numbers.
     """
-    if hasattr(value, "tocsr") or hasattr(value, "todense"):
+    if is_sparse(value):
         raise TypeError(
             f"{name} must be a dense array, got {type(value).__name__}: pass "
             f"{name}.toarray()."

@@ -1,12 +1,21 @@
 """What every path function returns: models at many strengths, each with a certificate."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
-from jax.typing import ArrayLike
 
-from jaxreg.solve.checks import real_numbers
+from jaxreg.solve.checks import check_concrete, real_numbers
+from jaxreg.solve.sparse import is_sparse, sparse_columns
 from jaxreg.strength.cross_validation import CrossValidation
+
+
+def _matrix(x: Any) -> Any:
+    """Features in float64; `sparse_columns` if they are sparse."""
+    if not is_sparse(x):
+        return real_numbers("x", x)
+    check_concrete("x", x)
+    return sparse_columns("x", x)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -44,40 +53,47 @@ class PathResult:
         with np.errstate(over="ignore", invalid="ignore"):
             return np.where(gaps == 0, 0.0, gaps * self.null_loss)
 
-    def predictor(self, x: ArrayLike) -> np.ndarray:
+    def predictor(self, x: Any) -> np.ndarray:
         """Linear predictors x @ coefficients + intercepts of all models.
 
         Args:
-            x: Features, an array (samples, features).
+            x: Features, an array (samples, features), dense or sparse.
 
         Returns:
             An array (strengths, samples); for several classes (strengths, samples,
             classes).
 
         Raises:
-            TypeError: If x is sparse, or holds no real numbers.
+            TypeError: If x holds no real numbers.
             ValueError: If x does not have as many features as the models.
         """
-        x, features = real_numbers("x", x), self.coefficients.shape[1]
+        x, features = _matrix(x), self.coefficients.shape[1]
         if x.ndim != 2 or x.shape[1] != features:
             raise ValueError(
                 f"x must be an array (samples, {features} features), got shape {x.shape}."
             )
         active = np.any(self.coefficients != 0, axis=0).reshape(features, -1).any(axis=1)
-        products = np.tensordot(self.coefficients[:, active], x[:, active], axes=(1, 1))
-        return np.moveaxis(products, -1, 1) + self.intercepts[:, None]
+        few = self.coefficients[:, active]
+        if is_sparse(x):
+            products = x[:, active] @ np.moveaxis(few, 1, 0).reshape(few.shape[1], -1)
+            products = np.moveaxis(
+                products.reshape(x.shape[0], len(few), *few.shape[2:]), 1, 0
+            )
+        else:
+            products = np.moveaxis(np.tensordot(few, x[:, active], axes=(1, 1)), -1, 1)
+        return products + self.intercepts[:, None]
 
-    def predict(self, x: ArrayLike) -> np.ndarray:
+    def predict(self, x: Any) -> np.ndarray:
         """The mean response of all models.
 
         Args:
-            x: Features, an array (samples, features).
+            x: Features, an array (samples, features), dense or sparse.
 
         Returns:
             An array of the shape of `predictor`.
 
         Raises:
-            TypeError: If x is sparse, or holds no real numbers.
+            TypeError: If x holds no real numbers.
             ValueError: If x does not have as many features as the models.
         """
         return self.predictor(x)

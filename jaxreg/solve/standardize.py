@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._dtypes import ROUNDING
+from jaxreg.solve.sparse import is_sparse, project_sparse
 
 SMALL = 2**16
 """Arrays of fewer numbers are prepared by NumPy, which compiles nothing."""
@@ -56,7 +57,8 @@ class Prepared(NamedTuple):
     Attributes:
         xt: Features as rows, an array (features, samples): times the roots of the weights,
             projected onto the complement of the unpenalised columns (ones if there is an
-            intercept, and the unpenalised features), divided by `scale`.
+            intercept, and the unpenalised features), divided by `scale`. Of sparse features
+            a `Projected`.
         y: The target, weighted and projected likewise.
         scale: What each feature was divided by; empty if nothing.
         slopes: Least-squares coefficients of the features on the unpenalised columns, an
@@ -78,7 +80,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(
-    x: np.ndarray,
+    x: Any,
     y: np.ndarray,
     weights: np.ndarray | None,
     *,
@@ -97,12 +99,15 @@ def prepare(
     samples, features = x.shape
     root = None if weights is None else _roots(weights)
     columns = [np.ones(samples)] if intercept else []
-    columns += list(x[:, unpenalised].T)
+    others = x[:, unpenalised]
+    columns += list((others.toarray() if is_sparse(x) else others).T)
     outside = np.stack(columns, 1) if columns else np.zeros((samples, 0))
     if root is not None:
         outside, y = outside * root[:, None], y * root
     q, r_inverse = _orthonormal(outside)
-    if columns or root is not None or standardize:
+    if is_sparse(x):
+        xt, inside, scale = project_sparse(x, root, q, standardize)
+    elif columns or root is not None or standardize:
         project = _project_by_blocks if on_host(x.size) else _compiled_project
         xt, inside, scale = project(x, root, q, standardize)
     else:

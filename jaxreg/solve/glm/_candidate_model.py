@@ -224,7 +224,9 @@ class Model(NamedTuple):
             slopes = scale * dual / weights[None, :]
             each = self.data.loss.sample_conjugates(slopes.T) + self.data.least
             each = each - xp.sum(slopes * self.data.offset, axis=0)
-            excess = xp.where(bound, 0.0, xp.maximum(scale * length - l1, 0.0))
+            # Once for each group: the squares of a direction add up to one.
+            excess = xp.maximum(scale * length - l1, 0.0) * directions(gradient, group)
+            excess = xp.where(bound, 0.0, excess)
             conjugate = xp.where(l2 > 0, excess**2 / (2 * xp.where(l2 > 0, l2, 1.0)), 0.0)
             total = xp.sum(xp.where(fold.weights > 0, each * weights, 0.0))
             gap = (primal + total + xp.sum(conjugate)) / fold.null_loss

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxreg._dtypes import ROUNDING
-from jaxreg.losses import LinearLoss
+from jaxreg.losses import LinearLoss, Multinomial
 from jaxreg.penalties import L1, L2, ElasticNet, GroupLasso, Penalty
 from jaxreg.solve.checks import check_penalty
 from jaxreg.solve.glm._backend import Backend
@@ -64,7 +64,7 @@ class Scale(NamedTuple):
         Unpenalised coefficients of several classes are centred: only their differences
         matter, and those that add up to zero are the smallest.
         """
-        features, several = len(self.divisor), len(self.intercepts) > 1
+        features, several = len(self.divisor), isinstance(model.loss, Multinomial)
         coefficients = w[..., :features] / self.divisor
         if several:
             unpenalised = np.all(model.l1 + model.l2 == 0, axis=0)

@@ -38,6 +38,7 @@ def solve_glm(
     ratio: float = 1e-2,
     tol: float = 1e-9,
     of_sum: bool = False,
+    rows: bool = False,
 ) -> GLMPath:
     """Solve a model at many strengths, on all data and on each fold.
 
@@ -56,6 +57,8 @@ def solve_glm(
         tol: As for `logistic_path`.
         of_sum: Whether the objective has the sum of the losses of all samples, so that
             folds, which have fewer samples, are penalised more.
+        rows: Whether the coefficients of a feature, for all outputs, are one group: the
+            penalty has their norm where it has absolute values.
 
     Raises:
         TypeError: If the penalty is another one than `strengths_of` takes.
@@ -64,10 +67,12 @@ def solve_glm(
     check_number("tol", tol, above=0.0)
     with jax.enable_x64(True):
         penalty = L1() if penalty is None else penalty
-        each = strengths_of(penalty, x.shape[1], loss.y.shape[1])
+        l1, l2, group = strengths_of(penalty, x.shape[1], loss.y.shape[1])
+    if rows:
+        group = np.broadcast_to(np.arange(x.shape[1]), l1.shape)
     weights = np.ones(len(x)) if weights is None else weights
     known: np.ndarray = np.zeros_like(loss.y) if offset is None else offset
-    model = GLM(loss, x, known, weights, *each, intercept, standardize, of_sum)
+    model = GLM(loss, x, known, weights, l1, l2, group, intercept, standardize, of_sum)
     if folds is not None and standardize and _join_features(model.group):
         raise ValueError(
             "standardize must be False for groups of several features with folds: each "

@@ -1,10 +1,10 @@
 """The result of a path of generalised linear models."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
-from jax.typing import ArrayLike
 
 from jaxreg.losses import LinearLoss
 from jaxreg.solve.results import PathResult
@@ -47,18 +47,18 @@ class GLMPath(PathResult):
     steps: np.ndarray
     loss: type[LinearLoss]
 
-    def predict(self, x: ArrayLike) -> np.ndarray:
+    def predict(self, x: Any) -> np.ndarray:
         """The mean response of all models: probabilities of classes, rates of counts.
 
         Args:
-            x: Features, an array (samples, features).
+            x: Features, an array (samples, features), dense or sparse.
 
         Returns:
             An array (strengths, samples): the probability of class 1, or the mean of y
             (without an offset); for three classes or more (strengths, samples, classes).
 
         Raises:
-            TypeError: If x is sparse, or holds no real numbers.
+            TypeError: If x holds no real numbers.
             ValueError: If x does not have as many features as the models.
         """
         predictor = self.predictor(x)

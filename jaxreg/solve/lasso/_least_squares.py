@@ -19,9 +19,17 @@ from jaxreg.solve.gaps import Factors, is_certified
 from jaxreg.solve.lasso._few import MOST_FEW, guessed_path
 from jaxreg.solve.lasso._follow import MOST_NARROW, narrow_path
 from jaxreg.solve.lasso._rescale import Units, units_of
-from jaxreg.solve.lasso._screened import screened_path
-from jaxreg.solve.lasso._sources import Moments, Samples, gaps_of, moments
+from jaxreg.solve.lasso._screened import Start, screened_path
+from jaxreg.solve.lasso._sources import (
+    Moments,
+    Samples,
+    SparseSamples,
+    gaps_of,
+    moments,
+)
+from jaxreg.solve.lasso._sparse_path import sparse_path
 from jaxreg.solve.lasso.ridge import ridge_path
+from jaxreg.solve.sparse import Projected, without_columns
 from jaxreg.solve.standardize import Prepared, prepare, shared
 from jaxreg.strength.critical import grid_fractions
 
@@ -31,6 +39,8 @@ STRIDE, LEAST = 0.5, 1e-8
 """Consecutive strengths that fall below STRIDE get intermediate ones between them, none of
 which is below LEAST times the largest useful strength: each solution starts from the one
 before, and needs few rounds only if that is near."""
+MOST_DENSE = 2**24
+"""How many numbers sparse features may have as dense ones, for least squares."""
 FEW, MANY = 64, 1024
 """Numbers of features up to which there is a Gram matrix: FEW whatever the samples; MANY
 if there are at least half as many samples as features."""
@@ -105,10 +115,8 @@ class LeastSquares(NamedTuple):
     standardize: bool
     positive: bool
 
-    def with_data(
-        self, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None
-    ) -> "Problem":
-        """The model with data, prepared for the solvers.
+    def with_data(self, x: Any, y: np.ndarray, weights: np.ndarray | None) -> "Problem":
+        """The model with data, prepared for the solvers; x may be a `csc_array`.
 
         Raises:
             TypeError: If the penalty is another one than `penalty_factors` takes.
@@ -121,7 +129,7 @@ class LeastSquares(NamedTuple):
             has_l1 = np.any(l1 > 0)
             l1 = np.where(excluded, 1.0 if has_l1 else 0.0, l1)
             l2 = np.where(excluded, 0.0 if has_l1 else 1.0, l2)
-            x = np.where(excluded, 0.0, x)
+            x = without_columns(x, excluded)
         unpenalised = np.flatnonzero((l1 == 0) & (l2 == 0))
         if self.positive and unpenalised.size:
             raise ValueError(
@@ -175,13 +183,15 @@ class Problem:
         self.factors = Factors(l1, l2 if np.any(l2 > 0) else None, positive)
         features, samples = data.xt.shape
         self.has_gram = features <= min(max(2 * samples, FEW), MANY)
-        self.samples = Samples(data.xt, data.y)
-        if not self.has_gram:
+        self.samples: Samples | SparseSamples = Samples(data.xt, data.y)
+        if isinstance(data.xt, Projected):
+            self.samples = SparseSamples(data.xt, data.y)
+        elif not self.has_gram:
             self.samples = Samples(shared(data.xt), jnp.asarray(data.y))
         self.correlations = np.asarray(self.samples.correlations)
 
     @functools.cached_property
-    def source(self) -> Samples | Moments:
+    def source(self) -> Samples | SparseSamples | Moments:
         """Where a path takes its mean products from."""
         return moments(self.samples) if self.has_gram else self.samples
 
@@ -246,11 +256,11 @@ class Problem:
         Without L1 they have a closed form; few features with a Gram matrix are solved for
         all together, without compiling if they are very few; of many, only candidates are.
         """
-        data, source = self.data, self.source
+        source = self.source
         if not self.has_l1 and not self.model.positive:
             # Columns of features without l2 are zero here, so that any l2 will do.
             l2 = np.where(self.l2 > 0, self.l2, 1.0)
-            return ridge_path(data.xt, data.y, l2, falling)
+            return ridge_path(self.samples, l2, falling)
         every, given = _with_intermediate(falling, self.strength_max)
         features = len(self.correlations)
         if isinstance(source, Moments) and features <= MOST_NARROW:
@@ -259,8 +269,12 @@ class Problem:
             if w is None:
                 w = narrow_path(source, self.factors, every)
             gaps = gaps_of(source, w, every, self.factors)
+        elif isinstance(source, SparseSamples):
+            w, gaps = sparse_path(source, self.factors, every)
         else:
-            w, gaps = screened_path(source, self.factors, every, self.correlations)
+            nothing = np.zeros(0)
+            start = Start(every[0], nothing.astype(int), nothing, self.correlations)
+            w, gaps = screened_path(source, self.factors, every, start)
         if not np.all(is_certified(gaps, INEXACT)):
             self._mend_inexact(every, w, gaps)
         return _rows(w, given), gaps[given]
@@ -283,7 +297,7 @@ class Problem:
         Raises:
             ValueError: If the solution is not unique, or must not be negative.
         """
-        xt, y = np.asarray(self.data.xt), self.data.y
+        xt, y = dense_rows(self.data.xt), self.data.y
         keep = np.setdiff1d(np.arange(len(xt)), np.union1d(self.unpenalised, self.excluded))
         design = xt[keep].T
         found, _, rank, _ = np.linalg.lstsq(design, y)
@@ -298,6 +312,22 @@ class Problem:
         w = np.zeros((1, len(xt)))
         w[0, keep] = found + correction
         return w, np.array([least_squares_gap(xt, y, w[0])])
+
+
+def dense_rows(xt: Any) -> np.ndarray:
+    """Features as rows, dense.
+
+    Raises:
+        ValueError: If they are sparse, and too many to be.
+    """
+    if not isinstance(xt, Projected):
+        return np.asarray(xt)
+    if np.prod(xt.shape) > MOST_DENSE:
+        raise ValueError(
+            "Strength 0 needs dense features, and these are sparse and large, "
+            f"{xt.shape[1]} samples of {xt.shape[0]}: give a small positive strength."
+        )
+    return xt.dense(np.arange(xt.shape[0]))
 
 
 def least_squares_gap(xt: np.ndarray, y: np.ndarray, w: np.ndarray) -> float:

@@ -14,9 +14,11 @@ they are. Where features are standardized next, their factors are independent of
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from jaxreg.solve.sparse import column_squares, largest_of, times_powers_of_two
 
 SAFE = 200
 """Numbers between 2^-SAFE and 2^SAFE stay as they are."""
@@ -43,11 +45,11 @@ class Units(NamedTuple):
     standardized: bool
 
     def scaled(
-        self, x: np.ndarray, y: np.ndarray, l1: np.ndarray, l2: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        self, x: Any, y: np.ndarray, l1: np.ndarray, l2: np.ndarray
+    ) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
         """x', y', l1' and l2'."""
         if self.columns is not None:
-            x = np.ldexp(x, -self.columns)
+            x = times_powers_of_two(x, -self.columns)
         y = np.ldexp(y, -self.target)
         if self.columns is None and not (self.target or self.level):
             return x, y, l1, l2
@@ -81,11 +83,11 @@ class Units(NamedTuple):
         return _held("Strengths", strengths, self.level) if self.level else strengths
 
 
-def units_of(x: np.ndarray, y: np.ndarray, l1: np.ndarray, *, standardized: bool) -> Units:
+def units_of(x: Any, y: np.ndarray, l1: np.ndarray, *, standardized: bool) -> Units:
     """The units for data and the factors of the strength.
 
     Args:
-        x: Features, an array (samples, features).
+        x: Features, an array (samples, features), dense or sparse.
         y: The target.
         l1: The factors of Σ |w|.
         standardized: Whether features are standardized next.
@@ -107,21 +109,21 @@ def units_of(x: np.ndarray, y: np.ndarray, l1: np.ndarray, *, standardized: bool
     return Units(columns if columns.any() else None, target, level, standardized)
 
 
-def _column_exponents(x: np.ndarray) -> np.ndarray:
+def _column_exponents(x: Any) -> np.ndarray:
     """By which power of two each column must be divided.
 
     Raises:
         ValueError: If x has NaN or infinities.
     """
-    # One pass over ordinary data. Not BLAS: its threads stay awake, and keep JAX's waiting.
+    # One pass over ordinary data.
     with np.errstate(all="ignore"):
-        squares = np.einsum("ij,ij->j", x, x)
+        squares = column_squares(x)
     odd = np.flatnonzero(
         ~((squares >= 2.0 ** (-2 * SAFE)) & (squares <= 2.0 ** (2 * SAFE)))
     )
     exponents = np.zeros(x.shape[1], int)
     if odd.size:
-        largest = np.max(np.abs(x[:, odd]), axis=0)
+        largest = largest_of(x, odd)
         if not np.all(np.isfinite(largest)):
             raise ValueError("x must be finite, but has NaN or infinite entries.")
         exponents[odd] = _beyond(largest)

@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxreg.solve.gaps import Factors, relative_gaps
+from jaxreg.solve.gaps import Factors, Residuals, relative_gaps
 from jaxreg.solve.lasso._follow import Followed, follow
-from jaxreg.solve.lasso._homotopy import Solution
+from jaxreg.solve.lasso._homotopy import Quadratic, Solution
 from jaxreg.solve.lasso._slots import Held, Slots
-from jaxreg.solve.lasso._sources import Moments, Samples
+from jaxreg.solve.lasso._sources import Moments, Samples, SparseSamples
 
 BLOCKS = 16, 10, 5, 2, 1
 """How many strengths one block may have: the most whose candidates fit into the slots."""
@@ -58,11 +58,26 @@ def _check(
 ) -> Checked:
     """Check coefficients (strengths, slots) of which `stop` strengths have a meaning."""
     residuals = source.residuals(w, ids, held.rows)
-    inside = Factors(held.problem.l1, held.problem.l2, factors.positive)
+    given = factors, held.problem, ids, w, strengths, stop
+    return _checked(residuals, source.square, *given)
+
+
+def _checked(
+    residuals: Residuals,
+    square: Any,
+    factors: Factors,
+    problem: Quadratic,
+    ids: Any,
+    w: Array,
+    strengths: Array,
+    stop: Any,
+) -> Checked:
+    """As `_check`, given the residuals of the coefficients."""
+    inside = Factors(problem.l1, problem.l2, factors.positive)
     penalty = inside.penalty(w)
-    gaps = relative_gaps(residuals, source.square, penalty, strengths, factors, jnp)
+    gaps = relative_gaps(residuals, square, penalty, strengths, factors, jnp)
     has_l1 = inside.l1 > 0
-    largest = jnp.abs(held.problem.correlations) / jnp.where(has_l1, inside.l1, 1.0)
+    largest = jnp.abs(problem.correlations) / jnp.where(has_l1, inside.l1, 1.0)
     slack = MISSED * jnp.max(jnp.where(has_l1, largest, 0.0))
     magnitude = factors.magnitude(residuals.correlations, jnp)
     missed = magnitude > (strengths + slack)[None] * factors.l1[:, None]
@@ -70,6 +85,9 @@ def _check(
     first = jnp.min(jnp.where(missed, order[None], stop), axis=1)
     first = first.at[ids].set(stop, mode="drop")
     return Checked(gaps, residuals.correlations, first)
+
+
+_check_residuals = jax.jit(_checked)
 
 
 @jax.jit
@@ -110,6 +128,22 @@ def _extrapolated(
     return Solution(block[last], found.w[last], found.signs[last]), now, slope
 
 
+class Start(NamedTuple):
+    """A solution to start from.
+
+    Attributes:
+        strength: Its strength.
+        active: The active features, all of them with a coefficient other than zero.
+        w: Their coefficients.
+        correlations: Of all features with its residuals.
+    """
+
+    strength: float
+    active: np.ndarray
+    w: np.ndarray
+    correlations: np.ndarray
+
+
 class _Path:
     """The part of a path that is solved.
 
@@ -123,11 +157,15 @@ class _Path:
         gaps: Relative duality gaps (strengths,).
     """
 
-    def __init__(self, slots: Slots, start: float, correlations: Array, count: int) -> None:
+    def __init__(self, slots: Slots, start: Start, count: int) -> None:
         self.slots, self.done = slots, 0
-        zeros = jnp.zeros(slots.size)
-        self.before = Solution(jnp.asarray(start), zeros, zeros)
-        self.c, self.slope = correlations, jnp.zeros_like(correlations)
+        strength, active, values, correlations = start
+        slots.put(active, np.zeros(slots.size, bool))
+        w = np.zeros(slots.size)
+        w[slots.slot_of[active]] = values
+        self.before = Solution(*map(jnp.asarray, (strength, w, np.sign(w))))
+        self.c = jnp.asarray(correlations)
+        self.slope = jnp.zeros_like(self.c)
         # Column-major: the memory of features that are never active is never touched.
         self.w = np.zeros((len(correlations), count)).T
         self.gaps = np.zeros(count)
@@ -159,15 +197,23 @@ class _Path:
         _, problem, current = slots.held
         found = follow(problem, current, self.before, padded, count, has_l2)
         slots.held = slots.held._replace(current=found.active_set)
-        ids = slots.features()
-        source, factors = slots.source, slots.factors
-        checked = _check(source, factors, slots.held, ids, found.w, padded, count)
+        checked = self._check(found.w, padded, count)
         first = np.asarray(checked.first)
         missed, right = np.flatnonzero(first < count), int(first.min())
         # Without progress, what was missed before must stay a candidate.
         self.missed = missed if right else np.union1d(self.missed, missed)
         if right:
             self._keep(padded, right, found, checked)
+
+    def _check(self, w: Array, strengths: np.ndarray, count: int) -> Checked:
+        """Check coefficients (strengths, slots), of which `count` have a meaning."""
+        slots, factors = self.slots, self.slots.factors
+        source, held, ids = slots.source, slots.held, slots.features()
+        if not isinstance(source, SparseSamples):
+            return _check(source, factors, held, ids, w, strengths, count)
+        residuals = source.residuals(*slots.spread(np.asarray(w)))
+        given = factors, held.problem, ids, w, strengths, count
+        return _check_residuals(residuals, source.square, *given)
 
     def _keep(
         self, padded: np.ndarray, right: int, found: Followed, checked: Checked
@@ -184,10 +230,10 @@ class _Path:
 
 
 def screened_path(
-    source: Samples | Moments,
+    source: Samples | SparseSamples | Moments,
     factors: Factors,
     strengths: np.ndarray,
-    correlations: np.ndarray,
+    start: Start,
 ) -> tuple[np.ndarray, np.ndarray]:
     """A path over any number of features.
 
@@ -195,14 +241,15 @@ def screened_path(
         source: Of the mean products.
         factors: Of the penalty.
         strengths: Falling.
-        correlations: Mean products of features and target.
+        start: The solution to start from, at a strength that is at least as large.
 
     Returns:
         Coefficients, an array (strengths, features), and relative duality gaps.
     """
-    source, factors = jax.tree.map(jnp.asarray, (source, factors))
-    start = jnp.asarray(correlations)
-    path = _Path(Slots(source, factors), strengths[0], start, len(strengths))
+    factors = jax.tree.map(jnp.asarray, factors)
+    if not isinstance(source, SparseSamples):
+        source = jax.tree.map(jnp.asarray, source)
+    path = _Path(Slots(source, factors), start, len(strengths))
     # It ends: each round keeps a solution, or adds a candidate until all features are.
     while path.done < len(strengths):
         path.advance(strengths, factors.l2 is not None)

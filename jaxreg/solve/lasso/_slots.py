@@ -10,7 +10,7 @@ from jax import Array
 
 from jaxreg.solve.gaps import Factors
 from jaxreg.solve.lasso._homotopy import Quadratic
-from jaxreg.solve.lasso._sources import Moments, Samples
+from jaxreg.solve.lasso._sources import Moments, Samples, SparseSamples
 from jaxreg.solve.lasso._swept import ActiveSet
 
 CHUNK = 64
@@ -40,7 +40,7 @@ class Slots:
         held: The data.
     """
 
-    def __init__(self, source: Samples | Moments, factors: Factors) -> None:
+    def __init__(self, source: Samples | SparseSamples | Moments, factors: Factors) -> None:
         self.source, self.factors = source, factors
         size = source.capacities[0]
         self.ids = np.full(size, -1)
@@ -96,7 +96,20 @@ class Slots:
             # Slots beyond the last are ignored.
             into = np.pad(slots[part], padding, constant_values=self.size)
             ids = np.pad(new[part], padding)
-            self.held = _insert(self.source, self.factors, self.held, into, ids)
+            self._insert(into, ids)
+
+    def _insert(self, slots: np.ndarray, ids: np.ndarray) -> None:
+        """Put features into slots; of sparse samples SciPy makes the products."""
+        source = self.source
+        if not isinstance(source, SparseSamples):
+            self.held = _insert(source, self.factors, self.held, slots, ids)
+            return
+        # Rows of slots whose features come with a later chunk are overwritten then.
+        full = self.ids >= 0
+        gram = np.zeros((self.size, len(ids)))
+        gram[full] = source.inner(self.ids[full], ids)
+        products = np.zeros((len(ids), 0)), gram, source.with_target(ids)
+        self.held = _insert_products(self.factors, self.held, slots, ids, *products)
 
     def _grow(self, needed: int) -> None:
         """Grow to the next capacity, or to a multiple of the last one."""
@@ -130,16 +143,35 @@ def _padded(held: Held, more: int) -> Held:
 def _insert(
     source: Samples | Moments, factors: Factors, held: Held, slots: Any, ids: Any
 ) -> Held:
-    """Put features into slots that are not active; slots out of range are ignored.
+    """Put features into slots that are not active; slots out of range are ignored."""
+    rows = source.rows(ids)
+    gram = source.inner(held.rows.at[slots].set(rows, mode="drop"), ids)
+    target = source.with_target(ids)
+    return _with_products(factors, held, slots, ids, rows, gram, target)
+
+
+def _with_products(
+    factors: Factors, held: Held, slots: Any, ids: Any, new: Any, gram: Any, target: Any
+) -> Held:
+    """Put features into slots, given their mean products.
 
     With A the active features, the new columns of the swept matrix are
     −swept_AA·gram[A, new] in the rows A, and the Schur complement
     gram[B, new] − gram[B, A]·swept_AA·gram[A, new] in the others; rows mirror columns, with
     the other sign in A.
+
+    Args:
+        factors: Of the penalty.
+        held: What the slots hold.
+        slots: Where the features go, (ids,).
+        ids: The features.
+        new: Their rows, (ids, width).
+        gram: Products of all features in slots, the new ones among them, with the new
+            ones, (slots, ids).
+        target: Products of the new features and the target, (ids,).
     """
     rows, problem, (swept, active, signs) = held
-    rows = rows.at[slots].set(source.rows(ids), mode="drop")
-    gram = source.inner(rows, ids)
+    rows = rows.at[slots].set(new, mode="drop")
     inner = jnp.where(active[:, None], gram, 0.0)
     columns = gram - inner - swept @ inner
     among = gram.at[slots].get(mode="fill", fill_value=0) + inner.T @ columns
@@ -155,9 +187,12 @@ def _insert(
 
     problem = Quadratic(
         put(problem.gram, gram, gram.T),
-        put_each(problem.correlations, source.with_target(ids)),
+        put_each(problem.correlations, target),
         put_each(problem.l1, factors.l1[ids]),
         problem.l2 if factors.l2 is None else put_each(problem.l2, factors.l2[ids]),
         problem.positive,
     )
     return Held(rows, problem, ActiveSet(put(swept, columns, mirrored), active, signs))
+
+
+_insert_products = jax.jit(_with_products, donate_argnums=1)

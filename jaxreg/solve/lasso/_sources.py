@@ -1,7 +1,7 @@
 """The mean products that a path needs: from the samples, or from their moments.
 
 Moments (the Gram matrix) are faster where they fit into memory, samples keep more digits
-where coefficients cancel. Both have the same methods.
+where coefficients cancel. Both have the same methods, sparse samples similar ones.
 """
 
 from typing import Any, NamedTuple
@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from jaxreg.solve.gaps import Factors, Residuals, relative_gaps
+from jaxreg.solve.sparse import Projected
 from jaxreg.solve.standardize import on_host
 
 
@@ -60,6 +61,51 @@ class Samples(NamedTuple):
         return Residuals(self.xt @ (residuals / samples).T, squares, with_target)
 
 
+class SparseSamples(NamedTuple):
+    """Sparse features as rows, and the target.
+
+    SciPy makes the products, which compiled programs are given instead of the source.
+    """
+
+    xt: Projected
+    y: np.ndarray
+
+    @property
+    def capacities(self) -> tuple[int, ...]:
+        """As for `Samples`."""
+        return 256, 512, 896, 1152, 1536, 2048
+
+    @property
+    def width(self) -> int:
+        """Nothing is kept of the features in slots but their products."""
+        return 0
+
+    @property
+    def correlations(self) -> np.ndarray:
+        """As for `Samples`."""
+        return self.xt.products(self.y) / len(self.y)
+
+    @property
+    def square(self) -> float:
+        """As for `Samples`."""
+        return float(self.y @ self.y / len(self.y))
+
+    def inner(self, ids: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Mean products of features with others, an array (ids, others)."""
+        return self.xt.inner(ids, others) / len(self.y)
+
+    def with_target(self, ids: np.ndarray) -> np.ndarray:
+        """As for `Samples`."""
+        return self.xt.part(ids).products(self.y) / len(self.y)
+
+    def residuals(self, ids: np.ndarray, w: np.ndarray) -> Residuals:
+        """Products with the residuals of coefficients (strengths, ids)."""
+        residuals, samples = self.y - self.xt.part(ids).combined(w), len(self.y)
+        squares = np.sum(residuals**2, axis=1) / samples
+        with_target = residuals @ self.y / samples
+        return Residuals(self.xt.products(residuals.T / samples), squares, with_target)
+
+
 class Moments(NamedTuple):
     """Mean products of features, of features and target, and of the target."""
 
@@ -99,19 +145,29 @@ class Moments(NamedTuple):
         return Residuals(correlations, squares, self.square - explained)
 
 
-def moments(given: Samples) -> Moments:
+def moments(given: Samples | SparseSamples) -> Moments:
     """The moments of samples."""
+    if isinstance(given, SparseSamples):
+        every = np.arange(given.xt.shape[0])
+        return Moments(given.inner(every, every), given.correlations, given.square)
     xt = given.xt
     gram = np.asarray(xt @ xt.T if on_host(xt.size) else _square(xt)) / len(given.y)
     return Moments(gram, np.asarray(given.correlations), float(given.square))
 
 
 def gaps_of(
-    source: Samples | Moments, w: np.ndarray, strengths: np.ndarray, factors: Factors
+    source: Samples | SparseSamples | Moments,
+    w: np.ndarray,
+    strengths: np.ndarray,
+    factors: Factors,
 ) -> np.ndarray:
     """The duality gaps of coefficients (strengths, features), see `relative_gaps`."""
     every = slice(None)
-    residuals = source.residuals(w, every, source.rows(every))
+    if isinstance(source, SparseSamples):
+        active = np.flatnonzero(np.any(w != 0, axis=0))
+        residuals = source.residuals(active, w[:, active])
+    else:
+        residuals = source.residuals(w, every, source.rows(every))
     # A tiny l2 may make its term of the dual infinite; then 0 is the better bound.
     with np.errstate(over="ignore"):
         return relative_gaps(

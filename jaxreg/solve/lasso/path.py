@@ -1,6 +1,7 @@
 """Paths of the lasso and the elastic net: exact, and certified."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,13 +9,19 @@ import numpy as np
 from jaxreg.penalties import L1, L2, ElasticNet
 from jaxreg.solve.checks import check_data, check_strengths
 from jaxreg.solve.gaps import is_certified
-from jaxreg.solve.lasso._folds import fold_errors, fold_parts
+from jaxreg.solve.lasso._folds import (
+    fold_errors,
+    fold_parts,
+    moment_errors,
+    moment_parts,
+)
 from jaxreg.solve.lasso._least_squares import (
     INEXACT,
     LeastSquares,
     check_is_l1,
     warn_if_inexact,
 )
+from jaxreg.solve.moments import Moments
 from jaxreg.solve.results import PathResult
 from jaxreg.strength.cross_validation import Folds
 
@@ -48,7 +55,7 @@ class LinearPath(PathResult):
 
 def lasso_path(
     x: Any,
-    y: Any,
+    y: Any = None,
     strengths: Any = None,
     *,
     penalty: L1 | None = None,
@@ -56,7 +63,7 @@ def lasso_path(
     standardize: bool = False,
     positive: bool = False,
     sample_weight: Any = None,
-    folds: Folds | None = None,
+    folds: Folds | Sequence[Moments] | None = None,
     num: int = 100,
     ratio: float = 1e-3,
 ) -> LinearPath:
@@ -71,7 +78,12 @@ def lasso_path(
     device.
 
     Args:
-        x: Features, an array (samples, features) of numbers.
+        x: Features, an array (samples, features) of numbers, dense or sparse: SciPy's
+            arrays and matrices, and JAX's `BCOO` and `BCSR`. Sparse ones are centred and
+            scaled without making them dense; only the features that are or may become
+            active become dense. Or, in the place of x, y and
+            sample_weight, `solve.Moments` of data that do not fit into memory:
+            `lasso_path(moments, strengths=...)`.
         y: The target, a number for each sample.
         strengths: Positive numbers; by default `num` of them, evenly spaced on a
             logarithmic scale, from the smallest at which all coefficients are zero down to
@@ -89,7 +101,8 @@ def lasso_path(
         folds: For cross-validation: a number, or pairs of indices; see `cross_validate`.
             Every fold is solved at the same strengths (and standardized by its training
             samples); the scores, in `validation`, are mean squared errors, weighted by
-            `sample_weight`.
+            `sample_weight`. For moments, those of the parts that they are the sum of, each
+            of which is left out once: `lasso_path(sum(parts), folds=parts)`.
         num: How many strengths, if none are given.
         ratio: The last strength as a fraction of the first, if none are given.
 
@@ -97,7 +110,7 @@ def lasso_path(
         A `LinearPath`, with the strengths in the order in which they were given.
 
     Raises:
-        TypeError: If something is no array of real numbers, or is sparse; or if the
+        TypeError: If something is no array of real numbers, or y is sparse; or if the
             penalty is another one.
         ValueError: If shapes do not fit, numbers are not finite or must not be negative,
             or a solution is not unique because it is not penalised.
@@ -134,7 +147,7 @@ def lasso_path(
 
 def elastic_net_path(
     x: Any,
-    y: Any,
+    y: Any = None,
     strengths: Any = None,
     *,
     penalty: L1 | L2 | ElasticNet,
@@ -142,7 +155,7 @@ def elastic_net_path(
     standardize: bool = False,
     positive: bool = False,
     sample_weight: Any = None,
-    folds: Folds | None = None,
+    folds: Folds | Sequence[Moments] | None = None,
     num: int = 100,
     ratio: float = 1e-3,
 ) -> LinearPath:
@@ -196,15 +209,21 @@ def _solve(
     y: Any,
     sample_weight: Any,
     strengths: Any,
-    folds: Folds | None,
+    folds: Any,
     num: int,
     ratio: float,
 ) -> LinearPath:
     """The path of a model on data as the user gave them; arguments of `lasso_path`."""
-    x, y, weights = check_data(x, y, sample_weight, rescaled=True)
+    parts: Any = None
+    if isinstance(x, Moments):
+        _check_alone(y, sample_weight)
+        parts = None if folds is None else moment_parts(x, folds)
+        x, y = x.samples()
+    x, y, weights = check_data(x, y, sample_weight, rescaled=True, sparse=True)
     if strengths is not None:
         strengths = check_strengths(strengths)
-    parts = None if folds is None else fold_parts(folds, y, weights)
+    if parts is None and folds is not None:
+        parts = fold_parts(folds, y, weights)
     problem = model.with_data(x, y, weights)
     if strengths is None:
         strengths = problem.grid(num, ratio)
@@ -213,7 +232,10 @@ def _solve(
     del problem  # The folds need its memory.
     validation, all_gaps = None, gaps
     if parts is not None:
-        validation = fold_errors(model, x, y, weights, strengths, parts)
+        if isinstance(parts, np.ndarray):
+            validation = fold_errors(model, x, y, weights, strengths, parts)
+        else:
+            validation = moment_errors(model, strengths, parts)
         all_gaps = np.append(gaps, validation.results["gaps"])
     warn_if_inexact(all_gaps)
     return LinearPath(
@@ -225,3 +247,16 @@ def _solve(
         converged=is_certified(gaps, INEXACT),
         validation=validation,
     )
+
+
+def _check_alone(y: Any, sample_weight: Any) -> None:
+    """Refuse a target or weights beside moments.
+
+    Raises:
+        TypeError: If there are any.
+    """
+    if not (y is None and sample_weight is None):
+        raise TypeError(
+            "y and sample_weight must be left out beside Moments, which hold them: "
+            "lasso_path(moments, strengths=...)."
+        )

@@ -1,38 +1,75 @@
-"""Ridge regression at many strengths, from one decomposition."""
-
-from typing import Any
+"""Ridge regression at many strengths: from one decomposition, or of sparse features."""
 
 import numpy as np
 
 from jaxreg.solve.gaps import Factors
-from jaxreg.solve.lasso._sources import Samples, gaps_of
+from jaxreg.solve.lasso._sources import Samples, SparseSamples, gaps_of
+
+MOST_STEPS, EXACT = 20_000, 1e-24
+"""Of conjugate gradients: the largest number of steps; and the distance of the objective
+from its minimum, relative to the null model's loss, at which they end."""
 
 
 def ridge_path(
-    xt: Any, y: np.ndarray, l2: np.ndarray, strengths: np.ndarray
+    samples: Samples | SparseSamples, l2: np.ndarray, strengths: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Ridge regression at all strengths.
 
     Divided by the roots of their `l2`, all features have the same penalty, and a singular
-    direction of value v is multiplied by v / (v² + 2·n·strength).
+    direction of value v is multiplied by v / (v² + 2·n·strength). Sparse features are not
+    decomposed.
 
     Args:
-        xt: Features as rows.
-        y: The target.
+        samples: The data.
         l2: Positive, one for each feature.
         strengths: Positive.
 
     Returns:
         Coefficients, an array (strengths, features), and relative duality gaps.
     """
-    samples, xt = len(y), np.asarray(xt)
+    factors = Factors(np.zeros_like(l2), l2, False)
+    if isinstance(samples, SparseSamples):
+        w = _by_conjugate_gradients(samples, l2, strengths)
+        return w, gaps_of(samples, w, strengths, factors)
+    xt, y = np.asarray(samples.xt), np.asarray(samples.y)
     left, values, right = np.linalg.svd(xt / np.sqrt(l2)[:, None], full_matrices=False)
     # Not by the squares of the singular values, which may underflow.
-    ratios = 2 * samples * strengths[:, None] / np.where(values > 0, values, 1.0)
+    ratios = 2 * len(y) * strengths[:, None] / np.where(values > 0, values, 1.0)
     kept = np.where(values > 0, 1 / (values + ratios), 0.0)
     w = (kept * (right @ y)) @ left.T / np.sqrt(l2)
-    factors = Factors(np.zeros_like(l2), l2, False)
     return w, gaps_of(Samples(xt, y), w, strengths, factors)
+
+
+def _by_conjugate_gradients(
+    samples: SparseSamples, l2: np.ndarray, strengths: np.ndarray
+) -> np.ndarray:
+    """Coefficients (strengths, features), each from the solution before it.
+
+    With residuals r of the equations, the objective is at most ½ Σ r²/(2·strength·l2) above
+    its minimum.
+    """
+    xt, y = samples
+    squares = xt.squares / len(y)
+    correlations, enough = samples.correlations, EXACT * samples.square / 2
+    w, found = np.zeros(len(l2)), []
+    for strength in strengths:
+        ridge = 2 * strength * l2
+
+        def image(v: np.ndarray, ridge: np.ndarray = ridge) -> np.ndarray:
+            return xt.products(xt.combined(v)) / len(y) + ridge * v
+
+        r, before, direction = correlations - image(w), np.inf, np.zeros_like(w)
+        for _ in range(MOST_STEPS):
+            if np.sum(r**2 / ridge) / 2 <= enough:
+                break
+            z = r / (squares + ridge)
+            now = r @ z
+            direction = z + now / before * direction
+            along = image(direction)
+            step = now / (direction @ along)
+            w, r, before = w + step * direction, r - step * along, now
+        found.append(w)
+    return np.array(found)
 
 
 def leave_one_out_errors(

@@ -574,7 +574,7 @@ def test_a_mask_that_chooses_the_coefficients_changes_nothing():
 def test_sparse_matrices_are_refused():
     sparse = pytest.importorskip("scipy.sparse")
     with pytest.raises(TypeError, match=r"pass x.toarray\(\)"):
-        jr.lasso_path(sparse.csr_array(X), Y)
+        jr.solve.lasso_knots(sparse.csr_array(X), Y)
 
 
 def test_a_mask_that_leaves_coefficients_out_is_refused():

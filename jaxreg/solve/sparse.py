@@ -1,0 +1,228 @@
+"""Sparse features: columns that are centred and scaled without being stored.
+
+With weights, an intercept and unpenalised features, solvers need features X as they are
+after a projection, P = X − Q·A, where the columns of Q are orthonormal and A = QᵀX. P is
+dense even if X is sparse, so it is never made: products with it are
+
+    Pᵀr = Xᵀr − Aᵀ(Qᵀr)        P·w = X·w − Q·(A·w)        PᵀP = XᵀX − AᵀA
+
+Where a column of P is much smaller than that of X, the difference would lose digits. Such
+columns have few zeros (they are constants with some noise, say); they are stored projected.
+
+SciPy's matrices do the products. It is imported where sparse features are given only; JAX
+depends on it.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxreg._checks import is_real
+from jaxreg._dtypes import ROUNDING
+
+CANCELS = 1e-4
+"""Columns whose squared norm falls below this fraction by the projection are projected."""
+DENSE = 2**20
+"""How many numbers of a few columns are made dense at a time."""
+
+
+def is_sparse(value: Any) -> bool:
+    """Whether a value is a sparse array of SciPy or of JAX."""
+    return hasattr(value, "tocsr") or hasattr(value, "todense")
+
+
+def sparse_columns(name: str, value: Any) -> Any:
+    """A SciPy matrix by columns (`csc_array`) of 64-bit floats, each entry stored once.
+
+    The given matrix is not changed. Entries of the same index are added.
+
+    Args:
+        name: What it is called in errors.
+        value: A SciPy sparse array or matrix, or a JAX `BCOO` or `BCSR`.
+
+    Raises:
+        TypeError: If it is another kind of sparse array, or holds no real numbers.
+        ValueError: If it is no matrix, or indices are out of range.
+    """
+    from scipy.sparse import coo_array, csc_array
+
+    if len(value.shape) != 2:
+        raise ValueError(
+            f"{name} must be an array (samples, features), got shape {value.shape}."
+        )
+    if hasattr(value, "tocsc"):
+        given: Any = value.tocsc()
+    else:
+        given = coo_array(*_entries_of(name, value)).tocsc()
+    values, rows, starts = given.data, given.indices, given.indptr
+    if not (values.dtype == bool or is_real(values)):
+        raise TypeError(f"{name} must hold real numbers, got an array of {values.dtype}.")
+    if rows.size and (rows.min() < 0 or rows.max() >= given.shape[0]):
+        raise ValueError(
+            f"{name} must have row indices from 0 to {given.shape[0] - 1}, got some from "
+            f"{rows.min()} to {rows.max()}."
+        )
+    # A copy, because duplicates are added in place.
+    arrays = np.array(values, np.float64), rows.copy(), starts.copy()
+    found = csc_array(arrays, shape=given.shape)
+    found.sum_duplicates()
+    return found
+
+
+def _entries_of(name: str, value: Any) -> tuple[Any, tuple[int, int]]:
+    """Values and indices of a JAX array, and its shape; JAX's padding is left out."""
+    entries = value.to_bcoo() if hasattr(value, "to_bcoo") else value
+    if not hasattr(entries, "nse") or entries.n_batch or entries.n_dense:
+        raise TypeError(
+            f"{name} must be dense, a SciPy sparse array or matrix, or a JAX BCOO or BCSR "
+            f"without batch and dense dimensions, got {type(value).__name__}."
+        )
+    indices = np.asarray(entries.indices)
+    inside = np.all(indices < np.array(entries.shape), axis=1)
+    return (np.asarray(entries.data)[inside], tuple(indices[inside].T)), entries.shape
+
+
+def features_of_entries(x: Any) -> np.ndarray:
+    """For each stored entry the index of its column."""
+    return np.repeat(np.arange(x.shape[1]), np.diff(x.indptr))
+
+
+def with_values(x: Any, values: np.ndarray) -> Any:
+    """The same matrix with other values of its stored entries."""
+    from scipy.sparse import csc_array
+
+    return csc_array((values, x.indices, x.indptr), shape=x.shape)
+
+
+def column_squares(x: Any) -> np.ndarray:
+    """The sum of squares of each column, dense or sparse."""
+    if not is_sparse(x):
+        # Not BLAS: its threads stay awake, and keep JAX's waiting.
+        return np.einsum("ij,ij->j", x, x)
+    return with_values(x, x.data**2).T @ np.ones(x.shape[0])
+
+
+def largest_of(x: Any, columns: np.ndarray) -> np.ndarray:
+    """The largest absolute value in some columns, dense or sparse."""
+    if not is_sparse(x):
+        return np.max(np.abs(x[:, columns]), axis=0)
+    part = x[:, columns]
+    largest = np.zeros(len(columns))
+    with np.errstate(invalid="ignore"):  # NaN is the largest.
+        np.maximum.at(largest, features_of_entries(part), np.abs(part.data))
+    return largest
+
+
+def times_powers_of_two(x: Any, exponents: np.ndarray) -> Any:
+    """x_j · 2^exponent_j for every column j, dense or sparse."""
+    if not is_sparse(x):
+        return np.ldexp(x, exponents)
+    return with_values(x, np.ldexp(x.data, exponents[features_of_entries(x)]))
+
+
+def without_columns(x: Any, excluded: np.ndarray) -> Any:
+    """The features with zeros in some columns, dense or sparse."""
+    if not is_sparse(x):
+        return np.where(excluded, 0.0, x)
+    return with_values(x, np.where(excluded[features_of_entries(x)], 0.0, x.data))
+
+
+class Projected(NamedTuple):
+    """Features as rows, projected and scaled as above: an array (features, samples).
+
+    Attributes:
+        columns: X, a `csc_array` (samples, features).
+        q: Q, an array (samples, k).
+        inside: A, an array (k, features).
+    """
+
+    columns: Any
+    q: np.ndarray
+    inside: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many features, and samples."""
+        samples, features = self.columns.shape
+        return features, samples
+
+    def products(self, vectors: np.ndarray) -> np.ndarray:
+        """Of all features with vectors (samples,) or (samples, vectors)."""
+        return self.columns.T @ vectors - self.inside.T @ (self.q.T @ vectors)
+
+    @property
+    def squares(self) -> np.ndarray:
+        """The sum of squares of each feature."""
+        total = column_squares(self.columns) - np.sum(self.inside**2, axis=0)
+        return np.maximum(total, 0.0)
+
+    def part(self, ids: np.ndarray) -> "Projected":
+        """Some of the features."""
+        return Projected(self.columns[:, ids], self.q, self.inside[:, ids])
+
+    def combined(self, w: np.ndarray) -> np.ndarray:
+        """The sums w @ features, for w of (features,) or (strengths, features)."""
+        return (self.columns @ w.T - self.q @ (self.inside @ w.T)).T
+
+    def dense(self, ids: np.ndarray) -> np.ndarray:
+        """Some features, an array (ids, samples)."""
+        rows = self.columns[:, ids].toarray().T
+        return rows - self.inside[:, ids].T @ self.q.T
+
+    def inner(self, ids: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Products of some features with others, an array (ids, others)."""
+        left, right = self.columns[:, ids].T, self.columns[:, others]
+        found = -self.inside[:, ids].T @ self.inside[:, others]
+        width = max(DENSE // right.shape[0], 1)
+        if right.nnz < 0.02 * np.prod(right.shape):
+            return found + (left @ right).toarray()
+        for start in range(0, len(others), width):
+            part = slice(start, start + width)
+            found[:, part] += left @ right[:, part].toarray()
+        return found
+
+
+def project_sparse(
+    x: Any, root: np.ndarray | None, q: np.ndarray, standardize: bool
+) -> tuple[Projected, np.ndarray, np.ndarray]:
+    """Features without their parts in the span of q, these parts, and scales.
+
+    Args:
+        x: A `csc_array` (samples, features).
+        root: Roots of the weights of the samples.
+        q: Orthonormal columns, an array (samples, k).
+        standardize: Whether to divide features by their root mean square.
+    """
+    from scipy.sparse import csc_array
+
+    features = features_of_entries(x)
+    x = x if root is None else with_values(x, x.data * root[x.indices])
+    inside = x.T @ q
+    fitted = np.zeros_like(x.data)
+    for axis in range(q.shape[1]):
+        fitted += q[x.indices, axis] * inside[features, axis]
+    raw = column_squares(x)
+    # What the projection adds where x has no entry: all of it, but for its entries.
+    outside = np.sum(inside**2, axis=1) - column_squares(with_values(x, fitted))
+    squares = column_squares(with_values(x, x.data - fitted)) + np.maximum(outside, 0.0)
+    stored = np.flatnonzero((squares <= CANCELS * raw) & (raw > 0))
+    projected, keep = inside.copy(), np.ones(x.shape[1])
+    keep[stored], projected[stored] = 0.0, 0.0
+    parts = with_values(x, x.data * keep[features])
+    width = max(DENSE // x.shape[0], 1)
+    for start in range(0, len(stored), width):
+        ids = stored[start : start + width]
+        columns = x[:, ids].toarray()
+        for _ in range(2):  # The second removes the rounding errors of the first.
+            columns -= q @ (q.T @ columns)
+        squares[ids] = column_squares(columns)
+        columns *= np.sqrt(squares[ids]) > ROUNDING * np.sqrt(raw[ids])
+        entry = np.nonzero(columns)
+        parts = parts + csc_array((columns[entry], (entry[0], ids[entry[1]])), x.shape)
+    gone = np.sqrt(squares) <= ROUNDING * np.sqrt(raw)
+    scale = np.ones(0)
+    if standardize:
+        scale = np.where(gone, 1.0, np.sqrt(squares / x.shape[0]))
+        parts = with_values(parts, parts.data / scale[features_of_entries(parts)])
+        projected /= scale[:, None]
+    return Projected(parts, q, projected.T), inside.T, scale
