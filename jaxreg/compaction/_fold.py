@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxreg.compaction._known import Facts, Known, conv_kernel, conv_names
 from jaxreg.compaction._masks import broadcast, sum_product
+from jaxreg.compaction._needed import Uses
 from jaxreg.compaction._primitives import contraction, convolution
 from jaxreg.compaction._program import Op, Program
 from jaxreg.compaction._removal import Removed
@@ -43,13 +44,17 @@ def products(program: Program) -> list[Op]:
 def _side(op: Op) -> int | None:
     """Which operand of a product depends on the inputs, if the other does not."""
     first, second = (value.depends for value in op.ins)
-    if first == second or (op.kind == "conv_general_dilated" and second):
+    if first == second:
+        return None
+    if op.kind == "conv_general_dilated" and (
+        second or convolution(op).groups > 1 or convolution(op).is_padded
+    ):
         return None
     return 0 if first else 1
 
 
 def constant_sums(
-    program: Program, ties: Ties, facts: Facts, removed: Removed
+    program: Program, ties: Ties, facts: Facts, uses: Uses, removed: Removed
 ) -> dict[int, np.ndarray]:
     """For each product, by its number, what constant units that go contribute."""
     sums: dict[int, np.ndarray] = {}
@@ -58,6 +63,9 @@ def constant_sums(
         if side is None:
             continue
         x, weights = (facts.known[op.ins[i]] for i in (side, 1 - side))
+        # What nothing depends on need not be the same everywhere, and is left out.
+        varies, live = broadcast([x.varies, uses.live[op.ins[side]]], x.varies.ndim)
+        x = Known(varies | ~live, x.value)
         if op.kind == "dot_general":
             term = _dot(op, side, x, weights, ties, removed)
         else:
@@ -107,7 +115,7 @@ def _conv(
     axis = conv.lhs[1]
     gone = removed[ties.node(value, axis)] | removed[ties.node(op.ins[1], conv.rhs[1])]
     kept = _gone(x, value.ndim, {axis: gone})
-    if kept is None or not kept.any() or conv.groups > 1 or conv.is_padded:
+    if kept is None or not kept.any():
         return None
     kernel = weights.value.astype(np.float32).sum(conv.rhs[2:], keepdims=True)
     images = kept.transpose(conv.lhs).reshape(1, 1, -1)

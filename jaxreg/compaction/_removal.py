@@ -1,6 +1,6 @@
 """Which slices go: the most that ties and pins allow, of those that are dead."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -130,27 +130,78 @@ class StructureError(ValueError):
     """What is to be removed does not fit the function."""
 
 
-def closure(ties: Ties, seeds: Mapping[Node, np.ndarray]) -> Removed:
+Choices = dict[int, int]
+"""For products of which all goes, by their number: the factor of which all goes."""
+
+
+def closure(
+    ties: Ties,
+    seeds: Mapping[Node, np.ndarray],
+    allowed: Removed | None = None,
+    choices: Mapping[int, int] | None = None,
+) -> tuple[Removed, Choices]:
     """All that goes where some slices of the parameters go.
 
     Args:
         ties: The ties.
-        seeds: For each axis of the parameters, the indices that go.
+        seeds: For each axis of the arguments, the indices that go.
+        allowed: For each node, which indices may go; by default all that are not pinned.
+        choices: What was chosen before, for the same function.
 
     Returns:
-        For each node, which indices go.
+        For each node, which indices go; and which factors were chosen.
 
     Raises:
-        StructureError: If something goes that is pinned.
+        StructureError: If something goes that may not.
     """
     removed = {node: np.zeros(size, bool) for node, size in enumerate(ties.sizes)}
     for node, gone in seeds.items():
         removed[node] = gone.copy()
+    return _closed(ties, seeds, removed, allowed, choices or {}, {})
+
+
+def _closed(
+    ties: Ties,
+    seeds: Mapping[Node, np.ndarray],
+    removed: Removed,
+    allowed: Removed | None,
+    wanted: Mapping[int, int],
+    chosen: Choices,
+) -> tuple[Removed, Choices]:
     links = ties.links
-    while True:
-        changed = [_spread(link, removed, ties) for link in (*links, *reversed(links))]
-        if not any(changed):
-            break
+    while any([_spread(link, removed, ties) for link in (*links, *reversed(links))]):
+        pass
+    _check(ties, seeds, removed, allowed)
+    open_product = next(_undecided(ties, removed), None)
+    if open_product is None:
+        return removed, chosen
+    number, factors = open_product
+    order = list(range(len(factors)))[::-1]
+    order.sort(key=lambda i: wanted.get(number) != i)
+    for position in order:
+        trial = {node: gone.copy() for node, gone in removed.items()}
+        trial[factors[position]][:] = True
+        try:
+            more = {**chosen, number: position}
+            return _closed(ties, seeds, trial, allowed, wanted, more)
+        except StructureError as error:
+            last = error
+    raise last  # pyright: ignore[reportPossiblyUnboundVariable]
+
+
+def _undecided(ties: Ties, removed: Removed) -> Iterator[tuple[int, tuple[Node, ...]]]:
+    """Products of which all goes, where it is open which factor does."""
+    products = [link for link in ties.links if isinstance(link, Product)]
+    for number, link in enumerate(products):
+        if removed[link.whole].all() and not any(
+            removed[node].all() for node in link.factors
+        ):
+            yield number, link.factors
+
+
+def _check(
+    ties: Ties, seeds: Mapping[Node, np.ndarray], removed: Removed, allowed: Removed | None
+) -> None:
     for pin in ties.pins:
         is_strict = not pin.unless_unneeded and not pin.unless_zero
         if is_strict and removed[pin.node].any():
@@ -158,7 +209,9 @@ def closure(ties: Ties, seeds: Mapping[Node, np.ndarray]) -> Removed:
     for node, gone in seeds.items():
         if not np.array_equal(removed[node], gone):
             raise StructureError("slices that go are tied to others that stay")
-    return removed
+    for node, gone in removed.items():
+        if allowed is not None and (gone & ~allowed[node]).any():
+            raise StructureError("slices that go are tied to others in use")
 
 
 def _spread(link: Tie | Product, removed: Removed, ties: Ties) -> bool:
@@ -171,9 +224,10 @@ def _spread(link: Tie | Product, removed: Removed, ties: Ties) -> bool:
     shape = [ties.sizes[node] for node in link.factors]
     whole = removed[link.whole].reshape(shape)
     changed = False
-    for axis, node in enumerate(link.factors):
-        others = tuple(i for i in range(len(shape)) if i != axis)
-        changed |= _add(removed, node, whole.all(axis=others))
+    if not whole.all():  # Otherwise it is open which of the factors it is.
+        for axis, node in enumerate(link.factors):
+            others = tuple(i for i in range(len(shape)) if i != axis)
+            changed |= _add(removed, node, whole.all(axis=others))
     union = outer_or([removed[node] for node in link.factors])
     return _add(removed, link.whole, union.ravel()) or changed
 

@@ -173,8 +173,14 @@ def _elementwise(op: Op, ties: Ties) -> None:
     for value in op.ins:
         if value.ndim:
             ties.same(value, op.outs[0])
+            ties.pin(value, _stretched(value, op.outs[0]), "its length is 1")
     for value in op.outs[1:]:
         ties.same(value, op.outs[0])
+
+
+def _stretched(value: Value, out: Value) -> list[int]:
+    """The axes of length 1 that serve all indices of the result."""
+    return [i for i, n in enumerate(value.shape) if n != out.shape[i]]
 
 
 def _loop(op: Op, body: Program, ties: Ties) -> None:
@@ -205,6 +211,8 @@ def _broadcast_in_dim(op: Op, ties: Ties) -> None:
     for axis, target in enumerate(op.params["broadcast_dimensions"]):
         if x.shape[axis] == out.shape[target]:
             ties.tie(ties.node(x, axis), ties.node(out, target))
+        else:
+            ties.pin(x, [axis], "its length is 1")
 
 
 def _reshape(op: Op, ties: Ties) -> None:

@@ -216,10 +216,10 @@ class _Analysis:
             for value in program.ins
             for node in self.ties.nodes.get(value, ())
         }
-        self.removed = closure(self.ties, seeds)
-        for node, gone in self.removed.items():
-            assert not (gone & ~self.search.removed[node]).any()
-        self.added = constant_sums(program, self.ties, self.facts, self.removed)
+        self.removed, self.choices = closure(self.ties, seeds, self.search.removed)
+        self.added = constant_sums(
+            program, self.ties, self.facts, self.uses, self.removed
+        )
 
     def _unread(self, known: list[Known]) -> dict[Node, np.ndarray]:
         """Slices with entries that only other shapes of the inputs might need."""
@@ -246,7 +246,8 @@ class _Analysis:
                 if gone.any():
                     indices = kept_indices(gone).tolist()
                     slices.setdefault(path, {})[str(axis)] = indices
-        return {"slices": slices}
+        choices = {str(number): factor for number, factor in self.choices.items()}
+        return {"slices": slices, "emptied": choices}
 
     def notes(self) -> list[str]:
         """Sentences about what was left alone."""
@@ -326,6 +327,7 @@ class _Smaller:
                 for axis, found in axes.items()
             ):
                 raise ValueError(f"`kept` does not fit these parameters, at {path!r}.")
+        self.choices = {int(i): factor for i, factor in kept.get("emptied", {}).items()}
         self.added: dict[int, np.ndarray] = {}
 
     def plan(self, program: Program) -> Plan:
@@ -351,7 +353,7 @@ class _Smaller:
                     gone[self.slices[path][axis]] = False
                 seeds[ties.node(value, axis)] = gone
         try:
-            removed = closure(ties, seeds)
+            removed, _ = closure(ties, seeds, choices=self.choices)
         except StructureError as error:
             raise ValueError(
                 "For inputs of these shapes the function is built differently, so that "
@@ -445,7 +447,8 @@ def _added_again(
     known = [_fixed(x) for x in arrays]
     known += [anything(value) for value in program.ins[len(arrays) :]]
     facts = forward(program, known)
-    return constant_sums(program, plan.ties, facts, plan.removed)
+    uses = backward(program, facts)
+    return constant_sums(program, plan.ties, facts, uses, plan.removed)
 
 
 def _rows(
