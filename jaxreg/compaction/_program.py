@@ -91,6 +91,18 @@ class Program:
         ]
 
 
+def structs(tree: Any) -> Any:
+    """The shapes and dtypes of a pytree of arrays."""
+
+    def struct(x: Any) -> Any:
+        aval = jax.typeof(x) if not isinstance(x, jax.ShapeDtypeStruct) else x
+        return jax.ShapeDtypeStruct(
+            aval.shape, aval.dtype, weak_type=bool(getattr(aval, "weak_type", False))
+        )
+
+    return jax.tree.map(struct, tree)
+
+
 def trace(
     fn: Callable[..., Any], params: Any, inputs: Sequence[Any]
 ) -> tuple[Program, Any]:

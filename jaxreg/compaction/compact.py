@@ -17,7 +17,7 @@ from jaxreg.compaction._evaluate import Plan, evaluate
 from jaxreg.compaction._fold import constant_sums, pin_uneven
 from jaxreg.compaction._known import Facts, Known, anything, fixed, forward
 from jaxreg.compaction._needed import backward, unread
-from jaxreg.compaction._program import Program, Value, trace
+from jaxreg.compaction._program import Program, Value, structs, trace
 from jaxreg.compaction._removal import (
     IN_USE,
     Search,
@@ -84,7 +84,7 @@ def compact(
     is_abstract = any(isinstance(x, jax.ShapeDtypeStruct) for x in arrays)
     if is_abstract and kept is None:
         raise TypeError("params must be arrays, got jax.ShapeDtypeStruct without `kept`.")
-    program, _ = trace(fn, _structs(params), _structs(inputs))
+    program, _ = trace(fn, structs(params), structs(inputs))
     paths = _paths(tree, inputs)
     if kept is None:
         found = _Analysis(program, arrays, drop_inputs=drop_inputs)
@@ -121,7 +121,8 @@ def compact(
     )
     leaves = (*arrays, *jax.tree.leaves(inputs))
     if not any(isinstance(x, jax.ShapeDtypeStruct) for x in leaves):
-        _check_same(fn(params, *inputs), small(small.params, *small_inputs))
+        full = jax.jit(lambda *arguments: fn(*arguments))(params, *inputs)
+        _check_same(full, small(small.params, *small_inputs))
     return small
 
 
@@ -133,9 +134,7 @@ def _checked(fn: Any, params: Any, inputs: Sequence[Any]) -> list[Leaf]:
         _check_array(leaf.described, leaf.value)
         if isinstance(leaf.value, jax.ShapeDtypeStruct):
             continue
-        if jnp.issubdtype(leaf.value.dtype, jnp.inexact) and not bool(
-            jnp.isfinite(leaf.value).all()
-        ):
+        if _has_infinities(leaf.value):
             raise ValueError(
                 f"Parameters must be finite, but {leaf.described} has NaN or infinite "
                 "entries, which zeros do not cancel: 0 · NaN is NaN. Use a checkpoint from "
@@ -145,6 +144,13 @@ def _checked(fn: Any, params: Any, inputs: Sequence[Any]) -> list[Leaf]:
         for x in jax.tree.leaves(given):
             _check_array(f"input {index}", x)
     return tree
+
+
+def _has_infinities(x: Any) -> bool:
+    if not jnp.issubdtype(jnp.result_type(x), jnp.inexact):
+        return False
+    wide = np.complex64 if jnp.iscomplexobj(x) else np.float32
+    return not np.isfinite(np.asarray(x).astype(wide, copy=False)).all()
 
 
 def _check_array(name: str, x: Any) -> None:
@@ -167,16 +173,6 @@ def _check_array(name: str, x: Any) -> None:
         )
 
 
-def _structs(tree: Any) -> Any:
-    def struct(x: Any) -> Any:
-        aval = jax.typeof(x) if not isinstance(x, jax.ShapeDtypeStruct) else x
-        return jax.ShapeDtypeStruct(
-            aval.shape, aval.dtype, weak_type=bool(getattr(aval, "weak_type", False))
-        )
-
-    return jax.tree.map(struct, tree)
-
-
 def _paths(tree: Sequence[Leaf], inputs: Sequence[Any]) -> list[str]:
     """The names of the leaves of the parameters, and then of the inputs."""
     names = [leaf.path for leaf in tree]
@@ -194,7 +190,12 @@ def _shapes(program: Program) -> list[tuple[int, ...]]:
 def _reduce(plan: Plan, value: Value, x: Any) -> Any:
     if isinstance(x, jax.ShapeDtypeStruct):
         return jax.ShapeDtypeStruct(plan.shape(value), x.dtype)
-    return plan.reduced(value, jnp.asarray(x)) if value.ndim else x
+    if isinstance(x, jax.Array) and len(x.sharding.device_set) > 1:
+        return plan.reduced(value, x)  # stays as it is split
+    if jnp.issubdtype(jnp.result_type(x), jax.dtypes.prng_key):
+        return x
+    smaller = plan.reduced(value, np.asarray(x))
+    return x if smaller is x or smaller.shape == np.shape(x) else jnp.asarray(smaller)
 
 
 class _Analysis:
@@ -390,7 +391,7 @@ class _Smaller:
         )
 
     def _full_leaf(self, path: str, full: tuple[int, ...], x: Any) -> Any:
-        struct = _structs(x)
+        struct = structs(x)
         shape = list(struct.shape)
         is_parameter = not path.startswith("inputs/")
         own = self.slices.get(path, {})
