@@ -2,8 +2,11 @@
 
 import dataclasses
 import math
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from jaxreg._text import table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,3 +67,43 @@ class Compaction:
             sum(math.prod(row.before) for row in self.rows),
             sum(math.prod(row.after) for row in self.rows),
         )
+
+    def __repr__(self) -> str:
+        rows = [
+            (
+                row.path,
+                str(row.before),
+                str(row.after) if row.after != row.before else "",
+                f"{math.prod(row.before):,}",
+                f"{math.prod(row.after):,}",
+            )
+            for row in self.rows
+        ]
+        before, after = self.parameters
+        foot = ("parameters", "", "", f"{before:,}", f"{after:,}")
+        head = ("path", "shape", "smaller", "before", "after")
+        costs = {
+            "multiply-adds": self.multiply_adds,
+            "bytes of activations": self.activation_bytes,
+        }
+        lines = [table(head, rows, foot, numbers=("before", "after"))]
+        lines += [
+            f"{name}: {old:,} -> {new:,} ({_ratio(old, new)})"
+            for name, (old, new) in costs.items()
+        ]
+        notes = [f"left alone: {r.path}: {r.reason}" for r in self.rows if r.reason]
+        notes += [f"unused: {_unused(*found)}" for found in self.unused_inputs.items()]
+        notes += [f"note: {note}" for note in self.notes]
+        lines += [textwrap.fill(note, 88, subsequent_indent="  ") for note in notes]
+        return "\n".join(lines)
+
+
+def _ratio(old: int, new: int) -> str:
+    return f"{old / new:.2f} times fewer" if new else "none left"
+
+
+def _unused(path: str, axes: Mapping[int, list[int]]) -> str:
+    if not axes:
+        return f"nothing depends on {path}"
+    texts = [f"{len(found)} indices of axis {axis}" for axis, found in axes.items()]
+    return f"nothing depends on {' and '.join(texts)} of {path}"

@@ -21,7 +21,7 @@ from jaxreg.masks.selection import (
     chosen,
     weights,
 )
-from jaxreg.monitoring._text import table
+from jaxreg._text import table
 from jaxreg.monitoring.advice import Treated, advice
 from jaxreg.monitoring.resolution import decay_resolution
 from jaxreg.penalties import Penalty
