@@ -134,8 +134,14 @@ def _as_written(op: Op, ins: Sequence[Any]) -> list[Any]:
     for atom, x in zip(op.eqn.invars, ins, strict=True):
         if not isinstance(atom, core.Literal):
             variables[atom] = x
+    inner = jax.make_jaxpr(lambda *arguments: arguments)(*variables.values())
     jaxpr = core.Jaxpr(
-        [], list(variables), list(op.eqn.outvars), [op.eqn], op.eqn.effects
+        [],
+        list(variables),
+        list(op.eqn.outvars),
+        [op.eqn],
+        op.eqn.effects,
+        inner.jaxpr.debug_info,
     )
     function = core.jaxpr_as_fun(core.ClosedJaxpr(jaxpr, []))
     return list(function(*variables.values()))
