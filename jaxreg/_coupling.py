@@ -101,4 +101,3 @@ class CoupledGroups:
                     apart.append((others, leaves))
             families = [*apart, (labels, own)]
         return sorted(sorted(leaves) for _, leaves in families)
-

@@ -20,9 +20,7 @@ def multiply_adds(program: Program, shape_of: ShapeOf) -> int:
         elif op.kind == "dot_general":
             left, right, _, inner = contraction(op)
             x, y = map(shape_of, op.ins)
-            lengths = [
-                min(x[left.index(name)], y[right.index(name)]) for name in inner
-            ]
+            lengths = [min(x[left.index(name)], y[right.index(name)]) for name in inner]
             count += math.prod(shape_of(op.outs[0])) * math.prod(lengths)
         elif op.kind == "conv_general_dilated":
             kernel = shape_of(op.ins[1])

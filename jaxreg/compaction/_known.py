@@ -224,8 +224,12 @@ def _elementwise(op: Op, ins: Sequence[Known]) -> list[Known]:
         return [anything(value) for value in op.outs]
     values = broadcast([k.value for k in ins], ndim)
     if op.kind == "div":  # a divisor that varies is not zero
-        values = [values[0], np.where(broadcast([ins[1].varies, varies], ndim)[0], 1,
-                                      values[1]).astype(values[1].dtype)]
+        values = [
+            values[0],
+            np.where(broadcast([ins[1].varies, varies], ndim)[0], 1, values[1]).astype(
+                values[1].dtype
+            ),
+        ]
     value = _computed(op, values)
     varies, value = broadcast([varies, value], ndim)
     return [Known(varies, value)]
@@ -310,7 +314,9 @@ def partial_axes(op: Op) -> list[int]:
 
 def _slice(op: Op, x: Known) -> Known:
     strides = op.params["strides"] or (1,) * op.ins[0].ndim
-    limits = zip(op.params["start_indices"], op.params["limit_indices"], strides, strict=True)
+    limits = zip(
+        op.params["start_indices"], op.params["limit_indices"], strides, strict=True
+    )
     index = tuple(
         slice(None) if x.varies.shape[i] == 1 and x.value.shape[i] == 1 else slice(*limit)
         for i, limit in enumerate(limits)
@@ -554,11 +560,10 @@ def dynamic_axes(op: Op) -> list[int]:
 
 def _update(op: Op, x: Known, new: Known, *starts: Known) -> Known:
     del starts
-    axes = [
-        i for i, n in enumerate(op.ins[1].shape) if n != op.ins[0].shape[i]
-    ]
-    parts = broadcast([any_along(x.nonzero, axes), any_along(new.nonzero, axes)],
-                      op.outs[0].ndim)
+    axes = [i for i, n in enumerate(op.ins[1].shape) if n != op.ins[0].shape[i]]
+    parts = broadcast(
+        [any_along(x.nonzero, axes), any_along(new.nonzero, axes)], op.outs[0].ndim
+    )
     mask = parts[0] | parts[1]
     return Known(mask, np.zeros(mask.shape, x.value.dtype))
 

@@ -223,7 +223,9 @@ def _broadcast_in_dim(op: Op, mask: Mask) -> Mask:
 def _slice(op: Op, mask: Mask) -> Mask:
     shape, out = op.ins[0].shape, op.outs[0].shape
     strides = op.params["strides"] or (1,) * len(shape)
-    limits = zip(op.params["start_indices"], op.params["limit_indices"], strides, strict=True)
+    limits = zip(
+        op.params["start_indices"], op.params["limit_indices"], strides, strict=True
+    )
     index: list[slice] = []
     full: list[int] = []
     for axis, limit in enumerate(limits):

@@ -253,7 +253,9 @@ def _rev(op: Op, ties: Ties) -> None:
 def _slice(op: Op, ties: Ties) -> None:
     x, out = op.ins[0], op.outs[0]
     strides = op.params["strides"] or (1,) * x.ndim
-    limits = zip(op.params["start_indices"], op.params["limit_indices"], strides, strict=True)
+    limits = zip(
+        op.params["start_indices"], op.params["limit_indices"], strides, strict=True
+    )
     for axis, limit in enumerate(limits):
         ties.tie(ties.node(x, axis), ties.node(out, axis), slice(*limit), ALL)
 
@@ -283,9 +285,7 @@ def _pad(op: Op, ties: Ties) -> None:
             ties.pin(out, [axis], "negative padding")
             continue
         stop = out.shape[axis] - high
-        ties.tie(
-            ties.node(x, axis), ties.node(out, axis), ALL, slice(low, stop, inner + 1)
-        )
+        ties.tie(ties.node(x, axis), ties.node(out, axis), ALL, slice(low, stop, inner + 1))
 
 
 def _iota(op: Op, ties: Ties) -> None:

@@ -111,7 +111,8 @@ def compact(
         unused_inputs=unused,
         notes=tuple(notes),
         multiply_adds=(
-            multiply_adds(program, lambda v: v.shape), multiply_adds(program, plan.shape)
+            multiply_adds(program, lambda v: v.shape),
+            multiply_adds(program, plan.shape),
         ),
         activation_bytes=(
             activation_bytes(program, lambda v: v.shape),
@@ -218,9 +219,7 @@ class _Analysis:
             for node in self.ties.nodes.get(value, ())
         }
         self.removed, self.choices = closure(self.ties, seeds, self.search.removed)
-        self.added = constant_sums(
-            program, self.ties, self.facts, self.uses, self.removed
-        )
+        self.added = constant_sums(program, self.ties, self.facts, self.uses, self.removed)
 
     def _unread(self, known: list[Known]) -> dict[Node, np.ndarray]:
         """Slices with entries that only other shapes of the inputs might need."""
@@ -261,7 +260,9 @@ class _Analysis:
             notes.append("No slice of the parameters can go: there are no zeros to remove.")
         if self.ties.unknown:
             names = ", ".join(sorted(self.ties.unknown))
-            notes.append(f"All that these primitives read was kept, for want of a rule: {names}.")
+            notes.append(
+                f"All that these primitives read was kept, for want of a rule: {names}."
+            )
         return notes
 
     def reasons(self) -> dict[Value, str]:
@@ -410,9 +411,7 @@ class _Smaller:
                 f"{path!r} must have the shape {wanted} here, got {tuple(struct.shape)}. "
                 "Pass the `.params` of the compaction, or what was trained from them."
             )
-        return jax.ShapeDtypeStruct(
-            tuple(shape), struct.dtype, weak_type=struct.weak_type
-        )
+        return jax.ShapeDtypeStruct(tuple(shape), struct.dtype, weak_type=struct.weak_type)
 
     def used_inputs(self) -> dict[str, dict[int, list[int]]]:
         """For inputs that are cut, the indices that they must have."""

@@ -78,7 +78,11 @@ def coupled_groups(fn: Callable[..., Any], params: Any, *inputs: Any) -> Coupled
         raise ValueError(
             "No slice of the parameters could go by becoming zero: every axis is that of an "
             "input or a result"
-            + (f", or is read by a primitive without a rule: {unknown}." if unknown else ".")
+            + (
+                f", or is read by a primitive without a rule: {unknown}."
+                if unknown
+                else "."
+            )
         )
     numbers: dict[int, int] = {}  # of the groups, in the order of the leaves
     return CoupledGroups(
@@ -109,9 +113,7 @@ class _Part(NamedTuple):
     labels: np.ndarray
 
 
-def _members(
-    ties: Ties, chosen: Sequence[Value], possible: Removed
-) -> dict[Value, _Part]:
+def _members(ties: Ties, chosen: Sequence[Value], possible: Removed) -> dict[Value, _Part]:
     """The axis of each leaf: one that numbers what it computes, else what it reads."""
     computing = _computing(ties)
     starts, classes = components(ties, possible)

@@ -16,8 +16,8 @@ from jaxreg._coupling import CoupledGroups
 from jaxreg._groups import Axis, Entries, Groups, Labels, joined_groups, numbering_axes
 from jaxreg._prefixes import broadcast, entries_of
 from jaxreg._sharding import MeshAxes, Split, along
-from jaxreg._tree import Leaf, Params
-from jaxreg.masks.selection import everything, weights
+from jaxreg._tree import Leaf, Params, assembled
+from jaxreg.masks.selection import as_mask, weights
 from jaxreg.penalties.base import Penalty
 from jaxreg.penalties.bound import Block
 from jaxreg.penalties.fields import static, traced_fields
@@ -161,12 +161,13 @@ class Grouped(Penalty):
         self, groups: CoupledGroups, tree: list[Leaf], params: Params
     ) -> list[Any]:
         """The penalty of each leaf that has groups; all of them, unless a mask chooses."""
-        mask = everything if self.mask == weights else self.mask
-        chosen = super(Grouped, self._with(mask=mask)).at_leaves(tree, params)
         members = groups.at_leaves(tree)
+        has_groups = as_mask(assembled(tree, params, [m is not None for m in members]))
+        mask = has_groups if self.mask == weights else as_mask(self.mask) & has_groups
+        chosen = super(Grouped, self._with(mask=mask)).at_leaves(tree, params)
         return [
             None
-            if term is None or member is None
+            if member is None or term is None
             else self._with(groups=None, labels=member.labels)._at_leaf(
                 term._with(groups=None, labels=member.labels), leaf, member.axis
             )
@@ -260,7 +261,6 @@ class Grouped(Penalty):
         if self.groups is not None:
             self._check_only_groups(self.groups)
         super().__post_init__()
-
 
     def _check_only_groups(self, groups: Any) -> None:
         """Refuse groups of another kind, or beside another way to name them."""

@@ -129,7 +129,10 @@ class Block(nnx.Module):
     """A block of a transformer with one kernel for queries, keys and values."""
 
     def __init__(self, rngs: nnx.Rngs, width: int, heads: int):
-        self.norm1, self.norm2 = nnx.LayerNorm(width, rngs=rngs), nnx.RMSNorm(width, rngs=rngs)
+        self.norm1, self.norm2 = (
+            nnx.LayerNorm(width, rngs=rngs),
+            nnx.RMSNorm(width, rngs=rngs),
+        )
         self.qkv = nnx.Linear(width, 3 * width, rngs=rngs)
         self.out = nnx.Linear(width, width, rngs=rngs)
         self.up = nnx.Linear(width, 10, rngs=rngs)
@@ -181,8 +184,15 @@ def _layer(p: Any, x: Any) -> Any:
 
 
 _LAYER = {
-    "norm1": (8,), "norm2": (8,), "q": (8, 4, 3), "k": (8, 2, 3), "v": (8, 2, 3),
-    "o": (4, 3, 8), "gate": (8, 10), "up": (8, 10), "down": (10, 8),
+    "norm1": (8,),
+    "norm2": (8,),
+    "q": (8, 4, 3),
+    "k": (8, 2, 3),
+    "v": (8, 2, 3),
+    "o": (4, 3, 8),
+    "gate": (8, 10),
+    "up": (8, 10),
+    "down": (10, 8),
 }
 
 
@@ -230,9 +240,7 @@ def experts() -> Model:
     def fn(p: Any, x: Any) -> Any:
         logits = x @ p["router"]
         best, chosen = jax.lax.top_k(logits, 2)
-        weights = jnp.einsum(
-            "nk,nke->ne", jax.nn.softmax(best), jax.nn.one_hot(chosen, 4)
-        )
+        weights = jnp.einsum("nk,nke->ne", jax.nn.softmax(best), jax.nn.one_hot(chosen, 4))
         h = jax.nn.relu(jnp.einsum("nd,edf->nef", x, p["up"]))
         y = jnp.einsum("nef,efd->ned", h, p["down"])
         return (x + jnp.einsum("ned,ne->nd", y, weights)) @ p["out"]

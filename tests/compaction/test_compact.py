@@ -132,7 +132,9 @@ def test_the_table_says_what_became_of_each_leaf():
 def test_full_parameters_are_refused_by_the_small_function():
     params = mlp_params()
     small = jr.compact(mlp, params, X)
-    with pytest.raises(ValueError, match=r"'b1' must have the shape \(2,\) here, got \(4,\)"):
+    with pytest.raises(
+        ValueError, match=r"'b1' must have the shape \(2,\) here, got \(4,\)"
+    ):
         small(params, X)
 
 
@@ -150,8 +152,11 @@ def test_constant_units_are_folded_into_what_reads_them():
 
 @pytest.mark.parametrize(("padding", "left"), [("VALID", 2), ("SAME", 3)])
 def test_constant_channels_stay_where_borders_see_less_of_them(padding, left):
-    params = {"k1": numbers(1, 1, 2, 3).at[..., 0].set(0), "b": jnp.ones(3),
-              "k2": numbers(3, 3, 3, 2)}
+    params = {
+        "k1": numbers(1, 1, 2, 3).at[..., 0].set(0),
+        "b": jnp.ones(3),
+        "k2": numbers(3, 3, 3, 2),
+    }
 
     def fn(p, x):
         numbers = ("NHWC", "HWIO", "NHWC")
@@ -243,8 +248,12 @@ def test_a_kernel_larger_than_the_example_image():
 
 
 def test_parameters_that_are_used_twice_and_those_that_are_not():
-    params = {"w": numbers(4, 4).at[:, 0].set(0).at[0].set(0), "unused": numbers(3),
-              "none": None, "steps": jnp.arange(3)}
+    params = {
+        "w": numbers(4, 4).at[:, 0].set(0).at[0].set(0),
+        "unused": numbers(3),
+        "none": None,
+        "steps": jnp.arange(3),
+    }
 
     def fn(p, x):
         return jnp.tanh(jnp.tanh(x @ p["w"]) @ p["w"]) @ p["w"].T
@@ -394,8 +403,16 @@ def tangled(p, x):
 
 
 TANGLED = {
-    "a": (3, 4), "a_bias": (4,), "b": (4, 6), "scale": (7,), "c": (7, 6), "c_bias": (2, 3),
-    "d": (6, 5), "d_bias": (5,), "e": (5, 2), "f": (7, 2),
+    "a": (3, 4),
+    "a_bias": (4,),
+    "b": (4, 6),
+    "scale": (7,),
+    "c": (7, 6),
+    "c_bias": (2, 3),
+    "d": (6, 5),
+    "d_bias": (5,),
+    "e": (5, 2),
+    "f": (7, 2),
 }
 
 

@@ -20,8 +20,13 @@ ZEROS = {
             (r"(Conv|BatchNorm)_1/(kernel|bias|scale)", -1, [0]),
             (r"(Conv|BatchNorm)_3/(kernel|bias|scale)", -1, [0, 1, 2]),
         ],
-        (9 * 2 * 4 + 4) + 2 * (9 * 4 * 4 + 4) + (9 * 4 * 5 + 5) + (4 * 4 + 4)
-        + (9 * 5 * 4 + 4) + 4 * (4 + 4 + 4 + 5 + 4 + 4) + (4 * 3 + 3),
+        (9 * 2 * 4 + 4)
+        + 2 * (9 * 4 * 4 + 4)
+        + (9 * 4 * 5 + 5)
+        + (4 * 4 + 4)
+        + (9 * 5 * 4 + 4)
+        + 4 * (4 + 4 + 4 + 5 + 4 + 4)
+        + (4 * 3 + 3),
     ),
     # One of four groups of two channels goes; of the last convolutions, units.
     "linen_mobile": (
@@ -30,8 +35,14 @@ ZEROS = {
             (r"Conv_4", -1, [0]),
             (r"Dense_1", -1, [0, 1, 2]),
         ],
-        (2 * 6 + 6) + (9 * 6 + 6) + 6 * 6 + 2 * 6 + (9 * 2 * 6 + 6) + (9 * 6 * 5 + 5)
-        + (2 * 2 * 5 * 4 + 4) + (4 * 3 + 3),
+        (2 * 6 + 6)
+        + (9 * 6 + 6)
+        + 6 * 6
+        + 2 * 6
+        + (9 * 2 * 6 + 6)
+        + (9 * 6 * 5 + 5)
+        + (2 * 2 * 5 * 4 + 4)
+        + (4 * 3 + 3),
     ),
     # Of 4 + 3 + 3 + 3 channels 3 + 2 + 3 + 3 stay, in the norms of all later layers too.
     "linen_densenet": (
@@ -41,8 +52,12 @@ ZEROS = {
             (r"BatchNorm_0/(scale|bias)", -1, [1]),
             (r"BatchNorm_[12]/(scale|bias)", -1, [1, 4]),
         ],
-        (9 * 2 * 3 + 3) + (9 * 3 * 2 + 2) + (9 * 5 * 3 + 3) + (9 * 8 * 3 + 3)
-        + 4 * (3 + 5 + 8) + (11 * 3 + 3),
+        (9 * 2 * 3 + 3)
+        + (9 * 3 * 2 + 2)
+        + (9 * 5 * 3 + 3)
+        + (9 * 8 * 3 + 3)
+        + 4 * (3 + 5 + 8)
+        + (11 * 3 + 3),
     ),
     # 4, 6, 5 and 4 channels become 3, 4, 4 and 2.
     "linen_unet": (
@@ -65,22 +80,38 @@ ZEROS = {
             (r"0/qkv", -1, [20, 21, 22, 23]),
             (r"1/up", -1, [0, 1, 2, 3, 4]),
         ],
-        7 * (11 + 32) + 2 * 3 * 7 + 2 * 7
-        + (7 * 12 + 12) + (4 * 7 + 7) + (7 * 10 + 10) + (10 * 7 + 7)
-        + (7 * 24 + 24) + (8 * 7 + 7) + (7 * 5 + 5) + (5 * 7 + 7),
+        7 * (11 + 32)
+        + 2 * 3 * 7
+        + 2 * 7
+        + (7 * 12 + 12)
+        + (4 * 7 + 7)
+        + (7 * 10 + 10)
+        + (10 * 7 + 7)
+        + (7 * 24 + 24)
+        + (8 * 7 + 7)
+        + (7 * 5 + 5)
+        + (5 * 7 + 7),
     ),
     # One of two groups of heads; of the second layer 4 of 10 units, and one of the 3
     # numbers by which queries and keys are compared.
     "llama": (
         [(r"0/v", 1, [1]), (r"1/gate", 1, [0, 1, 2, 3]), (r"1/q", 2, [0])],
-        2 * 11 * 8 + 4 * 8 + 8 * 3 * (2 + 1 + 1 + 2) + 3 * 8 * 10
-        + 8 * 2 * (4 + 2) + 8 * 3 * (2 + 4) + 3 * 8 * 6,
+        2 * 11 * 8
+        + 4 * 8
+        + 8 * 3 * (2 + 1 + 1 + 2)
+        + 3 * 8 * 10
+        + 8 * 2 * (4 + 2)
+        + 8 * 3 * (2 + 4)
+        + 3 * 8 * 6,
     ),
     # One of two groups of heads in all layers. One of 10 units: two layers do not compute
     # it, and one does not read it.
     "scanned": (
-        [(r"layers/v", 2, [1]), (r"layers/gate", (0, 2), [(0, 0), (1, 0)]),
-         (r"layers/down", (0, 1), [(2, 0)])],
+        [
+            (r"layers/v", 2, [1]),
+            (r"layers/gate", (0, 2), [(0, 0), (1, 0)]),
+            (r"layers/down", (0, 1), [(2, 0)]),
+        ],
         11 * 8 + 3 * (2 * 8 + 8 * 3 * (2 + 1 + 1 + 2) + 3 * 8 * 9),
     ),
     # One of 4 experts, which the router can still choose, and one of 5 units of all.
@@ -119,7 +150,9 @@ def with_zeros(params, zeros):
             else:
                 np.moveaxis(value, axis, 0)[indices] = 0
         assert found, pattern
-    return assembled(tree, params, [v if v is None else jax.numpy.asarray(v) for v in values])
+    return assembled(
+        tree, params, [v if v is None else jax.numpy.asarray(v) for v in values]
+    )
 
 
 def assert_same(fn, params, small, inputs):
