@@ -6,7 +6,7 @@
 | `coupled_groups` | the weights that must become zero together, for a group penalty |
 """
 
-from jaxreg.compaction.compact import compact as compact
-from jaxreg.compaction.result import Compaction as Compaction, Row as Row
 from jaxreg._coupling import CoupledGroups as CoupledGroups, Member as Member
+from jaxreg.compaction.compact import compact as compact
 from jaxreg.compaction.coupled import coupled_groups as coupled_groups
+from jaxreg.compaction.result import Compaction as Compaction, Row as Row

@@ -12,8 +12,8 @@ from jax.extend import core
 
 from jaxreg.compaction import _primitives as primitives
 from jaxreg.compaction._fold import products
-from jaxreg.compaction._program import Op, Program, Value
 from jaxreg.compaction._primitives import contraction, convolution, gather
+from jaxreg.compaction._program import Op, Program, Value
 from jaxreg.compaction._removal import Removed, kept_indices
 from jaxreg.compaction._ties import Ties
 

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from jaxreg.compaction._known import Facts, Known, conv_kernel, conv_names
+from jaxreg.compaction._convolutions import conv_kernel, conv_names
+from jaxreg.compaction._known import Facts, Known
 from jaxreg.compaction._masks import broadcast, sum_product
 from jaxreg.compaction._needed import Uses
 from jaxreg.compaction._primitives import contraction, convolution
 from jaxreg.compaction._program import Op, Program
 from jaxreg.compaction._removal import Removed
-from jaxreg.compaction._ties import Pin, Ties
+from jaxreg.compaction._ties import Ties
 
 
 def pin_uneven(program: Program, ties: Ties, facts: Facts) -> None:

@@ -33,13 +33,28 @@ def expand(x: np.ndarray, axis: int, length: int) -> np.ndarray:
 
 def any_along(x: np.ndarray, axes: Sequence[int]) -> np.ndarray:
     """Whether any index of the axes has it, which then have length 1."""
-    return x.any(axis=tuple(axes), keepdims=True) if axes else x
+    return np.asarray(x.any(axis=tuple(axes), keepdims=True)) if axes else x
+
+
+def is_same(x: np.ndarray, y: np.ndarray) -> bool:
+    """Whether two masks of one rank say the same."""
+    one, other = broadcast([x, y], x.ndim)
+    return np.array_equal(one, other)
+
+
+def any_but(x: np.ndarray, axis: int) -> np.ndarray:
+    """For each index of an axis, whether any entry has it."""
+    return np.asarray(x.any(axis=tuple(i for i in range(x.ndim) if i != axis)))
+
+
+def all_but(x: np.ndarray, axis: int) -> np.ndarray:
+    """For each index of an axis, whether all entries have it."""
+    return np.asarray(x.all(axis=tuple(i for i in range(x.ndim) if i != axis)))
 
 
 def along_axis(x: np.ndarray, axis: int, length: int) -> np.ndarray:
     """For each index of an axis, whether any entry has it: a vector."""
-    found = x.any(axis=tuple(i for i in range(x.ndim) if i != axis))
-    return np.broadcast_to(found, (length,))
+    return np.broadcast_to(any_but(x, axis), (length,))
 
 
 def joined_dims(old: Shape, new: Shape) -> list[tuple[list[int], list[int]]] | None:

@@ -12,21 +12,24 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from jaxreg.compaction import _primitives as primitives
-from jaxreg.compaction._known import (
-    Facts,
-    Known,
-    anything,
-    conv_kernel,
-    conv_names,
-    conv_parts,
-    conv_result,
-    dynamic_axes,
-    is_stack,
-    steps_of,
+from jaxreg.compaction._convolutions import conv_names, conv_parts
+from jaxreg.compaction._forward import is_stack, steps_of
+from jaxreg.compaction._known import Facts, Known, anything
+from jaxreg.compaction._masks import (
+    any_along,
+    any_product,
+    broadcast,
+    is_same,
+    reshape,
+    uniform,
+)
+from jaxreg.compaction._primitives import (
+    contraction,
+    convolution,
+    gather,
+    partial_axes,
     window_axes,
 )
-from jaxreg.compaction._masks import any_along, any_product, broadcast, reshape, uniform
-from jaxreg.compaction._primitives import contraction, convolution, gather
 from jaxreg.compaction._program import Op, Program, Value
 
 Mask = np.ndarray
@@ -163,10 +166,7 @@ def _loop(
             masks = _backward(body, steps[0], [*carry, *ys], uses)
             new = masks[n_consts : n_consts + n_carry]
             joined = [_or(old, other) for old, other in zip(carry, new, strict=True)]
-            if all(
-                np.array_equal(*broadcast([a, b], a.ndim))
-                for a, b in zip(carry, joined, strict=True)
-            ):
+            if all(map(is_same, carry, joined)):
                 break
             carry = joined
         xs = [mask[None] for mask in masks[n_consts + n_carry :]]
@@ -305,8 +305,7 @@ def _conv(op: Op, wanted: list[Mask], ins: list[Known]) -> list[Mask]:
         out = out.reshape(-1, conv.groups, n_out // conv.groups)
     to_x = any_product(out, result, k, kernel, images)
     to_k = any_product(out, result, x, images, kernel)
-    n_in, (groups, inner) = op.ins[0].shape[conv.lhs[1]], (conv.groups, None)
-    del inner
+    n_in, groups = op.ins[0].shape[conv.lhs[1]], conv.groups
     if to_x.shape[1:] != (1, 1):
         to_x = np.broadcast_to(to_x, (to_x.shape[0], groups, n_in // groups))
     to_x = to_x.reshape(to_x.shape[0], -1)
@@ -357,7 +356,7 @@ RULES: Mapping[str, Rule] = {
     "dot_general": _dot_general,
     "conv_general_dilated": _conv,
     "gather": _gather,
-    "dynamic_slice": _along(dynamic_axes),
+    "dynamic_slice": _along(partial_axes),
     "dynamic_update_slice": _update,
     **dict.fromkeys(primitives.REDUCTIONS, _first(_reduce)),
     **dict.fromkeys(primitives.CUMULATIVE, _along(lambda op: [op.params["axis"]])),

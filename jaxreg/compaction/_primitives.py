@@ -10,16 +10,10 @@ from typing import Any, NamedTuple
 from jaxreg.compaction._program import Op
 
 UNARY = frozenset(
-    "abs acos acosh asin asinh atan atanh bessel_i0e bessel_i1e cbrt ceil conj "
-    "convert_element_type copy copy_p cos cosh digamma erf erf_inv erfc exp exp2 expm1 "
-    "floor imag integer_pow is_finite lgamma log log1p logistic neg not population_count "
-    "real reduce_precision relu round rsqrt sign sin sinh sqrt square stop_gradient tan "
-    "tanh name".split()
+    ["abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "bessel_i0e", "bessel_i1e", "cbrt", "ceil", "conj", "convert_element_type", "copy", "copy_p", "cos", "cosh", "digamma", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "floor", "imag", "integer_pow", "is_finite", "lgamma", "log", "log1p", "logistic", "neg", "not", "population_count", "real", "reduce_precision", "relu", "round", "rsqrt", "sign", "sin", "sinh", "sqrt", "square", "stop_gradient", "tan", "tanh", "name"]
 )
 BINARY = frozenset(
-    "add add_any and atan2 complex div eq eq_to ge gt igamma igammac le le_to lt lt_to max "
-    "min mul ne nextafter or pow rem shift_left shift_right_arithmetic "
-    "shift_right_logical sub xor clamp select_n".split()
+    ["add", "add_any", "and", "atan2", "complex", "div", "eq", "eq_to", "ge", "gt", "igamma", "igammac", "le", "le_to", "lt", "lt_to", "max", "min", "mul", "ne", "nextafter", "or", "pow", "rem", "shift_left", "shift_right_arithmetic", "shift_right_logical", "sub", "xor", "clamp", "select_n"]
 )
 ELEMENTWISE = UNARY | BINARY
 """Each entry of the result is a function of those entries of the operands."""
@@ -137,16 +131,25 @@ def gather(op: Op) -> Gather:
     return Gather(whole, picked, batch)
 
 
-def pooled_axes(op: Op) -> list[bool]:
-    """For each axis, whether a window of it holds more than one index."""
+def window_axes(op: Op) -> list[int]:
+    """The axes of a pool of which a window holds more than one index."""
     params = op.params
+    sizes = zip(
+        params["window_dimensions"],
+        params["window_strides"],
+        params["padding"],
+        params["base_dilation"],
+        strict=True,
+    )
+    alone = (1, 1, (0, 0), 1)
     return [
-        size != 1 or stride != 1 or tuple(pad) != (0, 0) or base != 1
-        for size, stride, pad, base in zip(
-            params["window_dimensions"],
-            params["window_strides"],
-            params["padding"],
-            params["base_dilation"],
-            strict=True,
-        )
+        axis
+        for axis, (size, stride, pad, base) in enumerate(sizes)
+        if (size, stride, tuple(pad), base) != alone
     ]
+
+
+def partial_axes(op: Op) -> list[int]:
+    """The axes of which a slice takes a part."""
+    shape = op.ins[0].shape
+    return [i for i, n in enumerate(op.outs[0].shape) if n != shape[i]]

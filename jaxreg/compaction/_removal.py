@@ -1,11 +1,11 @@
 """Which slices go: the most that ties and pins allow, of those that are dead."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from jaxreg.compaction._masks import along_axis
+from jaxreg.compaction._masks import all_but, along_axis
 from jaxreg.compaction._needed import Uses
 from jaxreg.compaction._ties import Node, Pin, Product, Tie, Ties, outer_or
 
@@ -113,7 +113,7 @@ class Search:
         changed = False
         for axis, node in enumerate(link.factors):
             others = tuple(i for i in range(len(shape)) if i != axis)
-            changed |= self._keep(node, ~whole.all(axis=others), why.max(axis=others))
+            changed |= self._keep(node, ~all_but(whole, axis), why.max(axis=others))
         union = outer_or([self.removed[node] for node in link.factors])
         if np.array_equal(union, whole):
             return changed
@@ -178,6 +178,7 @@ def _closed(
     number, factors = open_product
     order = list(range(len(factors)))[::-1]
     order.sort(key=lambda i: wanted.get(number) != i)
+    last = StructureError("nothing to choose from")
     for position in order:
         trial = {node: gone.copy() for node, gone in removed.items()}
         trial[factors[position]][:] = True
@@ -186,7 +187,7 @@ def _closed(
             return _closed(ties, seeds, trial, allowed, wanted, more)
         except StructureError as error:
             last = error
-    raise last  # pyright: ignore[reportPossiblyUnboundVariable]
+    raise last
 
 
 def _undecided(ties: Ties, removed: Removed) -> Iterator[tuple[int, tuple[Node, ...]]]:
@@ -226,8 +227,7 @@ def _spread(link: Tie | Product, removed: Removed, ties: Ties) -> bool:
     changed = False
     if not whole.all():  # Otherwise it is open which of the factors it is.
         for axis, node in enumerate(link.factors):
-            others = tuple(i for i in range(len(shape)) if i != axis)
-            changed |= _add(removed, node, whole.all(axis=others))
+            changed |= _add(removed, node, all_but(whole, axis))
     union = outer_or([removed[node] for node in link.factors])
     return _add(removed, link.whole, union.ravel()) or changed
 
@@ -242,8 +242,3 @@ def _add(removed: Removed, node: Node, more: np.ndarray, where: Any = slice(None
 def kept_indices(removed: np.ndarray) -> np.ndarray:
     """The indices that stay."""
     return np.flatnonzero(~removed)
-
-
-def any_removed(removed: Removed, nodes: Sequence[Node]) -> bool:
-    """Whether an axis of these loses anything."""
-    return any(removed[node].any() for node in nodes)

@@ -14,9 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxreg.compaction import _primitives as primitives
-from jaxreg.compaction._known import dynamic_axes
 from jaxreg.compaction._masks import joined_dims
-from jaxreg.compaction._primitives import contraction, convolution, gather
+from jaxreg.compaction._primitives import (
+    contraction,
+    convolution,
+    gather,
+    partial_axes,
+    window_axes,
+)
 from jaxreg.compaction._program import Op, Program, Value
 
 Node = int
@@ -398,10 +403,6 @@ def _cumulative(op: Op) -> list[int]:
     return [op.params["axis"]]
 
 
-def _pooled(op: Op) -> list[int]:
-    return [axis for axis, is_pooled in enumerate(primitives.pooled_axes(op)) if is_pooled]
-
-
 def _last(op: Op) -> list[int]:
     return [op.ins[0].ndim - 1]
 
@@ -420,14 +421,14 @@ RULES: Mapping[str, Callable[[Op, Ties], None]] = {
     "dot_general": _dot_general,
     "conv_general_dilated": _conv,
     "gather": _gather,
-    "dynamic_slice": _same_but(dynamic_axes),
+    "dynamic_slice": _same_but(partial_axes),
     "dynamic_update_slice": _update,
     "top_k": _same_but(_last),
     "sort": _same_but(lambda op: [op.params["dimension"]]),
     **dict.fromkeys(primitives.REDUCTIONS, _reduce),
     **dict.fromkeys(primitives.ARG_REDUCTIONS, _numbered),
     **dict.fromkeys(primitives.CUMULATIVE, _same_but(_cumulative)),
-    **dict.fromkeys(primitives.WINDOWS - {"reduce_window"}, _same_but(_pooled)),
+    **dict.fromkeys(primitives.WINDOWS - {"reduce_window"}, _same_but(window_axes)),
 }
 
 

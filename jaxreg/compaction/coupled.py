@@ -8,7 +8,8 @@ import numpy as np
 
 from jaxreg._coupling import CoupledGroups, Member
 from jaxreg._tree import leaves_of
-from jaxreg.compaction._known import Known, anything, fixed, forward
+from jaxreg.compaction._forward import forward
+from jaxreg.compaction._known import Known, anything, fixed
 from jaxreg.compaction._needed import backward
 from jaxreg.compaction._program import Program, Value, structs, trace
 from jaxreg.compaction._removal import Removed, Search

@@ -268,7 +268,7 @@ class Grouped(Penalty):
         if not isinstance(groups, CoupledGroups):
             raise TypeError(
                 f"{name}.groups must be what jaxreg.coupled_groups(fn, params, *inputs) "
-                f"returns, got {type(groups).__name__}. (For labels along an axis: labels=.)"
+                f"returns, got {type(groups).__name__}. (Labels: labels=.)"
             )
         for field in ("labels", "together"):
             if getattr(self, field) is not None:

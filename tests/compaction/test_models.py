@@ -1,4 +1,4 @@
-"""Models of many kinds: the same function, and exactly as many parameters as a count says."""
+"""Models of many kinds: the same function, and the parameters that a count says."""
 
 import re
 
