@@ -7,13 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxreg.compaction._axes import ties_of
 from jaxreg.compaction._fold import constant_sums, pin_uneven
 from jaxreg.compaction._forward import forward
 from jaxreg.compaction._known import Facts, Known, anything, fixed
+from jaxreg.compaction._masks import any_but
 from jaxreg.compaction._needed import backward, unread
 from jaxreg.compaction._program import Program, Value
 from jaxreg.compaction._removal import IN_USE, Search, closure, kept_indices
-from jaxreg.compaction._ties import Node, Ties, ties_of
+from jaxreg.compaction._ties import Node, Ties
 
 
 class Analysis:
@@ -48,8 +50,7 @@ class Analysis:
                 continue
             lost = np.broadcast_to(mask, value.shape) & about.nonzero
             for axis in range(value.ndim):
-                others = tuple(i for i in range(value.ndim) if i != axis)
-                kept[self.ties.node(value, axis)] = lost.any(axis=others)
+                kept[self.ties.node(value, axis)] = any_but(lost, axis)
                 if mask.shape[axis] > 1:  # The indices that are read may be others.
                     kept[self.ties.node(value, axis)] = np.ones(value.shape[axis], bool)
         return kept
@@ -89,9 +90,8 @@ class Analysis:
             texts: list[str] = []
             for axis in range(value.ndim):
                 node = self.ties.node(value, axis)
-                others = tuple(i for i in range(value.ndim) if i != axis)
                 live = np.broadcast_to(self.uses.live[value], value.shape)
-                dead = ~live.any(axis=others) & ~self.removed[node]
+                dead = ~any_but(live, axis) & ~self.removed[node]
                 for number in np.unique(self.search.why[node][dead]):
                     reason = self.search.reasons[number]
                     if reason and reason != IN_USE:
@@ -108,8 +108,7 @@ class Analysis:
         ):
             mask = self.uses.needed[value]
             for axis in range(value.ndim):
-                others = tuple(i for i in range(value.ndim) if i != axis)
-                unused = ~mask.any(axis=others)
+                unused = ~any_but(mask, axis)
                 if mask.shape[axis] > 1 and unused.any():
                     found.setdefault(path, {})[axis] = np.flatnonzero(unused).tolist()
             if value.size and not mask.any():

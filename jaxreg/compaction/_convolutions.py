@@ -1,5 +1,7 @@
 """Masks of images and kernels of convolutions, where spatial axes count as one."""
 
+from typing import Any
+
 import numpy as np
 
 from jaxreg.compaction._masks import any_along
@@ -16,10 +18,10 @@ def conv_names(op: Op) -> tuple[str, str, str]:
     return "ngi", "goi", "ngo"
 
 
-def conv_parts(op: Op, lhs: np.ndarray, rhs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def conv_parts(op: Op, lhs: Any, rhs: Any) -> tuple[np.ndarray, np.ndarray]:
     """Masks of images as (batch, group, feature), of a kernel as (group, output, input)."""
     conv = convolution(op)
-    x = any_along(lhs, conv.lhs[2:]).transpose(conv.lhs)
+    x: Any = any_along(lhs, conv.lhs[2:]).transpose(conv.lhs)
     x = x.reshape(x.shape[:2])
     groups = conv.groups
     features = op.ins[0].shape[conv.lhs[1]]
@@ -30,7 +32,7 @@ def conv_parts(op: Op, lhs: np.ndarray, rhs: np.ndarray) -> tuple[np.ndarray, np
     return x, conv_kernel(op, any_along(rhs, conv.rhs[2:]))
 
 
-def conv_kernel(op: Op, rhs: np.ndarray) -> np.ndarray:
+def conv_kernel(op: Op, rhs: Any) -> np.ndarray:
     """A kernel whose spatial axes have length 1, as (group, output, input)."""
     conv = convolution(op)
     outputs = op.ins[1].shape[conv.rhs[0]]
@@ -41,7 +43,7 @@ def conv_kernel(op: Op, rhs: np.ndarray) -> np.ndarray:
     return k.reshape(conv.groups, outputs // conv.groups, k.shape[1])
 
 
-def conv_result(op: Op, mask: np.ndarray) -> np.ndarray:
+def conv_result(op: Op, mask: Any) -> np.ndarray:
     """What is known of (batch, group, feature), for the axes of the result."""
     conv = convolution(op)
     features = op.outs[0].shape[conv.out[1]]

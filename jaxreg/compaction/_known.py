@@ -1,4 +1,4 @@
-"""Which entries are zero, or the same for every input: from the first operation to the last.
+"""What is known about the entries of an array: whether they vary with the inputs.
 
 About each entry of each array it is known whether it *varies* with the inputs, and what its
 value is otherwise, which follows from the parameters. An entry is zero if it does not vary

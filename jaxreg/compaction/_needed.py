@@ -8,6 +8,7 @@ others can go.
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -104,31 +105,35 @@ def _backward(
             needed.setdefault(value, uniform(value.ndim, False))  # noqa: FBT003
             for value in op.outs
         ]
-        ins = [facts.known[value] for value in op.ins]
-        if op.body is not None:
-            masks = _loop(op, op.body, wanted, facts.steps[op], uses)
-        elif op.kind in RULES:
-            masks = RULES[op.kind](op, wanted, ins)
-        elif op.kind in primitives.ELEMENTWISE:
-            masks = _elementwise(op, wanted, ins)
-        else:
-            masks = [uniform(value.ndim, True) for value in op.ins]  # noqa: FBT003
+        masks = _operands(op, wanted, facts, uses)
         for value, mask in zip(op.ins, masks, strict=True):
             add(value, mask)
+    _record(needed, facts, uses)
+    return [needed[value] for value in program.ins]
+
+
+def _operands(op: Op, wanted: list[Mask], facts: Facts, uses: Uses) -> list[Mask]:
+    """What an operation needs of its operands."""
+    ins = [facts.known[value] for value in op.ins]
+    if op.body is not None:
+        return _loop(op, op.body, wanted, facts.steps[op], uses)
+    if op.kind in RULES:
+        return RULES[op.kind](op, wanted, ins)
+    if op.kind in primitives.ELEMENTWISE:
+        return _elementwise(op, wanted, ins)
+    return [uniform(value.ndim, True) for value in op.ins]  # noqa: FBT003
+
+
+def _record(needed: Masks, facts: Facts, uses: Uses) -> None:
+    """Add to what was found in other steps of a loop."""
     for value, known in facts.known.items():
         mask = needed.setdefault(value, uniform(value.ndim, False))  # noqa: FBT003
-        for masks, about in (
-            (uses.needed, None),
-            (uses.live, known.nonzero),
-            (uses.varying, known.varies),
+        for masks, found in (
+            (uses.needed, mask),
+            (uses.live, _and(mask, known.nonzero, value.ndim)),
+            (uses.varying, _and(mask, known.varies, value.ndim)),
         ):
-            parts = broadcast([mask, mask if about is None else about], value.ndim)
-            found = parts[0] & parts[1]
-            if value in masks:
-                parts = broadcast([masks[value], found], value.ndim)
-                found = parts[0] | parts[1]
-            masks[value] = found
-    return [needed[value] for value in program.ins]
+            masks[value] = _or(masks[value], found) if value in masks else found
 
 
 def _to(value: Value, mask: Mask) -> Mask:
@@ -296,7 +301,7 @@ def _conv(op: Op, wanted: list[Mask], ins: list[Known]) -> list[Mask]:
     conv = convolution(op)
     images, kernel, result = conv_names(op)
     x, k = conv_parts(op, ins[0].nonzero, ins[1].nonzero)
-    out = any_along(wanted[0], conv.out[2:]).transpose(conv.out)
+    out: Any = any_along(wanted[0], conv.out[2:]).transpose(conv.out)
     out = out.reshape(out.shape[:2])
     n_out = op.outs[0].shape[conv.out[1]]
     if out.shape[1] == 1:

@@ -9,13 +9,19 @@ from typing import Any, NamedTuple
 
 from jaxreg.compaction._program import Op
 
-UNARY = frozenset(
-    ["abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "bessel_i0e", "bessel_i1e", "cbrt", "ceil", "conj", "convert_element_type", "copy", "copy_p", "cos", "cosh", "digamma", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "floor", "imag", "integer_pow", "is_finite", "lgamma", "log", "log1p", "logistic", "neg", "not", "population_count", "real", "reduce_precision", "relu", "round", "rsqrt", "sign", "sin", "sinh", "sqrt", "square", "stop_gradient", "tan", "tanh", "name"]
+UNARY = (
+    "abs acos acosh asin asinh atan atanh bessel_i0e bessel_i1e cbrt ceil conj "
+    "convert_element_type copy copy_p cos cosh digamma erf erf_inv erfc exp exp2 expm1 "
+    "floor imag integer_pow is_finite lgamma log log1p logistic name neg not "
+    "population_count real reduce_precision relu round rsqrt sign sin sinh sqrt square "
+    "stop_gradient tan tanh"
 )
-BINARY = frozenset(
-    ["add", "add_any", "and", "atan2", "complex", "div", "eq", "eq_to", "ge", "gt", "igamma", "igammac", "le", "le_to", "lt", "lt_to", "max", "min", "mul", "ne", "nextafter", "or", "pow", "rem", "shift_left", "shift_right_arithmetic", "shift_right_logical", "sub", "xor", "clamp", "select_n"]
+BINARY = (
+    "add add_any and atan2 clamp complex div eq eq_to ge gt igamma igammac le le_to lt "
+    "lt_to max min mul ne nextafter or pow rem select_n shift_left "
+    "shift_right_arithmetic shift_right_logical sub xor"
 )
-ELEMENTWISE = UNARY | BINARY
+ELEMENTWISE = frozenset(f"{UNARY} {BINARY}".split())
 """Each entry of the result is a function of those entries of the operands."""
 
 SUMS = frozenset({"reduce_sum", "reduce_xor", "reduce_or"})

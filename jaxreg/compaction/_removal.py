@@ -169,8 +169,10 @@ def _closed(
     chosen: Choices,
 ) -> tuple[Removed, Choices]:
     links = ties.links
-    while any([_spread(link, removed, ties) for link in (*links, *reversed(links))]):
-        pass
+    while True:
+        changed = [_spread(link, removed, ties) for link in (*links, *reversed(links))]
+        if not any(changed):
+            break
     _check(ties, seeds, removed, allowed)
     open_product = next(_undecided(ties, removed), None)
     if open_product is None:

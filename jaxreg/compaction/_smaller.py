@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxreg.compaction._axes import ties_of
 from jaxreg.compaction._evaluate import Plan, evaluate
 from jaxreg.compaction._program import Program, Value, structs, trace
 from jaxreg.compaction._removal import StructureError, closure
-from jaxreg.compaction._ties import Node, ties_of
+from jaxreg.compaction._ties import Node
 
 Kept = Mapping[str, Any]
 

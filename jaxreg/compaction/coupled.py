@@ -8,12 +8,13 @@ import numpy as np
 
 from jaxreg._coupling import CoupledGroups, Member
 from jaxreg._tree import leaves_of
+from jaxreg.compaction._axes import ties_of
 from jaxreg.compaction._forward import forward
 from jaxreg.compaction._known import Known, anything, fixed
 from jaxreg.compaction._needed import backward
 from jaxreg.compaction._program import Program, Value, structs, trace
 from jaxreg.compaction._removal import Removed, Search
-from jaxreg.compaction._ties import Node, Tie, Ties, components, ties_of
+from jaxreg.compaction._ties import Node, Tie, Ties, components
 
 
 def coupled_groups(fn: Callable[..., Any], params: Any, *inputs: Any) -> CoupledGroups:
@@ -77,8 +78,8 @@ def coupled_groups(fn: Callable[..., Any], params: Any, *inputs: Any) -> Coupled
     if not members:
         unknown = ", ".join(sorted(ties.unknown))
         raise ValueError(
-            "No slice of the parameters could go by becoming zero: every axis is that of an "
-            "input or a result"
+            "No slice of the parameters could go by becoming zero: every axis is that of "
+            "an input or a result"
             + (
                 f", or is read by a primitive without a rule: {unknown}."
                 if unknown

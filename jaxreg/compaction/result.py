@@ -6,6 +6,9 @@ import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
+import numpy as np
+
 from jaxreg._text import table
 
 
@@ -66,6 +69,46 @@ class Compaction:
         return (
             sum(math.prod(row.before) for row in self.rows),
             sum(math.prod(row.after) for row in self.rows),
+        )
+
+    @property
+    def features(self) -> dict[str, int]:
+        """For each layer with a kernel or an embedding, the `features` that it has now.
+
+        The numbers to define a linen module with, if it is to be written anew; `fits` says
+        whether such a module computes the same.
+        """
+        return {
+            row.path.rpartition("/")[0]: row.after[-1]
+            for row in self.rows
+            if row.path.rpartition("/")[2] in ("kernel", "embedding", "w", "embeddings")
+            and row.after
+        }
+
+    def fits(self, fn: Callable[..., Any], *inputs: Any) -> bool:
+        """Whether the full function itself takes the smaller parameters, and is the same.
+
+        Then the module that it calls can be had with smaller arrays:
+        `nnx.merge(graphdef, small.params)`, `eqx.combine(small.params, static)`. It is not
+        so where a layer takes a mean over channels that went, splits a kernel by numbers
+        that it was made with, has constants added, or checks shapes: keep to this function.
+
+        Args:
+            fn: The full function.
+            *inputs: Example inputs.
+
+        Returns:
+            Whether it gives what this function gives.
+        """
+        try:
+            theirs = fn(self.params, *inputs)
+        except Exception:  # noqa: BLE001  Each framework has errors of its own.
+            return False
+        ours = self(self.params, *inputs)
+        pairs = zip(jax.tree.leaves(theirs), jax.tree.leaves(ours), strict=True)
+        return all(
+            np.shape(x) == np.shape(y) and np.allclose(x, y, rtol=1e-4, atol=1e-5)
+            for x, y in pairs
         )
 
     def __repr__(self) -> str:
