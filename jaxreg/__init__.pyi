@@ -14,6 +14,10 @@ from jaxreg import (
     solve as solve,
     strength as strength,
 )
+from jaxreg.compaction import (
+    compact as compact,
+    coupled_groups as coupled_groups,
+)
 from jaxreg.masks import (
     everything as everything,
     matrices as matrices,

@@ -41,8 +41,8 @@ class Groups(NamedTuple):
         shape: How many groups there are, along each numbering axis.
         sizes: Number of entries of each group.
         dtype: That of the arrays.
-        labels: For each index of the one numbering axis, the number of its group; `None`
-            if every index is a group.
+        labels: For each array, the number of the group of each index of its one numbering
+            axis; `None` if every index is a group.
         splits: For each array, how it is split between devices.
     """
 
@@ -51,7 +51,7 @@ class Groups(NamedTuple):
     shape: tuple[int, ...]
     sizes: Any
     dtype: Any
-    labels: np.ndarray | None
+    labels: tuple[np.ndarray, ...] | None
     splits: tuple[Split | None, ...]
 
     def total(self, x: Entries) -> Array:
@@ -78,11 +78,11 @@ class Groups(NamedTuple):
     def spread(self, numbers: Any) -> Entries:
         """Numbers per group, for each array in a shape that broadcasts to it."""
         numbers = jnp.broadcast_to(numbers, self.shape)
-        if self.labels is not None:
-            numbers = jnp.take(numbers, self.labels, axis=0)
         parts = tuple(
-            jnp.expand_dims(numbers, _others(axes, ndim))
-            for axes, ndim in zip(self.axes, self.ndims, strict=True)
+            jnp.expand_dims(own, _others(axes, ndim))
+            for own, axes, ndim in zip(
+                self._of_indices(numbers), self.axes, self.ndims, strict=True
+            )
         )
         return parts[0] if len(parts) == 1 else parts
 
@@ -96,23 +96,29 @@ class Groups(NamedTuple):
         numbers = jnp.squeeze(numbers, _others(axes, ndim))
         if self.labels is None or numbers.size == 1:
             return numbers
-        first = np.unique(self.labels, return_index=True)[1]
+        first = np.unique(self.labels[0], return_index=True)[1]
         return jnp.take(whole(numbers, (0,)), first, axis=0)
+
+    def _of_indices(self, numbers: Array) -> list[Array]:
+        """For each array, the numbers of the groups that its indices belong to."""
+        if self.labels is None:
+            return [numbers] * len(self.axes)
+        return [jnp.take(numbers, labels, axis=0) for labels in self.labels]
 
     def _reduced(
         self, reduce: Any, x: Entries, combine: Callable[[Any], Any], segment: Any
     ) -> Array:
         parts = jax.tree.leaves(x)
-        reduced = combine(
-            [
-                reduce(part, _others(axes, part.ndim), split)
-                for part, axes, split in zip(parts, self.axes, self.splits, strict=True)
+        reduced = [
+            reduce(part, _others(axes, part.ndim), split)
+            for part, axes, split in zip(parts, self.axes, self.splits, strict=True)
+        ]
+        if self.labels is not None:
+            reduced = [
+                segment(whole(part, (0,)), jnp.asarray(own), num_segments=self.shape[0])
+                for part, own in zip(reduced, self.labels, strict=True)
             ]
-        )
-        if self.labels is None:
-            return reduced
-        labels = jnp.asarray(self.labels)
-        return segment(whole(reduced, (0,)), labels, num_segments=self.shape[0])
+        return combine(reduced)
 
 
 def _pairwise_maximum(parts: Sequence[Array]) -> Array:
@@ -155,7 +161,7 @@ def groups_of(x: Array, group_axis: Axis, labels: Labels | None) -> Groups:
 def joined_groups(
     arrays: Sequence[Array],
     group_axes: Sequence[Axis],
-    labels: Labels | None,
+    labels: Labels | Sequence[Labels] | None,
     splits: tuple[Split | None, ...],
 ) -> Groups:
     """The groups of several arrays: group i is everything at index i of each of them.
@@ -164,7 +170,8 @@ def joined_groups(
         arrays: The arrays.
         group_axes: What numbers the groups of each.
         labels: An integer for each index of the one numbering axis: equal ones belong
-            to the same group.
+            to the same group. For arrays that have different ones, a tuple of labels for
+            each.
         splits: For each array, how it is split between devices; `None` if it is not.
 
     Returns:
@@ -178,27 +185,33 @@ def joined_groups(
         numbering_axes(axis, x.ndim) for axis, x in zip(group_axes, arrays, strict=True)
     )
     shapes = [tuple(x.shape[i] for i in kept) for x, kept in zip(arrays, axes, strict=True)]
-    if len(set(shapes)) > 1:
+    has_own = labels is not None and len(labels) > 0 and np.ndim(labels[0]) > 0
+    if len(set(shapes)) > 1 and not has_own:
         raise ValueError(
             "joined arrays must have the same number of groups, got "
             + " and ".join(map(str, shapes))
         )
-    shape = shapes[0]
-    size: Any = sum(
+    sizes = [
         _size(x, _others(kept, x.ndim), split)
         for x, kept, split in zip(arrays, axes, splits, strict=True)
-    )
-    numbers = None
-    if labels is not None:
-        if shape != (len(labels),):
+    ]
+    ndims, dtype = tuple(x.ndim for x in arrays), compute_dtype(*arrays)
+    if labels is None:
+        return Groups(axes, ndims, shapes[0], sum(sizes), dtype, None, splits)
+    of_arrays = list(labels) if has_own else [labels] * len(arrays)
+    for shape, own in zip(shapes, of_arrays, strict=True):
+        if shape != (len(own),):
             raise ValueError(
                 "labels must have one entry for each index of the one axis that numbers "
-                f"the groups, got {len(labels)} for the shape {shape}"
+                f"the groups, got {len(own)} for the shape {shape}"
             )
-        _, numbers, counts = np.unique(labels, return_inverse=True, return_counts=True)
-        size, shape = counts * size, (len(counts),)
-    ndims, dtype = tuple(x.ndim for x in arrays), compute_dtype(*arrays)
-    return Groups(axes, ndims, shape, size, dtype, numbers, splits)
+    names = np.unique(np.concatenate([np.asarray(own) for own in of_arrays]))
+    numbers = tuple(np.searchsorted(names, np.asarray(own)) for own in of_arrays)
+    size = sum(
+        np.bincount(own, minlength=len(names)) * n
+        for own, n in zip(numbers, sizes, strict=True)
+    )
+    return Groups(axes, ndims, (len(names),), size, dtype, numbers, splits)
 
 
 def _size(x: Array, axes: tuple[int, ...], split: Split | None) -> int:

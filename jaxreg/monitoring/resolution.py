@@ -8,9 +8,9 @@ import numpy as np
 
 from jaxreg._checks import check_number, check_numbers
 from jaxreg._prefixes import values_at
+from jaxreg._text import table
 from jaxreg._tree import Params, walk
 from jaxreg.masks.selection import MaskLike, as_mask, chosen, weights
-from jaxreg.monitoring._text import table
 
 
 @dataclasses.dataclass(frozen=True)

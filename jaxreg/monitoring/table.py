@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxreg._checks import check_count, check_numbers
 from jaxreg._prefixes import values_at
+from jaxreg._text import table
 from jaxreg._tree import Leaf, Params, walk
 from jaxreg.masks.roles import doubtful, roles_of
 from jaxreg.masks.selection import (
@@ -21,7 +22,6 @@ from jaxreg.masks.selection import (
     chosen,
     weights,
 )
-from jaxreg.monitoring._text import table
 from jaxreg.monitoring.advice import Treated, advice
 from jaxreg.monitoring.resolution import decay_resolution
 from jaxreg.penalties import Penalty

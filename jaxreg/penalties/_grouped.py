@@ -12,10 +12,12 @@ from jax import Array
 from jax.core import Tracer
 
 from jaxreg._checks import Scalar, is_concrete
+from jaxreg._coupling import CoupledGroups
 from jaxreg._groups import Axis, Entries, Groups, Labels, joined_groups, numbering_axes
 from jaxreg._prefixes import broadcast, entries_of
 from jaxreg._sharding import MeshAxes, Split, along
-from jaxreg._tree import Leaf, Params
+from jaxreg._tree import Leaf, Params, assembled
+from jaxreg.masks.selection import as_mask, weights
 from jaxreg.penalties.base import Penalty
 from jaxreg.penalties.bound import Block
 from jaxreg.penalties.fields import static, traced_fields
@@ -33,16 +35,18 @@ class Joined(NamedTuple):
     Attributes:
         axes: For each leaf, the axes that number the groups.
         splits: For each leaf, how it is split between devices.
+        labels: For each leaf, the labels of its groups, if they are not those of all.
     """
 
     axes: tuple[Axis, ...]
     splits: tuple[Split | None, ...]
+    labels: tuple[tuple[int, ...], ...] | None = None
 
 
 class Grouped(Penalty):
     """A penalty that is a sum over groups of weights: R(w) = Σ_g r(w_g).
 
-    Which weights are a group is said by four fields, common to all these penalties:
+    Which weights are a group is said by five fields, common to all these penalties:
 
     - `group_axis`: the axis, or axes, that *number* the groups; a group is everything at
       one index of it. −1, the default, takes the output units of Dense and Conv kernels; 0
@@ -55,6 +59,8 @@ class Grouped(Penalty):
       same match have their groups in common: with `r".*/"` the leaves of one layer (a
       unit's kernel column and its bias), with `""` all chosen leaves. Give it a mask
       that chooses them all.
+    - `groups`: what `jaxreg.coupled_groups` found: all weights that compute one unit,
+      channel, head or place of a residual stream are a group, wherever they are.
     - `scale`: a factor for each group: `"sqrt_size"`, `"none"`, a number, or an array
       that broadcasts to the groups.
 
@@ -70,6 +76,7 @@ class Grouped(Penalty):
     scale: Scale = static(default="sqrt_size", kw_only=True)
     labels: Labels | None = static(default=None, kw_only=True)
     together: str | None = static(default=None, kw_only=True)
+    groups: CoupledGroups | None = static(default=None, kw_only=True)
     _joined: Joined | None = static(default=None, kw_only=True)
 
     @abc.abstractmethod
@@ -90,7 +97,7 @@ class Grouped(Penalty):
         return ()
 
     def array_value(self, x: Entries) -> Array:
-        return self.groups_value(x, self.groups(x))
+        return self.groups_value(x, self.groups_in(x))
 
     def array_prox(self, x: Entries, step: Scalar, metric: Entries | None) -> Entries:
         return _compiled_prox(self, x, step, metric)
@@ -108,13 +115,13 @@ class Grouped(Penalty):
         scale = float(scale) if np.ndim(scale) == 0 else jnp.asarray(scale, groups.dtype)
         return groups.numbers(strength) * scale
 
-    def groups(self, x: Entries) -> Groups:
+    def groups_in(self, x: Entries) -> Groups:
         """The groups of a leaf, or of joined leaves."""
-        axes, splits = self._layout()
-        return joined_groups(jax.tree.leaves(x), axes, self.labels, splits)
+        axes, splits, labels = self._layout()
+        return joined_groups(jax.tree.leaves(x), axes, labels or self.labels, splits)
 
     def summed_over(self) -> MeshAxes:
-        axes, splits = self._layout()
+        axes, splits, _ = self._layout()
         split = splits[0]
         return along(split, numbering_axes(axes[0], len(split))) if split else ()
 
@@ -125,6 +132,8 @@ class Grouped(Penalty):
     # How groups are found in a pytree.
 
     def at_leaves(self, tree: list[Leaf], params: Params) -> list[Any]:
+        if self.groups is not None:
+            return self._at_members(self.groups, tree, params)
         terms = super().at_leaves(tree, params)
         axes = self._axes_at(tree, [term is not None for term in terms])
         return [
@@ -148,6 +157,23 @@ class Grouped(Penalty):
             ) from None
         return term._with(group_axis=axis)
 
+    def _at_members(
+        self, groups: CoupledGroups, tree: list[Leaf], params: Params
+    ) -> list[Any]:
+        """The penalty of each leaf that has groups; all of them, unless a mask chooses."""
+        members = groups.at_leaves(tree)
+        has_groups = as_mask(assembled(tree, params, [m is not None for m in members]))
+        mask = has_groups if self.mask == weights else as_mask(self.mask) & has_groups
+        chosen = super(Grouped, self._with(mask=mask)).at_leaves(tree, params)
+        return [
+            None
+            if member is None or term is None
+            else self._with(groups=None, labels=member.labels)._at_leaf(
+                term._with(groups=None, labels=member.labels), leaf, member.axis
+            )
+            for term, leaf, member in zip(chosen, tree, members, strict=True)
+        ]
+
     def _axes_at(self, tree: list[Leaf], needed: list[bool]) -> list[Any]:
         """The axis of each leaf, where patterns give leaves different ones."""
         axis: Any = self.group_axis
@@ -159,6 +185,8 @@ class Grouped(Penalty):
 
     def blocks(self, tree: list[Leaf], params: Params) -> list[Block]:
         blocks = super().blocks(tree, params)
+        if self.groups is not None:
+            return self._coupled_blocks(self.groups, blocks, tree)
         if self.together is None:
             return blocks
         families: dict[Any, list[Block]] = {}
@@ -168,6 +196,27 @@ class Grouped(Penalty):
             families.setdefault(match.group() if match else index, []).append(block)
         return [self._joined_block(family, tree) for family in families.values()]
 
+    def _coupled_blocks(
+        self, groups: CoupledGroups, blocks: list[Block], tree: list[Leaf]
+    ) -> list[Block]:
+        """One block for all leaves that have a group in common, directly or by others."""
+        for name in set(traced_fields(self)) - self.entrywise:
+            if any(np.size(x) > 1 for x in jax.tree.leaves(getattr(self, name))):
+                raise ValueError(
+                    f"{type(self).__name__}.{name} must be one number for groups that "
+                    f"reach over several leaves, got {getattr(self, name)!r}."
+                )
+        if not is_uniform(self.scale):
+            raise ValueError(
+                f"{type(self).__name__}.scale must be a rule or a number for coupled "
+                f"groups, got {self.scale!r}."
+            )
+        at = {block.indices[0]: block for block in blocks}
+        return [
+            self._joined_block([at[i] for i in family], tree)
+            for family in groups.families(tree, list(at))
+        ]
+
     def _joined_block(self, family: list[Block], tree: list[Leaf]) -> Block:
         """One block of several, whose groups have members in all of them."""
         indices = tuple(block.indices[0] for block in family)
@@ -175,10 +224,14 @@ class Grouped(Penalty):
         terms = [block.term for block in family]
         axes = tuple(term.group_axis for term in terms)
         splits = tuple(term.specs for term in terms)
+        own = None
+        if self.groups is not None:
+            own = tuple(term.labels for term in terms)
         try:
             arrays = [leaf.value for leaf in leaves]
             none = (None,) * len(arrays)
-            _check_scale(self.scale, joined_groups(arrays, axes, self.labels, none))
+            labels = own or self.labels
+            _check_scale(self.scale, joined_groups(arrays, axes, labels, none))
             for name in set(traced_fields(self)) - self.entrywise:
                 _check_shared(name, getattr(self, name), indices, tree)
             if len({term.summed_over() for term in terms}) > 1:
@@ -191,8 +244,11 @@ class Grouped(Penalty):
             ) from None
         if len(family) == 1:
             return family[0]
-        own = {name: tuple(getattr(x, name) for x in terms) for name in self.entrywise}
-        return Block(indices, terms[0]._with(_joined=Joined(axes, splits), **own))
+        strengths = {
+            name: tuple(getattr(x, name) for x in terms) for name in self.entrywise
+        }
+        joined = Joined(axes, splits, own)
+        return Block(indices, terms[0]._with(_joined=joined, **strengths))
 
     def __post_init__(self) -> None:
         name = type(self).__name__
@@ -202,7 +258,24 @@ class Grouped(Penalty):
             object.__setattr__(self, field, value)
         if self.together is not None:
             re.compile(self.together)
+        if self.groups is not None:
+            self._check_only_groups(self.groups)
         super().__post_init__()
+
+    def _check_only_groups(self, groups: Any) -> None:
+        """Refuse groups of another kind, or beside another way to name them."""
+        name = type(self).__name__
+        if not isinstance(groups, CoupledGroups):
+            raise TypeError(
+                f"{name}.groups must be what jaxreg.coupled_groups(fn, params, *inputs) "
+                f"returns, got {type(groups).__name__}. (Labels: labels=.)"
+            )
+        for field in ("labels", "together"):
+            if getattr(self, field) is not None:
+                raise ValueError(
+                    f"{name} must have either groups or {field}, since both say what the "
+                    "groups are."
+                )
 
 
 # Equations are solved in loops, which JAX would otherwise compile anew at each call.
@@ -216,13 +289,18 @@ def _compiled_prox(
         metric = jax.tree.map(
             lambda d, x: jnp.broadcast_to(jnp.asarray(d, x.dtype), x.shape), metric, x
         )
-    return penalty.groups_prox(x, penalty.groups(x), step, metric)
+    return penalty.groups_prox(x, penalty.groups_in(x), step, metric)
 
 
 @jax.jit
 def _compiled_critical_scale(penalty: Grouped, gradient: Entries) -> Array:
-    scales = penalty.groups_critical_scale(gradient, penalty.groups(gradient))
+    scales = penalty.groups_critical_scale(gradient, penalty.groups_in(gradient))
     return jnp.max(scales, initial=0.0)
+
+
+def is_uniform(scale: Any) -> bool:
+    """Whether a scale is a rule or one number."""
+    return isinstance(scale, str) or np.ndim(scale) == 0
 
 
 def _is_by_pattern(axis: Any) -> bool:
@@ -315,8 +393,9 @@ def check_per_group(name: str, strength: Any, groups: Groups) -> None:
         )
     if groups.labels is not None and is_concrete(strength) and np.size(strength) > 1:
         numbers = np.ravel(np.asarray(strength))
-        first = np.unique(groups.labels, return_index=True)[1]
-        if np.any(numbers[first][groups.labels] != numbers):
+        labels = groups.labels[0]
+        first = np.unique(labels, return_index=True)[1]
+        if np.any(numbers[first][labels] != numbers):
             raise ValueError(f"{name} must be the same at all indices of one label")
 
 

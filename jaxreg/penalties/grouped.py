@@ -95,7 +95,7 @@ class GroupLasso(Grouped):
         return quotient(norms(groups, gradient), self.per_group(groups, self.strength))
 
     def array_norms(self, x: Entries) -> dict[str, Any]:
-        groups = self.groups(x)
+        groups = self.groups_in(x)
         return {"strength": groups.spread(norms(groups, x))}
 
 
@@ -192,7 +192,7 @@ class SparseGroupLasso(Grouped):
         return jnp.where(is_solved, high, jnp.minimum(root, bound))
 
     def array_norms(self, x: Entries) -> dict[str, Any]:
-        groups = self.groups(x)
+        groups = self.groups_in(x)
         return {"l1": jax.tree.map(jnp.abs, x), "group": groups.spread(norms(groups, x))}
 
 
@@ -399,8 +399,8 @@ class _Radial(Grouped):
 
     def array_prox(self, x: Entries, step: Scalar, metric: Entries | None) -> Entries:
         if metric is not None:
-            step = step / self._metric_of_groups(self.groups(x), metric)
-        return self.groups_prox(x, self.groups(x), step, None)
+            step = step / self._metric_of_groups(self.groups_in(x), metric)
+        return self.groups_prox(x, self.groups_in(x), step, None)
 
     def groups_prox(
         self, x: Entries, groups: Groups, step: Any, metric: Entries | None

@@ -15,6 +15,7 @@ from jaxreg.plot._axes import (
     RED as RED,
     plt as plt,
 )
+from jaxreg.plot.compaction import compaction as compaction
 from jaxreg.plot.penalties import ball as ball, curves as curves, geometry as geometry
 from jaxreg.plot.selection import inputs as inputs, stability as stability
 from jaxreg.plot.strengths import (

@@ -33,6 +33,11 @@ HISTORY = {
     "total/norm": np.array([0.0, 5, 5, 3, 1]),
     "total/penalty": np.array([0.0, 2, 2, 1, 1]),
 }
+SMALL = jaxreg.compact(
+    lambda p, x: jnp.tanh(x @ p["in"]) @ p["out"],
+    {"in": jnp.array([[1.0, 0.0, 2.0]]), "out": jnp.ones((3, 1))},
+    jnp.ones((2, 1)),
+)
 PICTURES = {
     "histogram": lambda ax=None: plot.histogram({"kernel": KERNEL}, ax=ax),
     "before-after": lambda ax=None: plot.histogram(KERNEL, ax=ax, before=KERNEL + 1),
@@ -45,6 +50,7 @@ PICTURES = {
     "features-image": lambda ax=None: plot.features(KERNEL, shape=(2, 2), ax=ax),
     "path": lambda ax=None: plot.path(GRID, COEFFICIENTS, ax=ax, names="abc"),
     "trade-off": lambda ax=None: plot.trade_off(GRID, GRID, 1 / GRID, ax=ax),
+    "compaction": lambda ax=None: plot.compaction(SMALL, ax=ax),
     "cross-validation": lambda ax=None: plot.cross_validation(VALIDATION, ax=ax),
 }
 every_picture = pytest.mark.parametrize("draw", PICTURES.values(), ids=PICTURES)

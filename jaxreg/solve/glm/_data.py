@@ -104,7 +104,7 @@ def strengths_of(
         l1, l2 = penalty.l1, penalty.l2
     elif isinstance(penalty, GroupLasso):
         penalty(np.zeros(shape))  # The penalty itself refuses what does not fit.
-        groups = penalty.groups(np.zeros(shape))
+        groups = penalty.groups_in(np.zeros(shape))
         l1 = groups.spread(penalty.per_group(groups, penalty.strength))
         numbers = np.arange(np.prod(groups.shape)).reshape(groups.shape)
         group = np.asarray(groups.spread(numbers))
