@@ -35,7 +35,7 @@ LINES: list[jr.Penalty] = [
     jr.penalties.Berhu(0.6, delta=0.6),
     jr.NonNegativeL1(0.8),
     jr.L0(0.7),
-    jr.L0L2(0.5, 0.2),
+    jr.penalties.L0L2(0.5, 0.2),
     jr.MCP(1.0, gamma=2.0),
     jr.SCAD(0.7, a=3.0),
     jr.CappedL1(1.0, cap=1.2),

@@ -31,7 +31,6 @@ from jaxreg.monitoring import (
 )
 from jaxreg.penalties import (
     L0 as L0,
-    L0L2 as L0L2,
     L1 as L1,
     L2 as L2,
     MCP as MCP,

@@ -1,4 +1,4 @@
-"""Several targets with a penalty on rows of coefficients: scikit-learn's models, certified."""
+"""Several targets with a penalty on rows: scikit-learn's models, certified."""
 
 from typing import Any
 

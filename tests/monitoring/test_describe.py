@@ -273,7 +273,7 @@ MISTAKES = {
         "^the strength of L2, 0.02, is above the usual range 1e-05..0.01 .*'body/kernel'.$",
     ),
     "L2 too weak": (
-        lambda: show(jaxreg.L0L2(0.1, 1e-6, mask=BODY)),
+        lambda: show(jaxreg.penalties.L0L2(0.1, 1e-6, mask=BODY)),
         "^the strength of L2, 1e-06, is below",
     ),
     "decay too strong": (

@@ -9,7 +9,6 @@ from hypothesis import given, strategies as st
 
 from jaxreg import (
     L0,
-    L0L2,
     L1,
     L2,
     MCP,
@@ -35,6 +34,7 @@ from jaxreg.operators import (
     hard_threshold,
     soft_threshold,
 )
+from jaxreg.penalties import L0L2
 from tests.helpers.strategies import arrays, metrics, steps
 
 SHAPE = (3, 2)
