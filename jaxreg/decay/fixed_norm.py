@@ -301,8 +301,7 @@ class _Sphere:
             return reached, (second.right, first.right)
         angle = jnp.asarray(angle, w.dtype)
         if self.path == "chord":
-            reached = w + angle * unit(u, frobenius_norm(u, matrix), radius)
-            return brought_to_mean(reached, own.square, matrix), ()
+            return self._along_chord(u, w, own, angle * radius), ()
         along = unit(w, frobenius_norm(w, matrix))
         across = u - matrix.over_both(u * along) * along
         length = frobenius_norm(across, matrix)
@@ -311,6 +310,18 @@ class _Sphere:
         turned = jnp.cos(angle) * along + jnp.sin(angle) * unit(across, length)
         reached = radius * jnp.where(is_real, turned, along)
         return brought_to_mean(reached, own.square, matrix), ()
+
+    def _along_chord(self, u: Array, w: Array, own: _Turn, length: Array) -> Array:
+        """W + length · u/‖u‖ on the sphere, from three sums that take one pass."""
+        matrix = own.matrix
+        lack = matrix.over_both(own.square - jnp.square(w))  # R² − ‖W‖²
+        square = matrix.over_both(jnp.square(u))
+        scale = jnp.where(
+            square > 0, length / jnp.sqrt(jnp.where(square > 0, square, 1)), 0
+        )
+        added = scale * (2 * matrix.over_both(w * u) + scale * square)
+        target = own.square * math.prod(matrix.lengths(w))
+        return scaled(w + scale * u, target - lack + added, target, lack - added)
 
     def vectors_of(self, turns: Sequence[Any], before: Any) -> Any:
         """The vectors of a state after a step, as far as matrices were turned."""
