@@ -1,7 +1,6 @@
 """Laws that every penalty obeys, whichever it is."""
 
 from collections import OrderedDict
-from functools import partial
 from typing import Any, ClassVar
 
 import chex
@@ -952,10 +951,7 @@ class AlwaysSingle(L1):
         (CriticalDoubled, test_strength_max_is_the_least_that_makes_zero_the_solution),
         (PositiveAtZero, test_value_is_nonnegative_and_zero_at_zero),
         (NanSwallowed, test_nan_in_nan_out),
-        (
-            StrengthBakedIn,
-            partial(test_vmap_is_a_loop_and_strengths_are_not_baked_in, what="strengths"),
-        ),
+        (StrengthBakedIn, test_vmap_is_a_loop_and_strengths_are_not_baked_in),
         (AlwaysSingle, test_float64_is_kept),
     ],
 )

@@ -13,7 +13,6 @@ from jaxreg import (
     L2,
     MCP,
     SCAD,
-    Berhu,
     CappedL1,
     ElasticNet,
     ExclusiveLasso,
@@ -34,7 +33,7 @@ from jaxreg.operators import (
     hard_threshold,
     soft_threshold,
 )
-from jaxreg.penalties import L0L2
+from jaxreg.penalties import L0L2, Berhu
 from tests.helpers.strategies import arrays, metrics, steps
 
 SHAPE = (3, 2)

@@ -52,7 +52,7 @@ def test_decay_inside_of_schedule_free_reaches_the_average():
     w = jnp.ones(3)
     state = tx.init(w)
     for _ in range(100):
-        updates, state = tx.update(0 * w, state, w)
+        updates, state = tx.update(jnp.zeros(3), state, w)
         w = optax.apply_updates(w, updates)
     average = optax.contrib.schedule_free_eval_params(state, w)
     assert jnp.all(abs(average) < 0.5)

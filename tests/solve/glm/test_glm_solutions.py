@@ -267,7 +267,8 @@ def test_searches_end_where_no_violation_is_small_enough(backend):
     slope = -h @ np.r_[1.0, -1.0, np.zeros(7)]
     zeros, ones = np.zeros(9), np.full(9, 0.05)
     with jax.enable_x64(True), np.errstate(invalid="ignore"):
-        data: Any = backend.to_device((h, slope, zeros, ones, zeros, np.float64(-1.0)))
+        rows = h, slope, zeros, ones, zeros, np.float64(-1.0)
+        data: tuple[Any, Any, Any, Any, Any, Any] = backend.to_device(rows)
         lasso = lasso_step(*data, backend)
         groups = group_step(*data, backend.to_device(np.arange(9)), backend)
     np.testing.assert_allclose(lasso, groups, atol=1e-9)
