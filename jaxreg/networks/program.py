@@ -45,6 +45,10 @@ class Schedule(NamedTuple):
             without a better one, and the best parameters are kept; `None` to go on to the
             end.
         batch_size: Samples of a step; `None` for all.
+
+    Example:
+        >>> Schedule(dense_steps=500)._replace(batch_size=128).path_steps
+        40
     """
 
     learning_rate: float = 5e-3

@@ -84,7 +84,7 @@ def stability(
 
     Example:
         >>> ax = stability(stability_selection(np.array([[True, False], [True, True]])))
-        >>> [bar.get_height() for bar in ax.patches]
+        >>> [float(bar.get_height()) for bar in ax.patches]
         [1.0, 0.5]
     """
     probabilities, chosen = np.asarray(found.probabilities), np.asarray(found.chosen)
