@@ -211,7 +211,7 @@ class MultiTaskElasticNetCV(CrossValidated, _MultiTask):
         >>> x = np.arange(8.0)[:, None]
         >>> model = MultiTaskElasticNetCV(cv=4, alphas=[100.0, 0.1]).fit(x, x * [1.0, 2.0])
         >>> model.alpha_, model.coef_.round(3).ravel()
-        (np.float64(0.1), array([0.986, 1.972]))
+        (np.float64(0.1), array([0.986, 1.973]))
 
     References:
         Obozinski, Taskar and Jordan, *Joint covariate selection and joint subspace

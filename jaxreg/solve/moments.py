@@ -54,7 +54,7 @@ class Moments:
         >>> moments = sum(Moments.of(*batch) for batch in batches)
         >>> moments
         Moments of weight 4 and 1 features
-        >>> jr.lasso_path(moments, strengths=[0.5]).coefficients
+        >>> lasso_path(moments, strengths=[0.5]).coefficients
         array([[1.2]])
 
     References:

@@ -1,4 +1,5 @@
 """Several targets with a penalty on rows: scikit-learn's models, certified."""
+"""Several targets with a penalty on rows of coefficients: scikit-learn's models."""
 
 from typing import Any
 
@@ -22,6 +23,7 @@ def random(samples, features, targets):
 
 
 X, Y = random(60, 12, 3)
+L0: Any = jr.L0()
 ALPHAS = [1.0, 0.3, 0.03]
 
 
@@ -104,7 +106,7 @@ BAD = [
     ),
     (lambda: multi_task_path(X, Y, penalty=jr.L2()), ValueError, "Strengths must be given"),
     (
-        lambda: multi_task_path(X, Y, penalty=jr.L0()),
+        lambda: multi_task_path(X, Y, penalty=L0),
         TypeError,
         "penalty must be an L1, L2 or ElasticNet",
     ),
