@@ -23,8 +23,8 @@ def compaction(small: Compaction, ax: Axes | None = None) -> Axes:
         >>> def fn(params, x):
         ...     return jnp.tanh(x @ params["hidden"]) @ params["out"]
         >>> ax = compaction(compact(fn, params, jnp.ones((4, 1))))
-        >>> [bar.get_width() for bar in ax.patches]
-        [3.0, 1.0, 2.0, 1.0]
+        >>> [int(bar.get_width()) for bar in ax.patches]
+        [3, 1, 2, 1]
     """
     ax = axes(ax)
     rows = [row for row in small.rows if len(row.before) > 1]
