@@ -1,4 +1,3 @@
-"""Several targets with a penalty on rows: scikit-learn's models, certified."""
 """Several targets with a penalty on rows of coefficients: scikit-learn's models."""
 
 from typing import Any

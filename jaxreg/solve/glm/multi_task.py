@@ -25,7 +25,6 @@ def multi_task_path(
     ratio: float = 1e-3,
     tol: float = 1e-10,
 ) -> GLMPath:
-    """Least squares of several targets, with a penalty on the coefficients of each feature.
     """Least squares of several targets, which use the same features.
 
         argmin_(w, b)  ½ · mean ‖y − x @ w − b‖² + strength · Σ_j (l1_j·‖w_j‖ + l2_j·‖w_j‖²)
