@@ -4,7 +4,7 @@ A convolutional network with BatchNorm and a residual connection learns scikit-l
 handwritten digits under a group lasso on coupled groups, which makes whole channels zero.
 `compact` cuts them out: the function stays the same. Then the smaller network is trained on
 without the penalty. Prints test accuracy, parameters, multiply-adds and the time of a call
-for each strength, and writes `compaction.png` and the exported network.
+for each strength, and writes `compaction.png` and the exported network, in StableHLO.
 """
 
 import argparse
@@ -26,7 +26,7 @@ import jaxreg as jr
 from jaxreg import plot
 from jaxreg.compaction import Compaction
 
-STRENGTHS = (0.0, 1e-4, 3e-4, 1e-3)
+STRENGTHS = (0.0, 1e-3, 3e-3, 1e-2)
 BATCH = 128
 
 
@@ -176,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> dict[float, dict[str, float]]:
     plot.compaction(small, ax)
     figure.savefig(options.output / "compaction.png", dpi=150)
     exported = export.export(jax.jit(small))(better, x[:1])
-    (options.output / "compact.jax").write_bytes(exported.serialize())
+    (options.output / "compact.mlir").write_text(exported.mlir_module())
     return rows
 
 
