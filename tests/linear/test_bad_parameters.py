@@ -45,11 +45,12 @@ NO_EFFECT = {
     "verbose",
     "warm_start",
 }
+MULTI_TASK = [name for name in NAMES if name.startswith("MultiTask")]
 NO_EFFECT_IN = {
-    "tol": {"Lasso", "ElasticNet", "LassoCV", "ElasticNetCV", "Ridge"},
+    "tol": {"Lasso", "ElasticNet", "LassoCV", "ElasticNetCV", "Ridge", *MULTI_TASK},
     "solver": {"Ridge"},
     # Beside given alphas, and beside a solver that penalises no intercept.
-    "eps": {"LassoCV", "ElasticNetCV"},
+    "eps": {"LassoCV", "ElasticNetCV", *MULTI_TASK},
     "intercept_scaling": {"LogisticRegression", "LogisticRegressionCV"},
 }
 EARLIER = {
@@ -63,11 +64,14 @@ QUICK: dict[str, dict[str, Any]] = {
     "LassoCV": {"alphas": [0.1, 1.0], "cv": 2},
     "ElasticNetCV": {"alphas": [0.1, 1.0], "cv": 2},
     "GroupLassoCV": {"alphas": [0.1, 1.0], "cv": 2},
+    "MultiTaskLassoCV": {"alphas": [0.1, 1.0], "cv": 2},
+    "MultiTaskElasticNetCV": {"alphas": [0.1, 1.0], "cv": 2},
 }
 
 
 def fit(name, **parameters):
     target = LABELS if "Logistic" in name else Y
+    target = np.column_stack([Y, -Y]) if name in MULTI_TASK else target
     return getattr(jl, name)(**{**QUICK.get(name, {}), **parameters}).fit(X, target)
 
 

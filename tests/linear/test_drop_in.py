@@ -41,6 +41,8 @@ NAMES = [
 
 
 def data_of(name):
+    if "MultiTask" in name:
+        return X, np.column_stack([Y, Y[::-1]])
     return (Z, LABELS) if "Logistic" in name else (X, Y)
 
 
@@ -60,6 +62,8 @@ def theirs(name, *data, **parameters):
 EARLIER = {
     "LassoCV": {"n_alphas": "deprecated", "alphas": "warn"},
     "ElasticNetCV": {"n_alphas": 100, "alphas": None},
+    "MultiTaskLassoCV": {"n_alphas": "deprecated", "alphas": "warn"},
+    "MultiTaskElasticNetCV": {"n_alphas": 100, "alphas": None},
     "RidgeCV": {"store_cv_values": "deprecated", "store_cv_results": None},
     "LogisticRegression": {"penalty": "l2", "multi_class": "deprecated", "l1_ratio": None},
     "LogisticRegressionCV": {"penalty": "l2", "multi_class": "auto", "l1_ratios": None},
