@@ -7,7 +7,7 @@ replaced by what they do; loops (`scan`) keep a body; everything else is one ope
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -206,7 +206,8 @@ def _operation(eqn: Any, ins: list[Value]) -> Op:
     if kind != "scan" or eqn.effects:
         return Op(kind, ins, outs, dict(eqn.params), eqn)
     closed = eqn.params["jaxpr"]
-    consts, carry = eqn.params["num_consts"], eqn.params["num_carry"]
+    params = {**eqn.params, **_sizes_of_scan(eqn.params)}
+    consts, carry = params["num_consts"], params["num_carry"]
     # A carry depends on the inputs as soon as anything in the loop does.
     inner_ins = [
         _value(var.aval, depends=depends if index >= consts else ins[index].depends)
@@ -218,7 +219,16 @@ def _operation(eqn: Any, ins: list[Value]) -> Op:
     ops: list[Op] = []
     inner_outs = _inline(closed.jaxpr, closed.consts, inner_ins, ops, constants)
     body = Program(inner_ins, inner_outs, _used(ops, inner_outs), constants)
-    return Op(kind, ins, outs, dict(eqn.params), eqn, body)
+    return Op(kind, ins, outs, params, eqn, body)
+
+
+def _sizes_of_scan(params: Mapping[str, Any]) -> dict[str, int]:
+    """How many of the operands of a scan are constants, and how many the carry."""
+    if "num_consts" in params:
+        return {}
+    # JAX 0.12 has them as trees.
+    consts, carry, _ = (len(list(part.vals)) for part in params["ft_in"].unpack())
+    return {"num_consts": consts, "num_carry": carry}
 
 
 def _used(ops: list[Op], outs: Sequence[Value]) -> list[Op]:
