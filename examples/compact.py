@@ -26,7 +26,6 @@ import jaxreg as jr
 from jaxreg import plot
 from jaxreg.compaction import Compaction
 
-STRENGTHS = (0.0, 3e-4, 1e-3, 2e-3)
 BATCH = 128
 
 
@@ -140,6 +139,7 @@ def main(argv: Sequence[str] | None = None) -> dict[float, dict[str, float]]:
     """Train with all strengths, print the table, draw and export the smallest."""
     parser = argparse.ArgumentParser(description="From zeros to a smaller network.")
     parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--strengths", type=float, nargs="+", default=[0, 3e-4, 1e-3, 2e-3])
     parser.add_argument("--output", type=pathlib.Path, default="examples/output")
     options = parser.parse_args(argv)
     x, y, test_x, test_y = data()
@@ -161,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> dict[float, dict[str, float]]:
     train = trainer(x, y, options.steps)
     rows: dict[float, dict[str, float]] = {}
     small, better = None, None
-    for strength in STRENGTHS:
+    for strength in options.strengths:
         variables = train(strength)
         small = jr.compact(NETWORK.apply, variables, x[:1])
         better = train_on(small, x, y, max(1, options.steps // 5))

@@ -13,7 +13,7 @@ from tests.helpers.strategies import PENALTIES
 
 SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
 RECIPES = [script for script in SCRIPTS if script.stem.startswith("recipe_")]
-SMALL = {"--steps": "40", "--seeds": "2"}
+SMALL = {"--steps": ["40"], "--seeds": ["2"], "--strengths": ["0", "0.002"]}
 
 # Scripts that tests look into, with a budget for which what they claim is true. Tests of
 # one script share one run of it.
@@ -32,7 +32,7 @@ of_digits, of_lassos, of_decays = map(pytest.mark.xdist_group, ("a", "b", "c"))
 )
 def test_runs_from_the_command_line(script, tmp_path):
     taken = [option for option in SMALL if f'"{option}"' in script.read_text()]
-    options = [word for option in taken for word in (option, SMALL[option])]
+    options = [word for option in taken for word in (option, *SMALL[option])]
     done = subprocess.run(
         [sys.executable, str(script), *options, "--output", str(tmp_path)],
         cwd=tmp_path,
