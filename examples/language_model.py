@@ -35,7 +35,7 @@ import jaxreg as jr
 Rows = dict[str, dict[str, float]]
 
 OUTPUT = pathlib.Path(__file__).parent / "output"
-LAYERS, WIDTH, HEADS, CONTEXT, BATCH = 4, 224, 4, 64, 4
+LAYERS, HEADS, CONTEXT, BATCH = 4, 4, 64, 4
 OUTER = 2e-3  # The peak of Adam on what is in no layer.
 MATRICES = jr.named("layers/(query|key|value|out|up|down)")
 COLUMNS = "test loss", "train loss", "best rate", "at an end", "sec/step"
@@ -50,26 +50,26 @@ COLORS = {
 # The model.
 
 
-def init(key: jax.Array, vocabulary: int) -> Any:
+def init(key: jax.Array, vocabulary: int, width: int) -> Any:
     """Random parameters; the first axis of those in `layers` numbers the layers."""
 
     def normal(index: int, *shape: int) -> jax.Array:
         scale = shape[-2] ** -0.5
         return scale * jax.random.normal(jax.random.fold_in(key, index), shape)
 
-    square = (LAYERS, WIDTH, WIDTH)
+    square = (LAYERS, width, width)
     names = "query", "key", "value", "out"
     layers = {name: normal(i, *square) for i, name in enumerate(names)}
-    layers["up"] = normal(4, LAYERS, WIDTH, 4 * WIDTH)
-    layers["down"] = normal(5, LAYERS, 4 * WIDTH, WIDTH)
-    layers["norm_scale"] = jnp.ones((LAYERS, 2, WIDTH))
-    embed = jax.random.normal(jax.random.fold_in(key, 6), (vocabulary, WIDTH))
+    layers["up"] = normal(4, LAYERS, width, 4 * width)
+    layers["down"] = normal(5, LAYERS, 4 * width, width)
+    layers["norm_scale"] = jnp.ones((LAYERS, 2, width))
+    embed = jax.random.normal(jax.random.fold_in(key, 6), (vocabulary, width))
     return {
         "layers": layers,
         "embed": 0.5 * embed,
-        "positions": 0.1 * normal(7, CONTEXT, WIDTH) * CONTEXT**0.5,
-        "head": normal(8, WIDTH, vocabulary),
-        "final_scale": jnp.ones(WIDTH),
+        "positions": 0.1 * normal(7, CONTEXT, width) * CONTEXT**0.5,
+        "head": normal(8, width, vocabulary),
+        "final_scale": jnp.ones(width),
     }
 
 
@@ -220,18 +220,21 @@ def main(argv: Sequence[str] | None = None) -> Rows:
     """Train all methods, print the table, save the figure; return the table."""
     parser = argparse.ArgumentParser(description="A language model, four ways.")
     parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--width", type=int, default=224)
+    parser.add_argument("--rates", type=int, default=3, help="how many for each method")
     parser.add_argument("--output", type=pathlib.Path, default=OUTPUT)
     args = parser.parse_args(argv)
 
     text = load(args.steps)
-    params = init(jax.random.key(0), text.vocabulary)
+    params = init(jax.random.key(0), text.vocabulary, args.width)
     size = sum(w.size for w in jax.tree.leaves(params))
     print(f"{size:,} parameters, {args.steps} steps of {BATCH * CONTEXT} characters")
     print(f"{'':12}", *(f"{column:>12}" for column in COLUMNS))
     rows: Rows = {}
     figure = Figure(figsize=(7, 4), layout="constrained")
     ax = figure.subplots()
-    for name, (make, rates) in METHODS.items():
+    for name, (make, every) in METHODS.items():
+        rates = every[: args.rates]
         runs = [train(make(rate, args.steps), params, text) for rate in rates]
         best = int(np.argmin([run.test_loss for run in runs]))
         run = runs[best]

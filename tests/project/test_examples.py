@@ -13,7 +13,13 @@ from tests.helpers.strategies import PENALTIES
 
 SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
 RECIPES = [script for script in SCRIPTS if script.stem.startswith("recipe_")]
-SMALL = {"--steps": ["40"], "--seeds": ["2"], "--strengths": ["0", "0.002"]}
+SMALL = {
+    "--steps": ["40"],
+    "--seeds": ["2"],
+    "--strengths": ["0", "0.002"],
+    "--width": ["16"],
+    "--rates": ["1"],
+}
 
 # Scripts that tests look into, with a budget for which what they claim is true. Tests of
 # one script share one run of it.
