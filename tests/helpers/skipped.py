@@ -1,11 +1,31 @@
-"""How many tests did not run because a library is not installed, by library."""
+"""Tests that do not run where a library is not installed."""
 
+import ast
 import collections
+import functools
+import inspect
 import re
 
+ASKS = re.compile("importorskip|is not installed")
 MISSING = re.compile(
     r"could not import '([\w.]+)'|No module named '([\w.]+)'|(\w+) is not installed"
 )
+
+
+def may_be_skipped(item):
+    """Whether a test, or what its file defines for all of its tests, needs a library."""
+    source = inspect.getsource(item.function)
+    return bool(ASKS.search(source)) or _asks_for_all(item.module)
+
+
+@functools.cache
+def _asks_for_all(module):
+    source = inspect.getsource(module)
+    return any(
+        ASKS.search(ast.get_source_segment(source, node) or "")
+        for node in ast.parse(source).body
+        if not getattr(node, "name", "").startswith("test_")
+    )
 
 
 def missing_library(reason):
