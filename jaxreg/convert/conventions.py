@@ -300,14 +300,13 @@ def mup_scaling(
         Wang and Aitchison, *How to set AdamW's weight decay as you scale model and dataset
         size* (2024), section 4; Yang et al., *Tensor programs V* (2021), table 3.
     """
-    return tuple(
-        width_scaling(
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            width=width,
-            base_width=base_width,
-        )
+    scaled = width_scaling(
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        width=width,
+        base_width=base_width,
     )
+    return scaled.learning_rate, scaled.weight_decay
 
 
 def _check_positive(**values: Any) -> None:

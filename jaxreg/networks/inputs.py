@@ -69,7 +69,7 @@ def select_inputs(
     strengths: ArrayLike | None = None,
     num: int = 50,
     ridge: float | ArrayLike = 3e-3,
-    rule: Callable[[CrossValidation], int] = SPARSEST,
+    rule: Callable[[CrossValidation], int] | None = None,
     sample_weight: ArrayLike | None = None,
     schedule: Schedule | None = None,
     key: Array | None = None,
@@ -112,8 +112,8 @@ def select_inputs(
             the loss without inputs to ten times that.
         num: How many strengths.
         ridge: The strength of `L2` on the other weights; several of them to choose from.
-        rule: Chooses the strength: by default `one_standard_error` with `paired`, the
-            sparsest network that is not clearly worse; `select_best` keeps more inputs.
+        rule: Chooses the strength; `None` for `one_standard_error` with `paired`, the
+            sparsest network that is not clearly worse. `select_best` keeps more inputs.
         sample_weight: Non-negative weights of the samples.
         schedule: How long to train, and how fast; see `Schedule`.
         key: A random key for minibatches.
@@ -172,7 +172,7 @@ def select_inputs(
         (x, y),
         folded(folds, samples, sample_weight),
         grid,
-        rule,
+        SPARSEST if rule is None else rule,
         Options(chunk, mesh, progress, directory),
     )
 

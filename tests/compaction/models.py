@@ -173,7 +173,6 @@ def _rms(x: Any, scale: Any) -> Any:
 
 def _layer(p: Any, x: Any) -> Any:
     """Grouped-query attention and a gated MLP, as in Llama."""
-    n, t, _ = x.shape
     h = _rms(x, p["norm1"])
     q = jnp.einsum("btd,dhk->bthk", h, p["q"])
     k, v = (jnp.einsum("btd,dgk->btgk", h, p[name]) for name in "kv")

@@ -1,6 +1,7 @@
 """What `compact` does with one thing at a time: small functions, and bad input."""
 
 import json
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -361,7 +362,7 @@ def test_functions_must_be_pure():
 
 
 def test_arguments_of_the_wrong_kind():
-    params = mlp_params()
+    params: Any = mlp_params()
     with pytest.raises(TypeError, match="must be a function"):
         jr.compact(params, mlp, X)
     with pytest.raises(TypeError, match="input 0 must be an array, got str"):

@@ -10,6 +10,7 @@ import pytest
 
 import jaxreg as jr
 from jaxreg import losses
+from jaxreg.solve.glm import _backend
 from tests.helpers.strategies import public
 
 RNG = np.random.default_rng(0)
@@ -67,7 +68,13 @@ def run_knots():
     yield jr.solve.lasso_knots(X, NUMBERS)
 
 
+def run_multi_task():
+    targets = np.column_stack([NUMBERS, X[:, 1]])
+    yield jr.solve.multi_task_path(X, targets, GRID, penalty=jr.ElasticNet(0.5, 0.5))
+
+
 RUNS = {
+    "multi_task_path": run_multi_task,
     "logistic_path": run_logistic,
     "poisson_path": run_poisson,
     "group_lasso_path": run_group_lasso,
@@ -82,8 +89,10 @@ def test_every_path_is_in_the_table():
     assert set(RUNS) == {name for name in dir(jr.solve) if name.endswith(ends)}
 
 
+@pytest.mark.parametrize("few", [_backend.FEW, 0], ids=["numpy", "compiled"])
 @pytest.mark.parametrize("name", RUNS)
-def test_paths_run_under_strict_modes(name):
+def test_paths_run_under_strict_modes(name, few, monkeypatch):
+    monkeypatch.setattr(_backend, "FEW", few)
     with strict():
         found = list(RUNS[name]())
     for strictly, freely in zip(found, RUNS[name](), strict=True):

@@ -1,12 +1,13 @@
 """Where Newton's method runs: in a program that XLA compiles, or in NumPy.
 
 The algorithm is written once, with the functions of a `Backend`. Compiling takes seconds,
-whatever the data; NumPy starts at once, and is slower by a factor that does not matter
-where there are few coefficients and samples.
+whatever the data; NumPy starts at once, and then takes about six times as long. So few
+coefficients are computed in NumPy, unless models of one kind are fitted again and again.
 """
 
+import collections
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +19,8 @@ FEW = 64
 # Up to this many features times samples times models NumPy starts sooner than it takes to
 # compile.
 _SMALL = 10**8
+# After this many runs of one kind NumPy has taken longer than compiling would have.
+_REPEATS = 8
 
 
 class Backend(NamedTuple):
@@ -152,7 +155,20 @@ IN_NUMPY = Backend(
 )
 
 
-def backend_for(coefficients: int, samples: int, models: int) -> Backend:
-    """The one that has the first result sooner."""
+def backend_for(program: Hashable, coefficients: int, samples: int, models: int) -> Backend:
+    """The one that has the first result sooner, until a program would have paid off.
+
+    Args:
+        program: What a compiled program would depend on.
+        coefficients: How many there are.
+        samples: How many there are.
+        models: How many are solved.
+    """
     is_small = coefficients * samples * models <= _SMALL
-    return IN_NUMPY if coefficients <= FEW and is_small else COMPILED
+    if coefficients > FEW or not is_small:
+        return COMPILED
+    _runs[program] += 1
+    return IN_NUMPY if _runs[program] <= _REPEATS else COMPILED
+
+
+_runs: collections.Counter[Hashable] = collections.Counter()

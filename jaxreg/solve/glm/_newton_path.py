@@ -229,7 +229,7 @@ def _newton(
 
     def advance(state: _State) -> _State:
         here = state.point
-        length, there = _move(model, fold, l1, l2, state, allowed)
+        length, there = _move(model, fold, l1, l2, state)
         gradient, violation = conditions(there)
         dual = model.dual(fold, there)
         gap = model.gap(fold, there, dual, l1, l2)
@@ -271,17 +271,19 @@ def _newton(
 
 
 def _move(
-    model: Model, fold: Fold, l1: Array, l2: Array, state: _State, allowed: Array
+    model: Model, fold: Fold, l1: Array, l2: Array, state: _State
 ) -> tuple[Array, Point]:
     """A Newton step, halved until the objective falls enough: its length and its end.
 
-    The quadratic model is minimised to a hundredth of the violation that is allowed, and no
-    further: rounding errors would keep it from ending.
+    The quadratic model is not minimised beyond the rounding errors of a gradient, which
+    would keep the search from ending. No gradient is larger than the null model's error.
     """
     here, gradient = state.point, state.gradient
     xp = model.backend.xp
-    rounded = 1e-12 * xp.max(abs(gradient), initial=0.0)
-    tolerance = xp.maximum(1e-3 * state.violation, xp.maximum(1e-2 * allowed, rounded))
+    rounded = xp.maximum(
+        1e-12 * xp.max(abs(gradient), initial=0.0), 1e-15 * fold.null_error
+    )
+    tolerance = xp.maximum(1e-3 * state.violation, rounded)
     quadratic = state.hessian, gradient, here.w, l1, l2, tolerance
     if model.group is None:
         z = lasso_step(*quadratic, model.backend)

@@ -83,7 +83,10 @@ def solve_glm(
         strengths = check_strengths(strengths, above=0.0)
     with jax.enable_x64(True):
         count = num if strengths is None else np.size(strengths)
-        backend = backend_for(model.l1.size + intercept, len(x), count * len(train))
+        shape = *loss.y.shape, x.shape[1], len(train)
+        program = type(loss), shape, count == 1, model.group is None
+        size = model.l1.size + intercept, len(x), count * len(train)
+        backend = backend_for(program, *size)
         data, fold, scale = arrange(backend, model, train, test)
         problem, start = prepare(backend, data, fold, 1 if count == 1 else 10, tol)
         if strengths is None:

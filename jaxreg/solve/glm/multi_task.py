@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from jaxreg.losses import Squared
-from jaxreg.penalties import L1, L2, ElasticNet
+from jaxreg.penalties import L1, L2, ElasticNet, Penalty
 from jaxreg.solve.checks import check_data, check_squares, real_numbers
 from jaxreg.solve.glm.core import solve_glm
 from jaxreg.solve.glm.result import GLMPath
@@ -16,7 +16,7 @@ def multi_task_path(
     y: Any,
     strengths: Any = None,
     *,
-    penalty: L1 | L2 | ElasticNet | None = None,
+    penalty: Penalty | None = None,
     intercept: bool = True,
     standardize: bool = False,
     sample_weight: Any = None,

@@ -19,6 +19,7 @@ from jaxreg.solve.glm import (
     _lasso_step,
     _newton_path,
     _screening as _newton_screening,
+    core,
 )
 from jaxreg.solve.glm._group_step import group_step
 from jaxreg.solve.glm._lasso_step import lasso_step
@@ -179,6 +180,20 @@ def test_numpy_agrees_with_the_compiled_program(model, penalty, monkeypatch):
     np.testing.assert_array_equal(first.steps, second.steps)
 
 
+def test_what_is_fitted_again_and_again_is_compiled(monkeypatch):
+    used = []
+    arrange = core.arrange
+    monkeypatch.setattr(
+        core,
+        "arrange",
+        lambda backend, *rest: used.append(backend) or arrange(backend, *rest),
+    )
+    x = RNG.normal(size=(41, 3))
+    found = [jr.logistic_path(x, x[:, 0] > 0, [0.1]) for _ in range(10)]
+    assert used == [_backend.IN_NUMPY] * 8 + [_backend.COMPILED] * 2
+    np.testing.assert_allclose(found[0].coefficients, found[9].coefficients, atol=1e-9)
+
+
 def test_the_first_path_of_few_features_compiles_next_to_nothing(compilations):
     jax.clear_caches()
     jr.logistic_path(X, SPECIES, num=5, folds=3)
@@ -268,9 +283,10 @@ def test_searches_end_where_no_violation_is_small_enough(backend):
     zeros, ones = np.zeros(9), np.full(9, 0.05)
     with jax.enable_x64(True), np.errstate(invalid="ignore"):
         rows = h, slope, zeros, ones, zeros, np.float64(-1.0)
-        data: tuple[Any, Any, Any, Any, Any, Any] = backend.to_device(rows)
-        lasso = lasso_step(*data, backend)
-        groups = group_step(*data, backend.to_device(np.arange(9)), backend)
+        searches: Any = lasso_step, group_step
+        data = backend.to_device(rows)
+        lasso = searches[0](*data, backend)
+        groups = searches[1](*data, backend.to_device(np.arange(9)), backend)
     np.testing.assert_allclose(lasso, groups, atol=1e-9)
     gradient = h @ np.asarray(lasso) + slope
     assert np.max(np.abs(gradient)) == pytest.approx(0.05)
