@@ -24,8 +24,13 @@ ESTIMATORS = [
 
 
 # scikit-learn checks its own cross-validation with as few folds: some data have 3 samples
-# of a class.
-FEW = {"LogisticRegressionCV": {"cv": 3}}
+# of a class. Ten strengths are checked as a hundred are.
+FEW: dict[str, dict[str, Any]] = {
+    "LogisticRegressionCV": {"cv": 3},
+    "GroupLassoCV": {"alphas": 10},
+    "MultiTaskLassoCV": {"alphas": 10},
+    "MultiTaskElasticNetCV": {"alphas": 10},
+}
 
 
 @parametrize_with_checks([each(**FEW.get(each.__name__, {})) for each in ESTIMATORS])
