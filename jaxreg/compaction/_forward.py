@@ -79,7 +79,7 @@ def _loop(op: Op, body: Program, ins: Sequence[Known], facts: Facts) -> list[Kno
             carry, new = outs[:n_carry], outs[n_carry:]
             ys = list(map(_either, ys, new)) if ys else new
     else:
-        while True:
+        while True:  # It ends: what may vary only grows, and all of it may at most.
             inside = forward(body, [*consts, *carry, *map(_any_step, xs)])
             outs = [inside.known[value] for value in body.outs]
             joined = list(map(_either, carry, outs[:n_carry]))

@@ -73,7 +73,7 @@ def joined_dims(old: Shape, new: Shape) -> list[tuple[list[int], list[int]]] | N
     before = [i for i, n in enumerate(old) if n != 1]
     after = [i for i, n in enumerate(new) if n != 1]
     pairs: list[tuple[list[int], list[int]]] = []
-    while before or after:
+    while before or after:  # Each round takes axes out of both.
         left, right = [before.pop(0)], [after.pop(0)]
         while (a := math.prod(old[i] for i in left)) != (
             b := math.prod(new[i] for i in right)

@@ -167,7 +167,7 @@ def _loop(
     ys = [any_along(mask, [0])[0] for mask in wanted[n_carry:]]
     consts = [uniform(value.ndim, False) for value in op.ins[:n_consts]]  # noqa: FBT003
     if len(steps) == 1 and not (is_stack(op) and op.params["length"] == 1):
-        while True:
+        while True:  # It ends: the needed entries only grow, to all of them at most.
             masks = _backward(body, steps[0], [*carry, *ys], uses)
             new = masks[n_consts : n_consts + n_carry]
             joined = [_or(old, other) for old, other in zip(carry, new, strict=True)]

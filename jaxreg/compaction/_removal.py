@@ -80,7 +80,7 @@ class Search:
 
     def _settle(self) -> None:
         links = self.ties.links
-        while True:
+        while True:  # It ends: each round but the last keeps more indices.
             changed = [self._apply(link) for link in links]
             changed += [self._apply(link) for link in reversed(links)]
             if not any(changed):
@@ -169,7 +169,7 @@ def _closed(
     chosen: Choices,
 ) -> tuple[Removed, Choices]:
     links = ties.links
-    while True:
+    while True:  # It ends: each round but the last removes more indices.
         changed = [_spread(link, removed, ties) for link in (*links, *reversed(links))]
         if not any(changed):
             break
@@ -180,6 +180,7 @@ def _closed(
     number, factors = open_product
     order = list(range(len(factors)))[::-1]
     order.sort(key=lambda i: wanted.get(number) != i)
+    # The recursion ends: each level empties one more factor.
     last = StructureError("nothing to choose from")
     for position in order:
         trial = {node: gone.copy() for node, gone in removed.items()}

@@ -156,7 +156,7 @@ IN_NUMPY = Backend(
 
 
 def backend_for(program: Hashable, coefficients: int, samples: int, models: int) -> Backend:
-    """The one that has the first result sooner, until a program would have paid off.
+    """NumPy for few coefficients and samples, compiled for models fitted again and again.
 
     Args:
         program: What a compiled program would depend on.
