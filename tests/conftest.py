@@ -3,6 +3,9 @@
 import gc
 import os
 
+# The threads of BLAS wait for each other in loops, and two workers have two cores.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import jax
 import pytest
 from hypothesis import Phase, settings

@@ -5,6 +5,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import ClassifierMixin
 from sklearn.linear_model._base import SparseCoefMixin
 from sklearn.utils import compute_class_weight
@@ -25,6 +26,7 @@ from jaxreg.losses import LinearLoss, Multinomial
 from jaxreg.penalties import GroupLasso, Penalty
 from jaxreg.solve.glm.core import loss_of_classes, solve_glm
 from jaxreg.solve.glm.result import GLMPath
+from jaxreg.solve.sparse import is_sparse
 
 Checked = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Features, numbers of classes, and weights of the samples."""
@@ -37,13 +39,15 @@ RATIOS = {"l1": 1.0, "l2": 0.0}
 class LinearClassifier(SparseCoefMixin, ClassifierMixin, LinearModel):
     """Classes and their probabilities from linear scores."""
 
+    _takes_sparse = True
+
     classes_: np.ndarray
 
     def decision_function(self, X: Any) -> np.ndarray:  # noqa: N803
         """Linear scores: of two classes, the log odds of the second one.
 
         Args:
-            X: Samples, an array (samples, features).
+            X: Samples, an array (samples, features), dense or sparse.
 
         Returns:
             An array (samples,), or (samples, classes) of more than two.
@@ -55,7 +59,7 @@ class LinearClassifier(SparseCoefMixin, ClassifierMixin, LinearModel):
         """The most probable class.
 
         Args:
-            X: Samples, an array (samples, features).
+            X: Samples, an array (samples, features), dense or sparse.
 
         Returns:
             A class for each sample.
@@ -68,7 +72,7 @@ class LinearClassifier(SparseCoefMixin, ClassifierMixin, LinearModel):
         """The probability of each class.
 
         Args:
-            X: Samples, an array (samples, features).
+            X: Samples, an array (samples, features), dense or sparse.
 
         Returns:
             An array (samples, classes).
@@ -79,7 +83,7 @@ class LinearClassifier(SparseCoefMixin, ClassifierMixin, LinearModel):
         """The logarithms of the probabilities.
 
         Args:
-            X: Samples, an array (samples, features).
+            X: Samples, an array (samples, features), dense or sparse.
 
         Returns:
             An array (samples, classes).
@@ -189,7 +193,8 @@ class LogisticModel(LinearClassifier):
             penalty, cs, synthetic = penalty * 0.0, np.ones_like(cs), False
         if synthetic:
             check_number("intercept_scaling", self.intercept_scaling, above=0.0)
-            x = np.c_[x, np.full(len(x), self.intercept_scaling)]
+            ones = np.full((len(data[1]), 1), self.intercept_scaling)
+            x = sparse.hstack([x, ones], "csc") if is_sparse(x) else np.hstack([x, ones])
         intercept = self.fit_intercept and not synthetic
         path = solve_glm(
             loss,

@@ -18,6 +18,7 @@ from jaxreg.solve.glm.result import GLMPath
 
 
 class _Grouped(LinearRegressor):
+    _takes_sparse = True
     groups: Any
     scale: Any
     tol: float
@@ -106,7 +107,7 @@ class GroupLasso(_Grouped):
         """Fit the model.
 
         Args:
-            X: Samples, an array (samples, features).
+            X: Samples, an array (samples, features), dense or sparse.
             y: A number for each.
             sample_weight: Non-negative numbers; `None` for ones.
 
@@ -186,7 +187,7 @@ class GroupLassoCV(CrossValidated, _Grouped):
         """Choose the strength by cross-validation, and fit the best model.
 
         Args:
-            X: Samples, an array (samples, features).
+            X: Samples, an array (samples, features), dense or sparse.
             y: A number for each.
             sample_weight: Non-negative numbers; `None` for ones.
             params: Arguments of the splitter, if metadata routing is enabled.

@@ -94,7 +94,7 @@ class LogisticRegression(LogisticModel):
         """Fit the model.
 
         Args:
-            X: Samples, an array (samples, features).
+            X: Samples, an array (samples, features), dense or sparse.
             y: The class of each.
             sample_weight: Non-negative numbers; `None` for ones.
 

@@ -151,7 +151,7 @@ class LogisticRegressionCV(CrossValidated, LogisticModel):
         """Choose C and the fraction of L1 by cross-validation, and fit the best model.
 
         Args:
-            X: Samples, an array (samples, features).
+            X: Samples, an array (samples, features), dense or sparse.
             y: The class of each.
             sample_weight: Non-negative numbers; `None` for ones.
             params: Arguments of the splitter and the scorer, if metadata routing is
@@ -192,7 +192,7 @@ class LogisticRegressionCV(CrossValidated, LogisticModel):
         """The score that `scoring` means.
 
         Args:
-            X: Samples, an array (samples, features).
+            X: Samples, an array (samples, features), dense or sparse.
             y: The class of each.
             sample_weight: Non-negative numbers; `None` for ones.
             params: Arguments of the scorer, if metadata routing is enabled.

@@ -22,13 +22,15 @@ from jaxreg.solve.glm.result import GLMPath
 class _MultiTask(LinearRegressor):
     """A model of several targets, each feature's coefficients in one group."""
 
+    _takes_sparse = True
+
     def __sklearn_tags__(self) -> Any:
         tags: Any = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         tags.target_tags.single_output = False
         return tags
 
-    def _data(self, X: Matrix, y: Vector) -> tuple[np.ndarray, np.ndarray]:  # noqa: N803
+    def _data(self, X: Matrix, y: Vector) -> tuple[Any, np.ndarray]:  # noqa: N803
         x, y, _ = self._validated(X, y, multi_output=True)
         if y.ndim == 1:
             name = type(self).__name__
@@ -111,7 +113,7 @@ class MultiTaskElasticNet(_MultiTask):
         """Fit the model.
 
         Args:
-            X: Samples, an array (samples, features).
+            X: Samples, an array (samples, features), dense or sparse.
             y: Targets, an array (samples, targets).
 
         Returns:
@@ -253,7 +255,7 @@ class MultiTaskElasticNetCV(CrossValidated, _MultiTask):
         """Choose the strength, and fit the model with it.
 
         Args:
-            X: Samples, an array (samples, features).
+            X: Samples, an array (samples, features), dense or sparse.
             y: Targets, an array (samples, targets).
             params: Arguments of the splitter, if metadata routing is enabled.
 

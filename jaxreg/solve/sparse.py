@@ -102,6 +102,16 @@ def column_squares(x: Any) -> np.ndarray:
     return with_values(x, x.data**2).T @ np.ones(x.shape[0])
 
 
+def mean_squares(x: Any, weights: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Σ weights · (x_j − mean_j)² for every column j, dense or sparse; weights add to 1."""
+    if not is_sparse(x):
+        return weights @ (x - mean) ** 2
+    at = weights[x.indices]
+    stored = with_values(x, at).T @ np.ones(x.shape[0])
+    squares = with_values(x, at * (x.data - mean[features_of_entries(x)]) ** 2)
+    return squares.T @ np.ones(x.shape[0]) + mean**2 * np.maximum(1 - stored, 0.0)
+
+
 def largest_of(x: Any, columns: np.ndarray) -> np.ndarray:
     """The largest absolute value in some columns, dense or sparse."""
     if not is_sparse(x):

@@ -10,7 +10,6 @@ import pytest
 
 import jaxreg as jr
 from jaxreg import losses
-from jaxreg.solve.glm import _backend
 from tests.helpers.strategies import public
 
 RNG = np.random.default_rng(0)
@@ -89,10 +88,8 @@ def test_every_path_is_in_the_table():
     assert set(RUNS) == {name for name in dir(jr.solve) if name.endswith(ends)}
 
 
-@pytest.mark.parametrize("few", [_backend.FEW, 0], ids=["numpy", "compiled"])
 @pytest.mark.parametrize("name", RUNS)
-def test_paths_run_under_strict_modes(name, few, monkeypatch):
-    monkeypatch.setattr(_backend, "FEW", few)
+def test_paths_run_under_strict_modes(name):
     with strict():
         found = list(RUNS[name]())
     for strictly, freely in zip(found, RUNS[name](), strict=True):

@@ -20,14 +20,12 @@ arrays (n, k), so that arrays (k, n) are transposed for them.
 from typing import Any, NamedTuple
 
 import numpy as np
-from jax import Array
 
-from jaxreg._checks import Scalar
 from jaxreg._dtypes import ROUNDING
-from jaxreg._namespace import namespace
 from jaxreg.losses import LinearLoss
-from jaxreg.solve.glm._backend import Backend
-from jaxreg.solve.glm._group_step import directions, lengths
+from jaxreg.solve.glm._design import Design
+from jaxreg.solve.glm._groups import Groups, directions, lengths
+from jaxreg.solve.glm._lasso_step import solve_positive
 
 # Violations relative to the error without features: smaller ones are rounding, and larger
 # ones would leave errors in coefficients that one more Newton step takes away.
@@ -38,33 +36,36 @@ class Data(NamedTuple):
     """The data of a model, shared by all folds.
 
     Attributes:
-        columns: Features, an array (p, n); ones, if there is an intercept.
+        design: The features, and ones for the intercept, as p rows.
         loss: The loss of targets (n, k).
         offset: What is added to the linear predictors, an array (k, n).
         least: min ℓᵢ for each sample, an array (n,).
-        group: For each coefficient, output after output, the index of the first one of its
-            group; `None` if each is a group of its own.
+        groups: Of all coefficients, output after output; `None` if each is one of its own.
     """
 
-    columns: Array
+    design: Design
     loss: LinearLoss
-    offset: Array
-    least: Array
-    group: Array | None = None
+    offset: np.ndarray
+    least: np.ndarray
+    groups: Groups | None = None
 
+    def losses(self, eta: Any) -> np.ndarray:
+        """The losses of linear predictors (k, n) above the least ones, an array (n,)."""
+        return np.asarray(self.loss.sample_losses(eta.T)) - self.least
 
-class Candidates(NamedTuple):
-    """The coefficients that a block optimises: unpenalised ones first, padding last.
+    def slopes(self, eta: Any) -> np.ndarray:
+        """∂ℓ/∂η, an array (k, n)."""
+        return np.asarray(self.loss.sample_slopes(eta.T)).T
 
-    Attributes:
-        column: For each of them its row in `Data.columns`; p for padding.
-        output: And the output that it belongs to.
-        group: The first candidate of its group, or `None`.
-    """
+    def curvatures(self, eta: Any) -> tuple[np.ndarray, np.ndarray | None]:
+        """∂²ℓ/∂η² = diag(a) − b·bᵀ: a and b, arrays (k, n); `None` for a b of zero."""
+        diagonal, minus = self.loss.sample_curvatures(eta.T)
+        return np.asarray(diagonal).T, None if minus is None else np.asarray(minus).T
 
-    column: Array
-    output: Array
-    group: Array | None = None
+    def conjugates(self, slopes: Any) -> np.ndarray:
+        """(ℓ − min ℓ)* of slopes (k, n) and the part of the offset, an array (n,)."""
+        each = np.asarray(self.loss.sample_conjugates(slopes.T)) + self.least
+        return each - np.sum(slopes * self.offset, axis=0)
 
 
 class Fold(NamedTuple):
@@ -80,12 +81,12 @@ class Fold(NamedTuple):
             larger. Violations of the optimality conditions are relative to it.
     """
 
-    weights: Array
-    test: Array
-    l1: Array
-    l2: Array
-    null_loss: Array
-    null_error: Array
+    weights: np.ndarray
+    test: np.ndarray
+    l1: np.ndarray
+    l2: np.ndarray
+    null_loss: float = 1.0
+    null_error: float = 1.0
 
 
 class Point(NamedTuple):
@@ -98,82 +99,84 @@ class Point(NamedTuple):
         objective: Loss and penalty.
     """
 
-    w: Array
-    eta: Array
-    slopes: Array
-    objective: Array
+    w: np.ndarray
+    eta: np.ndarray
+    slopes: np.ndarray
+    objective: float
 
 
 class Model(NamedTuple):
     """A loss restricted to the candidates.
 
     Attributes:
-        backend: What computes.
         data: Features, loss and offsets.
-        rows: The features of the candidates, an array (m, n).
-        output: The output of each candidate.
-        group: The first candidate of its group, or `None`.
+        fold: The weights of the samples.
+        rows: The features of the candidates, each once, an array (features, n).
+        row: For each candidate its row there, an array (m,).
+        output: And the output that it belongs to.
+        groups: The groups of the candidates, or `None`.
         unpenalised: How many candidates, the first ones, have no penalty.
     """
 
-    backend: Backend
     data: Data
-    rows: Array
-    output: Array
-    group: Array | None
+    fold: Fold
+    rows: np.ndarray
+    row: np.ndarray
+    output: np.ndarray
+    groups: Groups | None
     unpenalised: int
 
-    def predictor(self, w: Array) -> Array:
+    @classmethod
+    def of(cls, data: Data, fold: Fold, index: np.ndarray, unpenalised: int) -> "Model":
+        """The model of some coefficients, numbered output after output."""
+        output, feature = np.divmod(index, data.design.shape[0])
+        features, row = np.unique(feature, return_inverse=True)
+        groups = None if data.groups is None else data.groups.part(index)
+        rows = data.design.rows(features)
+        return cls(data, fold, rows, row, output, groups, unpenalised)
+
+    def predictor(self, w: np.ndarray) -> np.ndarray:
         """The part of η that coefficients make, an array (k, n)."""
-        outputs = len(self.data.offset)
-        if outputs == 1:
-            return (w @ self.rows)[None, :]
-        xp = self.backend.xp
-        chosen = xp.arange(outputs)[:, None] == self.output[None, :]
-        return xp.where(chosen, w[None, :], 0.0) @ self.rows
+        kernel = np.zeros((len(self.data.offset), len(self.rows)))
+        kernel[self.output, self.row] = w
+        return kernel @ self.rows
 
-    def gradient(self, slopes: Array) -> Array:
+    def gradient(self, slopes: np.ndarray) -> np.ndarray:
         """The gradient of the loss in the candidates, given weighted slopes (k, n)."""
-        every = self.rows @ slopes.T
-        xp = self.backend.xp
-        return xp.take_along_axis(every, self.output[:, None], axis=1)[:, 0]
+        return (slopes @ self.rows.T)[self.output, self.row]
 
-    def loss(self, weights: Array, eta: Array) -> Array:
+    def loss(self, weights: np.ndarray, eta: np.ndarray) -> float:
         """The mean loss above the least possible one."""
-        each = self.data.loss.sample_losses(eta.T) - self.data.least
-        xp = self.backend.xp
-        return xp.sum(xp.where(weights > 0, each, 0.0) * weights)
+        return np.sum(np.where(weights > 0, self.data.losses(eta), 0.0) * weights)
 
-    def slopes(self, fold: Fold, eta: Array) -> Array:
-        """Weighted slopes d, an array (k, n)."""
-        return fold.weights[None, :] * self.data.loss.sample_slopes(eta.T).T
-
-    def hessian(self, fold: Fold, eta: Array) -> Array:
+    def hessian(self, eta: np.ndarray) -> np.ndarray:
         """The Hessian of the loss in the candidates, an array (m, m).
 
         With curvatures diag(a) − b·bᵀ of each sample, the entry of two candidates is
         Σᵢ sᵢ·xᵢ·xᵢ′·(a − b²) for one output, and −Σᵢ sᵢ·xᵢ·xᵢ′·b·b′ for two different ones.
         """
-        xp = self.backend.xp
-        diagonal, minus = self.data.loss.sample_curvatures(eta.T)
-        weighted = fold.weights[None, :] * diagonal.T
-        own = (self.rows * weighted[self.output]) @ self.rows.T
-        if len(eta) > 1:
-            same = self.output[:, None] == self.output[None, :]
-            own = xp.where(same, own, 0.0)
+        diagonal, minus = self.data.curvatures(eta)
+        roots = np.sqrt(self.fold.weights * diagonal)
+        h = np.zeros((len(self.row), len(self.row)))
+        for output, root in enumerate(roots):
+            mine = np.flatnonzero(self.output == output)
+            scaled = self.rows[self.row[mine]] * root
+            h[np.ix_(mine, mine)] = scaled @ scaled.T
         if minus is None:
-            return own
-        scaled = self.rows * minus.T[self.output]
+            return h
+        roots = np.sqrt(self.fold.weights) * minus
+        scaled = self.rows[self.row] * roots[self.output]
         # A certain class makes entries differences of nearly equal numbers.
-        rounding = xp.diag(ROUNDING * xp.diagonal(own))
-        return own - (scaled * fold.weights[None, :]) @ scaled.T + rounding
+        rounding = np.diag(ROUNDING * np.diagonal(h))
+        return h - scaled @ scaled.T + rounding
 
-    def at(self, fold: Fold, w: Array, l1: Array, l2: Array) -> Point:
+    def at(self, w: np.ndarray, l1: np.ndarray, l2: np.ndarray) -> Point:
         eta = self.predictor(w) + self.data.offset
-        objective = self.loss(fold.weights, eta) + penalty_value(w, l1, l2, self.group)
-        return Point(w, eta, self.slopes(fold, eta), objective)
+        loss = self.loss(self.fold.weights, eta)
+        slopes = self.fold.weights * self.data.slopes(eta)
+        return Point(w, eta, slopes, loss + penalty_value(w, l1, l2, self.groups))
 
-    def dual(self, fold: Fold, point: Point) -> Array:
+    def dual(self, point: Point) -> np.ndarray:
         """Weighted slopes near those of a point that are feasible in the dual problem.
 
         The gradient of unpenalised coefficients must be zero. One Newton step in these,
@@ -181,113 +184,108 @@ class Model(NamedTuple):
         """
         if not self.unpenalised:
             return point.slopes
-        xp = self.backend.xp
-        rows, output = self.rows[: self.unpenalised], self.output[: self.unpenalised]
-        part = self._replace(rows=rows, output=output)
-        h = part.hessian(fold, point.eta)
-        h = h + xp.diag(1e-12 * xp.diagonal(h) + float(np.finfo(h.dtype).tiny))
-        change = part.predictor(self.backend.solve(h, part.gradient(point.slopes)))
-        diagonal, minus = self.data.loss.sample_curvatures(point.eta.T)
-        curved = diagonal.T * change
+        row, output = self.row[: self.unpenalised], self.output[: self.unpenalised]
+        part = self._replace(row=row, output=output)
+        h = part.hessian(point.eta)
+        h = h + np.diag(1e-12 * np.diagonal(h) + np.finfo(float).tiny)
+        change = part.predictor(solve_positive(h, part.gradient(point.slopes)))
+        diagonal, minus = self.data.curvatures(point.eta)
+        curved = diagonal * change
         if minus is not None:
-            curved = curved - minus.T * xp.sum(minus.T * change, axis=0)[None, :]
-        return point.slopes - fold.weights[None, :] * curved
+            curved = curved - minus * np.sum(minus * change, axis=0)
+        return point.slopes - self.fold.weights * curved
 
-    def gap(self, fold: Fold, point: Point, dual: Array, l1: Array, l2: Array) -> Array:
+    def gap(self, point: Point, dual: np.ndarray, l1: np.ndarray, l2: np.ndarray) -> float:
         """The relative duality gap on the candidates."""
         gradient = self.gradient(dual)
-        return self.certified(fold, point.objective, dual, gradient, l1, l2, self.group)
-
-    def certified(
-        self,
-        fold: Fold,
-        primal: Array,
-        dual: Array,
-        gradient: Array,
-        l1: Array,
-        l2: Array,
-        group: Array | None,
-    ) -> Array:
-        """The relative duality gap, with the dual point scaled until it is feasible.
-
-        Or until no gradient exceeds its l1, if that gives a smaller gap: where an l2 is
-        tiny, its term of the bound makes much of rounding errors.
-        """
-        xp = self.backend.xp
-        length = lengths(gradient, group)
-        weights = xp.where(fold.weights > 0, fold.weights, 1.0)
-
-        def gap(bound: Array) -> Array:
-            ratios = xp.where(bound, length / xp.where(bound, l1, 1.0), 0.0)
-            ratio = xp.max(ratios, initial=0.0)
-            scale = 1 / xp.maximum(ratio, 1.0)
-            slopes = scale * dual / weights[None, :]
-            each = self.data.loss.sample_conjugates(slopes.T) + self.data.least
-            each = each - xp.sum(slopes * self.data.offset, axis=0)
-            # Once for each group: the squares of a direction add up to one.
-            excess = xp.maximum(scale * length - l1, 0.0) * directions(gradient, group)
-            excess = xp.where(bound, 0.0, excess)
-            conjugate = xp.where(l2 > 0, excess**2 / (2 * xp.where(l2 > 0, l2, 1.0)), 0.0)
-            total = xp.sum(xp.where(fold.weights > 0, each * weights, 0.0))
-            gap = (primal + total + xp.sum(conjugate)) / fold.null_loss
-            return xp.where(xp.isnan(gap), xp.inf, gap)
-
-        bound = l1 > 0
-        return self.backend.choose(
-            xp.any(bound & (l2 > 0)),
-            lambda: xp.minimum(gap(bound & (l2 == 0)), gap(bound)),
-            lambda: gap(bound),
+        return duality_gap(
+            self.data, self.fold, point.objective, dual, gradient, l1, l2, self.groups
         )
 
 
-def penalty_value(w: Array, l1: Array, l2: Array, group: Array | None) -> Array:
+def duality_gap(
+    data: Data,
+    fold: Fold,
+    primal: float,
+    dual: np.ndarray,
+    gradient: np.ndarray,
+    l1: np.ndarray,
+    l2: np.ndarray,
+    groups: Groups | None,
+) -> float:
+    """The relative duality gap, with the dual point scaled until it is feasible.
+
+    Or until no gradient exceeds its l1, if that gives a smaller gap: where an l2 is tiny,
+    its term of the bound makes much of rounding errors.
+    """
+    length = lengths(gradient, groups)
+    weights = np.where(fold.weights > 0, fold.weights, 1.0)
+
+    def gap(bound: np.ndarray) -> float:
+        ratio = np.max(length[bound] / l1[bound], initial=0.0)
+        scale = 1 / np.maximum(ratio, 1.0)
+        slopes = scale * dual / weights
+        # Once for each group: the squares of a direction add up to one.
+        excess = np.maximum(scale * length - l1, 0.0) * directions(gradient, groups)
+        ridge = (l2 > 0) & ~bound
+        conjugate = np.sum(excess[ridge] ** 2 / (2 * l2[ridge]))
+        total = np.sum(np.where(fold.weights > 0, data.conjugates(slopes) * weights, 0.0))
+        found = (primal + total + conjugate) / fold.null_loss
+        return np.inf if np.isnan(found) else found
+
+    bound = l1 > 0
+    ridge = l2 > 0
+    if np.any(bound & ridge):
+        return min(gap(bound & ~ridge), gap(bound))
+    return gap(bound)
+
+
+def penalty_value(
+    w: np.ndarray, l1: np.ndarray, l2: np.ndarray, groups: Groups | None
+) -> float:
     """Σ_g l1_g · ‖w_g‖ + ½ Σ l2 · w², where coefficients with l1 = ∞ are zero."""
-    xp = namespace(w)
-    l1 = xp.where(xp.isinf(l1), 0.0, l1)
-    return xp.sum(l1 * directions(w, group) * w) + xp.sum(l2 * w**2) / 2
+    l1 = np.where(np.isinf(l1), 0.0, l1)
+    return float((l1 * directions(w, groups)) @ w + l2 @ w**2 / 2)
 
 
 def largest_violation(
-    w: Array, gradient: Array, l1: Array, l2: Array, group: Array | None
-) -> Array:
+    w: np.ndarray,
+    gradient: np.ndarray,
+    l1: np.ndarray,
+    l2: np.ndarray,
+    groups: Groups | None,
+) -> float:
     """The largest violation of the optimality conditions, in units of the gradient.
 
     A group that is zero needs ‖gradient‖ ≤ l1, any other gradient + l2·w = −l1 · w/‖w‖.
     """
-    xp = namespace(w)
     gradient = gradient + l2 * w
-    off = xp.maximum(lengths(gradient, group) - l1, 0.0)
-    on = abs(gradient + xp.where(xp.isinf(l1), 0.0, l1) * directions(w, group))
-    return xp.max(xp.where(lengths(w, group) == 0, off, on), initial=0.0)
+    off = np.maximum(lengths(gradient, groups) - l1, 0.0)
+    on = abs(gradient + np.where(np.isinf(l1), 0.0, l1) * directions(w, groups))
+    return np.max(np.where(lengths(w, groups) == 0, off, on), initial=0.0)
 
 
-def allowed_violation(tol: Scalar, null_error: Any) -> Any:
+def allowed_violation(tol: float, null_error: float) -> float:
     """The largest violation of the optimality conditions that a solution may have."""
-    return namespace(null_error).clip(tol, _LEAST, _MOST) * null_error
+    return min(max(tol, _LEAST), _MOST) * null_error
 
 
-def null_magnitudes(backend: Backend, data: Data, folds: Fold) -> tuple[Array, Array]:
-    """The magnitude of the terms that make up the loss and the error, arrays (folds,).
+def null_magnitudes(data: Data, fold: Fold) -> tuple[float, float]:
+    """The magnitude of the terms that make up the loss and the error.
 
     Each is the larger one of its value at η = offset and of its terms in y. Numbers that
     are many digits smaller are rounding errors.
     """
-    xp = backend.xp
-    none = data.columns[:0]
-    model = Model(backend, data, none, xp.zeros(0, int), None, 0)
-
-    def at(fold: Fold) -> tuple[Array, Array]:
-        error = error_of(fold, model.slopes(fold, data.offset))
-        square = xp.sum(data.loss.y**2 * fold.weights[:, None])
-        least = xp.sum(abs(data.least) * fold.weights)
-        loss = model.loss(fold.weights, data.offset)
-        return xp.maximum(loss, least), xp.maximum(error, xp.sqrt(square))
-
-    return backend.each(at, folds)
+    nothing = np.zeros(0, int)
+    model = Model.of(data, fold, nothing, 0)
+    point = model.at(np.zeros(0), np.zeros(0), np.zeros(0))
+    least = float(np.sum(abs(data.least) * fold.weights))
+    square = float(np.sum(data.loss.y**2 * fold.weights[:, None]))
+    error = error_of(fold, point.slopes)
+    return max(point.objective, least), max(error, np.sqrt(square))
 
 
-def error_of(fold: Fold, slopes: Array) -> Array:
+def error_of(fold: Fold, slopes: np.ndarray) -> float:
     """√(Σ d²/s) of weighted slopes d and weights s."""
-    xp = namespace(slopes)
-    weights = xp.where(fold.weights > 0, fold.weights, 1.0)
-    return xp.sqrt(xp.sum(slopes**2 / weights[None, :]))
+    weights = np.where(fold.weights > 0, fold.weights, 1.0)
+    return float(np.sqrt(np.sum(slopes**2 / weights)))

@@ -3,16 +3,21 @@
 Shapes: n samples, p features, k outputs (classes; otherwise 1).
 """
 
+import functools
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._dtypes import ROUNDING
 from jaxreg.losses import LinearLoss, Multinomial
 from jaxreg.penalties import L1, L2, ElasticNet, GroupLasso, Penalty
 from jaxreg.solve.checks import check_penalty
-from jaxreg.solve.glm._backend import Backend
 from jaxreg.solve.glm._candidate_model import Data, Fold
+from jaxreg.solve.glm._design import Design
+from jaxreg.solve.glm._groups import Groups
+from jaxreg.solve.sparse import is_sparse, largest_of, mean_squares
 
 
 class GLM(NamedTuple):
@@ -20,7 +25,7 @@ class GLM(NamedTuple):
 
     Attributes:
         loss: The loss of targets (n, k).
-        x: Features, an array (n, p).
+        x: Features, an array (n, p) or a `csc_array`.
         offset: Known parts of the linear predictors, an array (n, k).
         weights: The weights of the samples, an array (n,).
         l1: Strengths at λ = 1, an array (k, p).
@@ -34,7 +39,7 @@ class GLM(NamedTuple):
     """
 
     loss: LinearLoss
-    x: np.ndarray
+    x: Any
     offset: np.ndarray
     weights: np.ndarray
     l1: np.ndarray
@@ -103,11 +108,9 @@ def strengths_of(
     elif isinstance(penalty, ElasticNet):
         l1, l2 = penalty.l1, penalty.l2
     elif isinstance(penalty, GroupLasso):
-        penalty(np.zeros(shape))  # The penalty itself refuses what does not fit.
-        groups = penalty.groups_in(np.zeros(shape))
-        l1 = groups.spread(penalty.per_group(groups, penalty.strength))
-        numbers = np.arange(np.prod(groups.shape)).reshape(groups.shape)
-        group = np.asarray(groups.spread(numbers))
+        if np.ndim(penalty.strength):  # Traced, it could not be looked at.
+            penalty(np.zeros(shape))
+        l1, group = _strengths_and_numbers(penalty, shape)
     else:
         raise TypeError(
             "penalty must be an L1, L2, ElasticNet or GroupLasso, got "
@@ -128,22 +131,28 @@ def strengths_of(
     return np.where(excluded, np.inf, l1), np.where(excluded, 0.0, l2), group
 
 
+@functools.partial(jax.jit, static_argnums=1)
+def _strengths_and_numbers(penalty: GroupLasso, shape: tuple[int, ...]) -> Any:
+    """For each coefficient the strength and the number of its group."""
+    like = jnp.zeros(shape)
+    penalty(like)  # The penalty itself refuses what does not fit.
+    groups = penalty.groups_in(like)
+    numbers = np.arange(np.prod(groups.shape)).reshape(groups.shape)
+    strengths = penalty.per_group(groups, penalty.strength)
+    return groups.spread(strengths), groups.spread(numbers)
+
+
 def _per_feature(strength: Any, outputs: int) -> np.ndarray:
     strength = np.asarray(strength, float)
     return strength[:, None] if strength.ndim == 1 and outputs > 1 else strength
 
 
 def arrange(
-    backend: Backend, model: GLM, train: np.ndarray, test: np.ndarray
-) -> tuple[Data, Fold, Scale]:
-    """Features as rows of mean 0 and mean square 1, in shapes of few different sizes.
-
-    Samples of weight 0 and features of zeros pad the arrays, so that a program compiled for
-    one data set serves others of about the same size. The last row of features is a row of
-    ones for the intercept.
+    model: GLM, train: np.ndarray, test: np.ndarray
+) -> tuple[Data, list[Fold], Scale]:
+    """Features as rows of mean 0 and mean square 1, the last one of ones.
 
     Args:
-        backend: What computes.
         model: The model.
         train: Weights of the samples, an array (folds, n); of all data last.
         test: Likewise, for the score.
@@ -151,7 +160,6 @@ def arrange(
     Returns:
         Data and folds for Newton's method; and the scale of the features.
     """
-    samples, features = model.x.shape
     totals = train.sum(1)
     train, test = (weights / weights.sum(1, keepdims=True) for weights in (train, test))
     loss, offset = model.loss, model.offset
@@ -160,104 +168,65 @@ def arrange(
         intercepts = loss.null_intercept(offset, train[-1])
         loss, offset = loss.shifted(offset + intercepts, train[-1])
     scale = _scale(model, train[-1], intercepts)
-    shape = features + 1, samples
-    if backend.pads:
-        shape = padded(shape[0]), padded(shape[1], 512)
-    columns = np.zeros(shape)
-    columns[:features, :samples] = ((model.x - scale.mean) / scale.divisor).T
-    divisor = scale.divisor[None]
-    if model.standardize and len(train) == 1:  # Rows have mean square 1 already.
-        divisor = np.ones_like(divisor)
-    elif model.standardize:
-        divisor = 1 / _spread(columns[:features, :samples], train, model.intercept)
-    divisor = np.broadcast_to(divisor, (len(train), features))
-    l1, l2 = _scaled_strengths(model, divisor, len(columns))
+    design = Design.of(model.x, scale.mean, scale.divisor, model.intercept)
+    divisor = np.tile(scale.divisor, (len(train), 1))
+    if model.standardize:
+        spreads = np.stack([_moments(model, weights)[1] for weights in train])
+        divisor /= np.where(spreads > 0, spreads, scale.divisor)
+    l1, l2 = _scaled_strengths(model, divisor)
     if model.of_sum:
         l1, l2 = (part * (totals[-1] / totals)[:, None, None] for part in (l1, l2))
-    if model.intercept:
-        columns[features, :samples] = 1.0
-        l1[..., features] = 0.0
-    padding = (0, columns.shape[1] - samples)
-    # Copies of the last target are valid ones, whatever the loss.
-    targets = np.pad(loss.y, (padding, (0, 0)), mode="edge")
-    loss = loss.with_targets(backend.to_device(targets))
-
-    def wide(rows: np.ndarray) -> Any:
-        return backend.to_device(np.pad(rows, ((0, 0), padding)))
-
-    group = None if model.group is None else _first(model.group, len(columns))
-    columns, group, l1, l2 = backend.to_device((columns, group, l1, l2))
-    least = backend.run(_least_losses, loss)
-    ones = backend.to_device(np.ones(len(train)))
-    folds = Fold(wide(train), wide(test), l1, l2, ones, ones)
-    return Data(columns, loss, wide(offset.T), least, group), folds, scale
+    # For each sample min ℓ, which is minus the conjugate at 0.
+    least = -np.asarray(loss.sample_conjugates(np.zeros_like(loss.y)))
+    groups = None if model.group is None else _groups(model.group, model.intercept)
+    folds = [Fold(*parts) for parts in zip(train, test, l1, l2, strict=True)]
+    return Data(design, loss, offset.T, least, groups), folds, scale
 
 
-def _least_losses(backend: Backend, loss: LinearLoss) -> Any:
-    """For each sample min ℓ, which is minus the conjugate at 0."""
-    return -loss.sample_conjugates(backend.xp.zeros_like(loss.y))
-
-
-def _scaled_strengths(
-    model: GLM, divisor: np.ndarray, rows: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _scaled_strengths(model: GLM, divisor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Strengths for features that were divided, of Σ l1·|w| + ½ Σ l2·w².
 
     Args:
         model: The model.
-        divisor: An array (folds, p).
-        rows: The number of features with padding.
+        divisor: An array (folds, features).
 
     Returns:
-        Arrays (folds, k, rows); 1 and 0 for padding.
+        Arrays (folds, k, p); 0 for the intercept.
     """
-    outputs, features = model.l1.shape
-    shape = len(divisor), outputs, rows
-    l1, l2 = np.ones(shape), np.zeros(shape)
-    l1[..., :features] = model.l1 / divisor[:, None]
-    l2[..., :features] = 2 * model.l2 / divisor[:, None] ** 2
-    return l1, l2
+    l1 = model.l1 / divisor[:, None]
+    l2 = 2 * model.l2 / divisor[:, None] ** 2
+    last = (0, 0), (0, 0), (0, int(model.intercept))
+    return np.pad(l1, last), np.pad(l2, last)
 
 
-def _first(group: np.ndarray, rows: int) -> np.ndarray:
-    """For each coefficient, padding included, the index of the first one of its group."""
-    outputs, features = group.shape
-    indices = np.arange(outputs * rows).reshape(outputs, rows)
-    _, first, inverse = np.unique(group, return_index=True, return_inverse=True)
-    output, feature = np.divmod(first, features)
-    indices[:, :features] = (output * rows + feature)[inverse].reshape(group.shape)
-    return indices.ravel()
-
-
-def padded(count: int, least: int = 32) -> int:
-    """The next size that programs are compiled for: powers of 2, later quarters of them."""
-    power = max(least, 1 << (count - 1).bit_length())
-    quarter = power // 8
-    return power if power <= max(least, 256) else -(-count // quarter) * quarter
+def _groups(group: np.ndarray, intercept: bool) -> Groups:
+    """The groups of all coefficients; each intercept is one of its own."""
+    names = np.pad(group, ((0, 0), (0, int(intercept))))
+    if intercept:
+        names[:, -1] = np.max(group) + 1 + np.arange(len(group))
+    return Groups.of(names.ravel())
 
 
 def _scale(model: GLM, weights: np.ndarray, intercepts: np.ndarray) -> Scale:
     """Means and root mean squares of the features; one for all in groups as they are."""
-    x = model.x
-    mean = weights @ x if model.intercept else np.zeros(x.shape[1])
-    divisor = np.sqrt(weights @ (x - mean) ** 2)
-    # The spread of a constant feature is a rounding error.
-    constant = divisor <= ROUNDING * np.max(np.abs(x), axis=0)
-    mean = np.where(constant & model.intercept, x[0], mean)
-    divisor = np.where(constant, 1.0, divisor)
+    mean, spread = _moments(model, weights)
+    first = model.x[[0]].toarray()[0] if is_sparse(model.x) else model.x[0]
+    constant = spread == 0
+    mean = np.where(constant & model.intercept, first, mean)
+    divisor = np.where(constant, 1.0, spread)
     if model.group is not None and not model.standardize:
         divisor = np.full_like(divisor, np.sqrt(np.mean(divisor**2)))
     return Scale(mean, divisor, intercepts)
 
 
-def _spread(rows: np.ndarray, weights: np.ndarray, intercept: bool) -> np.ndarray:
-    """The standard deviation of every row in every fold; 1 where there is none.
+def _moments(model: GLM, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mean and the standard deviation of every feature.
 
-    Without an intercept, the root mean square.
+    Without an intercept 0 and the root mean square.
     """
-
-    def variance(fold: np.ndarray) -> np.ndarray:
-        return (rows - (rows @ fold)[:, None] * intercept) ** 2 @ fold
-
-    every = np.stack([variance(fold) for fold in weights])
-    return np.sqrt(np.where(every <= 1e-20, 1.0, every))
+    x = model.x
+    mean = x.T @ weights if model.intercept else np.zeros(x.shape[1])
+    spread = np.sqrt(mean_squares(x, weights, mean))
+    # The spread of a constant feature is a rounding error.
+    largest = largest_of(x, np.arange(x.shape[1]))
+    return mean, np.where(spread <= ROUNDING * largest, 0.0, spread)

@@ -16,19 +16,15 @@ When the groups that are zero violate the optimality conditions most, a proximal
 first and makes them nonzero. Its length 1/bound differs between groups, with diag(bound) an
 upper bound of h. q never rises.
 
-Groups are given by `group`: for each coefficient the index of the first one of its group;
-`None` if each coefficient is a group of its own. Shapes: m candidates, see
-`_candidate_model`.
+Shapes: m candidates, see `_candidate_model`.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
 import numpy as np
-from jax import Array
 
-from jaxreg._namespace import namespace
-from jaxreg.solve.glm._backend import Backend
+from jaxreg.solve.glm._groups import Groups, directions, lengths
+from jaxreg.solve.glm._lasso_step import solve_positive
 
 _STEPS = 500
 _DAMPING = 1e-11
@@ -36,80 +32,47 @@ _DAMPING = 1e-11
 _PARTS = 4.0 ** -np.arange(1, 9)
 
 
-def lengths(x: Array, group: Array | None) -> Array:
-    """For each coefficient the norm of its group."""
-    if group is None:
-        return abs(x)
-    return namespace(x).sqrt(_totals(x**2, group))
-
-
-def directions(x: Array, group: Array | None) -> Array:
-    """For each group x / ‖x‖, and 0 at 0: the gradient of the norm."""
-    if group is None:
-        return namespace(x).sign(x)
-    length = lengths(x, group)
-    return x / namespace(x).where(length == 0, 1.0, length)
-
-
-def _totals(x: Any, group: Any) -> Any:
-    if namespace(x) is np:
-        return np.bincount(group, x, len(x))[group]
-    return jax.ops.segment_sum(x, group, num_segments=len(x))[group]
-
-
-def _largest(x: Any, group: Any) -> Any:
-    """For each coefficient the largest of its group, of numbers that are not negative."""
-    if namespace(x) is np:
-        largest = np.zeros_like(x)
-        np.maximum.at(largest, group, x)
-        return largest[group]
-    return jax.ops.segment_max(x, group, num_segments=len(x))[group]
-
-
 class _Quadratic(NamedTuple):
     """The model q.
 
     Attributes:
-        backend: What computes.
         h: The Hessian of the smooth part, l2 included, an array (m, m).
         l1: For each coefficient the strength of its group, an array (m,).
-        group: The groups, an array (m,).
+        groups: The groups.
         bound: A diagonal matrix that is at least h, alike within a group, an array (m,).
+        pairs: The rows and the columns of h at which both coefficients are of one group.
     """
 
-    backend: Backend
-    h: Array
-    l1: Array
-    group: Array
-    bound: Array
+    h: np.ndarray
+    l1: np.ndarray
+    groups: Groups
+    bound: np.ndarray
+    pairs: tuple[np.ndarray, np.ndarray]
 
 
 class _State(NamedTuple):
     """The state of the search.
 
     Attributes:
-        rounds: The number of rounds so far.
-        failed: Whether no Newton step lowered q in the last one.
         z: Coefficients, an array (m,).
         gradient: The gradient of the smooth part at `z`, an array (m,).
+        failed: Whether no Newton step lowered q in the last round.
     """
 
-    rounds: Array
-    failed: Array
-    z: Array
-    gradient: Array
+    z: np.ndarray
+    gradient: np.ndarray
+    failed: bool
 
 
 def group_step(
-    h: Array,
-    gradient: Array,
-    w: Array,
-    l1: Array,
-    l2: Array,
-    tol: Array,
-    group: Array,
-    backend: Backend,
-) -> Array:
+    h: np.ndarray,
+    gradient: np.ndarray,
+    w: np.ndarray,
+    l1: np.ndarray,
+    l2: np.ndarray,
+    tol: float,
+    groups: Groups,
+) -> np.ndarray:
     """The minimiser z of a quadratic model with a group lasso and an L2 term.
 
     Args:
@@ -119,92 +82,92 @@ def group_step(
         l1: For each coefficient the strength of its group; 0 if it is not penalised.
         l2: For each coefficient, alike within a group.
         tol: The largest violation of the optimality conditions to accept.
-        group: The groups.
-        backend: What computes.
+        groups: The groups.
 
     Returns:
         The minimiser, or the best point after a bounded number of rounds.
     """
-    xp = backend.xp
-    h = h + xp.diag(l2)
-    bound = _largest(xp.sum(abs(h), axis=1), group)
-    q = _Quadratic(backend, h, l1, group, xp.where(bound > 0, bound, 1.0))
+    h = h + np.diag(l2)
+    sums = np.sum(abs(h), axis=1)
+    bound = np.maximum.reduceat(sums[groups.order], groups.starts)[groups.label]
+    row, column = np.nonzero(groups.label[:, None] == groups.label)
+    q = _Quadratic(h, l1, groups, np.where(bound > 0, bound, 1.0), (row, column))
+    state = _State(w, gradient + l2 * w, False)
+    for _ in range(_STEPS):
+        violations = _violations(q, state.z, state.gradient)
+        if not max(violations) > tol:
+            break
+        state = _advance(q, state, *violations)
+    return state.z
 
-    def goes_on(state: _State) -> Array:
-        worst = xp.maximum(*_violations(state.z, state.gradient, l1, group))
-        return (worst > tol) & (state.rounds < _STEPS)
 
-    start = _State(xp.zeros([], int), xp.zeros([], bool), w, gradient + l2 * w)
-    return backend.loop(goes_on, lambda state: _advance(q, state), start).z
-
-
-def _advance(q: _Quadratic, state: _State) -> _State:
+def _advance(q: _Quadratic, state: _State, on: float, off: float) -> _State:
     """One round: a proximal step if groups must become nonzero, then a Newton step."""
-    xp = q.backend.xp
-    on, off = _violations(state.z, state.gradient, q.l1, q.group)
-    enters = (on <= 0.1 * off) | state.failed
-    z = xp.where(enters, _proximal_step(q, state.z, state.gradient), state.z)
-    gradient = state.gradient + q.h @ (z - state.z)
+    z, gradient = state.z, state.gradient
+    if on <= 0.1 * off or state.failed:
+        z = _proximal_step(q, z, gradient)
+        gradient = gradient + q.h @ (z - state.z)
     tries = _tries(q, z, _newton_step(q, z, gradient))
     changes = _changes(q, tries, z, gradient)
-    best = xp.argmin(changes)
-    step = xp.where(changes[best] < 0, tries[best], 0.0)
-    # Near zero a norm is so strongly curved that rounding can make the step NaN.
-    failed = ~(changes[best] < 0) & ~state.failed
-    return _State(state.rounds + 1, failed, z + step, gradient + q.h @ step)
+    # Near zero a norm is so strongly curved that rounding can make a step NaN.
+    best = np.argmin(np.where(np.isnan(changes), np.inf, changes))
+    if not changes[best] < 0:
+        return _State(z, gradient, not state.failed)
+    return _State(z + tries[best], gradient + q.h @ tries[best], False)
 
 
-def _proximal_step(q: _Quadratic, z: Array, gradient: Array) -> Array:
-    xp = q.backend.xp
+def _proximal_step(q: _Quadratic, z: np.ndarray, gradient: np.ndarray) -> np.ndarray:
     moved = z - gradient / q.bound
-    length = lengths(moved, q.group)
-    kept = xp.maximum(length - q.l1 / q.bound, 0.0)
-    return moved * (kept / xp.where(length == 0, 1.0, length))
+    length = lengths(moved, q.groups)
+    kept = np.maximum(length - q.l1 / q.bound, 0.0)
+    return moved * (kept / np.where(length == 0, 1.0, length))
 
 
-def _newton_step(q: _Quadratic, z: Array, gradient: Array) -> Array:
+def _newton_step(q: _Quadratic, z: np.ndarray, gradient: np.ndarray) -> np.ndarray:
     """The Newton step in the groups that are not zero or not penalised."""
-    xp = q.backend.xp
-    length = lengths(z, q.group)
-    on = (length > 0) | (q.l1 == 0)
-    u = directions(z, q.group)
-    curvature = xp.where(on, q.l1 / xp.where(length > 0, length, 1.0), 0.0)
-    same = q.group[:, None] == q.group[None, :]
-    radial = xp.where(same, curvature[:, None] * u[:, None] * u[None, :], 0.0)
-    matrix = xp.where(on[:, None] & on[None, :], q.h - radial, 0.0)
-    diagonal = xp.diagonal(matrix) + curvature
-    diagonal = xp.where(on, diagonal + _DAMPING * q.bound, 1.0)
-    matrix = xp.where(xp.eye(len(diagonal), dtype=bool), diagonal[None, :], matrix)
-    target = xp.where(on, -(gradient + q.l1 * u), 0.0)
-    return q.backend.solve_positive(matrix, target)
+    length, u = lengths(z, q.groups), directions(z, q.groups)
+    on = np.flatnonzero((length > 0) | (q.l1 == 0))
+    curvature = q.l1 / np.where(length > 0, length, 1.0)
+    matrix = q.h[np.ix_(on, on)]
+    matrix[np.diag_indices(len(on))] += (curvature + _DAMPING * q.bound)[on]
+    position = np.full(len(z), -1)
+    position[on] = np.arange(len(on))
+    row, column = (each[position[q.pairs[0]] >= 0] for each in q.pairs)
+    matrix[position[row], position[column]] -= curvature[row] * u[row] * u[column]
+    d = np.zeros_like(z)
+    d[on] = solve_positive(matrix, -(gradient + q.l1 * u)[on])
+    return d
 
 
-def _tries(q: _Quadratic, z: Array, d: Array) -> Array:
+def _tries(q: _Quadratic, z: np.ndarray, d: np.ndarray) -> np.ndarray:
     """The steps from z to the points that are compared, an array (tries, m)."""
-    xp = q.backend.xp
-    ahead, square = _totals(z * d, q.group), lengths(z, q.group) ** 2
-    turns = (ahead < -square) & (q.l1 > 0)
+    groups, each = q.groups, q.groups.starts
+    ahead, square = groups.sums(z * d), groups.sums(z**2)
+    turns = np.flatnonzero((ahead < -square) & (q.l1[groups.order[each]] > 0))
     # z + t·d is orthogonal to z within a group at t = −‖z‖²/(z·d).
-    t = xp.where(turns, -square / xp.where(turns, ahead, 1.0), 1.0)
-    ends = turns[None, :] & (t[:, None] == t[None, :])
-    along = xp.where(ends, -z[None, :], t[:, None] * d[None, :])
-    shorter = _PARTS[:, None] * d[None, :]
-    return xp.concatenate([along, xp.where(turns, -z, d)[None], shorter])
+    t = -square[turns] / ahead[turns]
+    ends = groups.label[None, :] == turns[:, None]
+    along = np.where(ends, -z[None, :], t[:, None] * d[None, :])
+    whole = np.where(np.isin(groups.label, turns), -z, d)
+    return np.concatenate([along, whole[None], _PARTS[:, None] * d[None, :]])
 
 
-def _changes(q: _Quadratic, steps: Array, z: Array, gradient: Array) -> Array:
+def _changes(
+    q: _Quadratic, steps: np.ndarray, z: np.ndarray, gradient: np.ndarray
+) -> np.ndarray:
     """The change of q by each of some steps, an array (tries, m)."""
-    xp = q.backend.xp
-    (norms,) = q.backend.each(lambda x: (directions(z + x, q.group) * (z + x),), steps)
-    norms = norms - (directions(z, q.group) * z)[None, :]
-    return steps @ gradient + xp.sum(steps * (steps @ q.h), axis=1) / 2 + norms @ q.l1
+    groups = q.groups
+    norms = groups.norms(z + steps) - groups.norms(z)
+    l1 = q.l1[groups.order[groups.starts]]
+    return steps @ gradient + np.sum(steps * (steps @ q.h), axis=1) / 2 + norms @ l1
 
 
-def _violations(z: Array, gradient: Array, l1: Array, group: Array) -> tuple[Array, Array]:
+def _violations(q: _Quadratic, z: np.ndarray, gradient: np.ndarray) -> tuple[float, float]:
     """The largest violations among groups that are not zero, and among those that are."""
-    xp = namespace(z)
-    zero = (lengths(z, group) == 0) & (l1 > 0)
-    off = xp.maximum(lengths(gradient, group) - l1, 0.0)
-    on = abs(gradient + l1 * directions(z, group))
-    each = xp.where(zero, 0.0, on), xp.where(zero, off, 0.0)
-    return xp.max(each[0], initial=0.0), xp.max(each[1], initial=0.0)
+    zero = (lengths(z, q.groups) == 0) & (q.l1 > 0)
+    off = np.maximum(lengths(gradient, q.groups) - q.l1, 0.0)
+    on = abs(gradient + q.l1 * directions(z, q.groups))
+    return (
+        np.max(np.where(zero, 0.0, on), initial=0.0),
+        np.max(np.where(zero, off, 0.0), initial=0.0),
+    )

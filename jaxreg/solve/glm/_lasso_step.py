@@ -21,10 +21,7 @@ References:
 
 from typing import NamedTuple
 
-from jax import Array
-
-from jaxreg._namespace import namespace
-from jaxreg.solve.glm._backend import Backend
+import numpy as np
 
 _STEPS = 200
 # Added to the diagonal, relative to it, so that systems with duplicated columns have a
@@ -36,16 +33,14 @@ class _Quadratic(NamedTuple):
     """The model q.
 
     Attributes:
-        backend: What computes.
         h: The Hessian of the smooth part, l2 included, an array (m, m).
         l1: An array (m,); 0 for an unpenalised coefficient.
         tol: The largest violation of the optimality conditions to accept.
     """
 
-    backend: Backend
-    h: Array
-    l1: Array
-    tol: Array
+    h: np.ndarray
+    l1: np.ndarray
+    tol: float
 
 
 class _State(NamedTuple):
@@ -61,22 +56,21 @@ class _State(NamedTuple):
             q has not fallen in two rounds.
     """
 
-    rounds: Array
-    z: Array
-    gradient: Array
-    one_by_one: Array
-    violation: Array
+    rounds: int
+    z: np.ndarray
+    gradient: np.ndarray
+    one_by_one: bool
+    violation: float
 
 
 def lasso_step(
-    h: Array,
-    gradient: Array,
-    w: Array,
-    l1: Array,
-    l2: Array,
-    tol: Array,
-    backend: Backend,
-) -> Array:
+    h: np.ndarray,
+    gradient: np.ndarray,
+    w: np.ndarray,
+    l1: np.ndarray,
+    l2: np.ndarray,
+    tol: float,
+) -> np.ndarray:
     """The minimiser z of a quadratic model with L1 and L2 terms.
 
     Args:
@@ -86,87 +80,102 @@ def lasso_step(
         l1: An array (m,); 0 for an unpenalised coefficient.
         l2: An array (m,).
         tol: The largest violation of the optimality conditions to accept.
-        backend: What computes.
 
     Returns:
         The minimiser, or the best point after a bounded number of rounds.
     """
-    xp = backend.xp
-    q = _Quadratic(backend, h + xp.diag(l2), l1, tol)
-
-    def goes_on(state: _State) -> Array:
-        return (state.violation > tol) & (state.rounds < _STEPS)
-
+    q = _Quadratic(h + np.diag(l2), l1, tol)
     gradient = gradient + l2 * w
-    zero, no = xp.zeros([], int), xp.zeros([], bool)
-    start = _State(zero, w, gradient, no, _violation(w, gradient, l1))
-    return backend.loop(goes_on, lambda state: _advance(q, state), start).z
+    state = _State(0, w, gradient, False, _violation(w, gradient, l1))
+    while state.violation > tol and state.rounds < _STEPS:
+        state = _advance(q, state)
+    return state.z
 
 
 def _advance(q: _Quadratic, state: _State) -> _State:
     """One round: a Newton step in the active coefficients, to the better of two ends."""
-    xp, z, gradient = q.backend.xp, state.z, state.gradient
-    active = _active(q, state)
-    sign = xp.where(z != 0, xp.sign(z), -xp.sign(gradient))
-    d = _newton_step(q, gradient + q.l1 * sign, active)
+    z, gradient = state.z, state.gradient
+    sign = np.where(z != 0, np.sign(z), -np.sign(gradient))
+    d = _newton_step(q, gradient + q.l1 * sign, _active(q, state))
     on_ray, ray_change = _best_on_ray(q, z, gradient, d)
-    projected = xp.where((q.l1 > 0) & ((z + d) * sign <= 0), 0.0, z + d)
+    projected = np.where((q.l1 > 0) & ((z + d) * sign <= 0), 0.0, z + d)
     moved = projected - z
     penalty_change = (abs(projected) - abs(z)) @ q.l1
     projected_change = gradient @ moved + moved @ (q.h @ moved) / 2 + penalty_change
-    better = projected_change < ray_change
-    falls = xp.where(better, projected_change, ray_change) < 0
-    end = xp.where(falls, xp.where(better, projected, on_ray), z)
+    if projected_change < ray_change:
+        end, change = projected, projected_change
+    else:
+        end, change = on_ray, ray_change
+    if not change < 0:
+        violation = 0.0 if state.one_by_one else state.violation
+        return _State(state.rounds + 1, z, gradient, True, violation)
     gradient = gradient + q.h @ (end - z)
     violation = _violation(end, gradient, q.l1)
-    violation = xp.where(falls | ~state.one_by_one, violation, 0.0)
-    return _State(state.rounds + 1, end, gradient, ~falls, violation)
+    return _State(state.rounds + 1, end, gradient, False, violation)
 
 
-def _active(q: _Quadratic, state: _State) -> Array:
-    """The coefficients that the next step changes."""
-    xp, z, gradient = q.backend.xp, state.z, state.gradient
-    excess = xp.where(z == 0, abs(gradient) - q.l1, 0.0)
+def _active(q: _Quadratic, state: _State) -> np.ndarray:
+    """The indices of the coefficients that the next step changes."""
+    z, gradient = state.z, state.gradient
+    excess = np.where(z == 0, abs(gradient) - q.l1, 0.0)
+    worst = np.max(excess)
     # Zeros become active once the others are nearly optimal; earlier, they would enter and
     # leave by ever smaller steps.
-    among_nonzero = _violation(z, gradient, xp.where(z == 0, xp.inf, q.l1))
-    settled = (among_nonzero <= 0.1 * xp.max(excess)) | (state.rounds == 0)
-    enters = settled & (~state.one_by_one | (excess == xp.max(excess)))
-    return (z != 0) | (q.l1 == 0) | ((excess > q.tol) & enters)
+    among_nonzero = _violation(z, gradient, np.where(z == 0, np.inf, q.l1))
+    settled = among_nonzero <= 0.1 * worst or state.rounds == 0
+    enters = (excess > q.tol) & settled
+    if state.one_by_one:
+        enters &= excess == worst
+    return np.flatnonzero((z != 0) | (q.l1 == 0) | enters)
 
 
-def _newton_step(q: _Quadratic, gradient: Array, active: Array) -> Array:
+def _newton_step(q: _Quadratic, gradient: np.ndarray, active: np.ndarray) -> np.ndarray:
     """The Newton step in the active coefficients; the others keep their values."""
-    xp = q.backend.xp
-    diagonal = xp.diagonal(q.h)
-    both = active[:, None] & active[None, :]
-    damped = xp.where(active & (diagonal > 0), diagonal * (1 + _DAMPING), 1.0)
-    on_diagonal = xp.eye(len(diagonal), dtype=bool)
-    matrix = xp.where(on_diagonal, damped[None, :], xp.where(both, q.h, 0.0))
-    return q.backend.solve_positive(matrix, xp.where(active, -gradient, 0.0))
+    matrix = q.h[np.ix_(active, active)]
+    diagonal = np.diagonal(matrix)
+    damping = np.where(diagonal > 0, _DAMPING * diagonal, 1.0)
+    matrix[np.diag_indices(len(active))] += damping
+    d = np.zeros_like(gradient)
+    d[active] = solve_positive(matrix, -gradient[active])
+    return d
 
 
-def _best_on_ray(q: _Quadratic, z: Array, gradient: Array, d: Array) -> tuple[Array, Array]:
+def _best_on_ray(
+    q: _Quadratic, z: np.ndarray, gradient: np.ndarray, d: np.ndarray
+) -> tuple[np.ndarray, float]:
     """The best of the breakpoints on z + t·d and of its end t = 1, and the change of q.
 
-    Between breakpoints q is quadratic in t. Each coefficient gives one t, an array (m,): 1
-    where it does not cross zero.
+    Between breakpoints, at t = −z/d of the coefficients that cross zero, q is quadratic.
     """
-    xp = q.backend.xp
-    t = xp.where(z * d < 0, -z / xp.where(d == 0, 1.0, d), 1.0)
-    t = xp.where((t < 1) & (q.l1 > 0), t, 1.0)
-    points = z[None, :] + t[:, None] * d[None, :]
+    crosses = np.flatnonzero((z * d < 0) & (abs(d) > abs(z)) & (q.l1 > 0))
+    t = np.append(-z[crosses] / d[crosses], 1.0)
+    moves = np.flatnonzero(d)
+    points = z[moves] + t[:, None] * d[moves]
     changes = (
         t * (gradient @ d)
         + t**2 / 2 * (d @ (q.h @ d))
-        + (abs(points) - abs(z)[None, :]) @ q.l1
+        + (abs(points) - abs(z[moves])) @ q.l1[moves]
     )
-    best = xp.argmin(changes)
-    at_breakpoint = xp.where(t == t[best], 0.0, z + t[best] * d)
-    return xp.where(t[best] == 1, z + d, at_breakpoint), changes[best]
+    best = np.argmin(changes)
+    end = z + t[best] * d
+    end[crosses[t[:-1] == t[best]]] = 0.0
+    return end, changes[best]
 
 
-def _violation(z: Array, gradient: Array, l1: Array) -> Array:
-    xp = namespace(z)
-    off = xp.maximum(abs(gradient) - l1, 0.0)
-    return xp.max(xp.where(z == 0, off, abs(gradient + l1 * xp.sign(z))), initial=0.0)
+def _violation(z: np.ndarray, gradient: np.ndarray, l1: np.ndarray) -> float:
+    off = np.maximum(abs(gradient) - l1, 0.0)
+    on = abs(gradient + np.where(z == 0, 0.0, l1) * np.sign(z))
+    return np.max(np.where(z == 0, off, on), initial=0.0)
+
+
+def solve_positive(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """The solution of a positive definite linear system; NaN if it is none.
+
+    The matrix is overwritten.
+    """
+    # Imported late: it takes as long as a small path.
+    from scipy.linalg.lapack import dposv  # pyright: ignore[reportAttributeAccessIssue]
+
+    # LAPACK's columns are the rows of a symmetric matrix.
+    _, solution, failed = dposv(matrix.T, vector, overwrite_a=True)
+    return np.full_like(vector, np.nan) if failed else solution

@@ -17,19 +17,16 @@ References:
     functions* (2014).
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from jax import Array
 
-from jaxreg.solve.glm._backend import Backend
 from jaxreg.solve.glm._candidate_model import (
-    Candidates,
-    Data,
     Fold,
     Model,
     Point,
     allowed_violation,
+    duality_gap,
     error_of,
     largest_violation,
     penalty_value,
@@ -45,11 +42,9 @@ _PATIENCE = 2
 class Block(NamedTuple):
     """The solutions of a block of strengths, on the first axis of each array.
 
-    Of the backend as `solve_block` returns them, of NumPy for what is decided on the host.
-
     Attributes:
         w: Coefficients of the candidates.
-        gradient: The gradient of the loss, an array (k, p).
+        gradient: The gradient of the loss, an array (k·p,).
         loss: The mean loss above the least possible.
         error: √(Σ d²/s) with weighted slopes d and weights s.
         score: The mean loss on the samples for the score.
@@ -58,256 +53,173 @@ class Block(NamedTuple):
         steps: Number of Newton steps.
     """
 
-    w: Any
-    gradient: Any
-    loss: Any
-    error: Any
-    score: Any
-    gap: Any
-    violation: Any
-    steps: Any
+    w: np.ndarray
+    gradient: np.ndarray
+    loss: np.ndarray
+    error: np.ndarray
+    score: np.ndarray
+    gap: np.ndarray
+    violation: np.ndarray
+    steps: np.ndarray
+
+
+class _Penalty(NamedTuple):
+    """The strengths of the candidates, arrays (m,)."""
+
+    l1: np.ndarray
+    l2: np.ndarray
 
 
 class _State(NamedTuple):
-    """The state of Newton's method.
+    """Coefficients, and how far from optimal they are among the candidates.
 
     Attributes:
-        steps: Number of steps so far.
-        stalled: Whether the last step with a new Hessian brought no progress.
-        fresh: Whether `hessian` is the one at `point`.
         point: Coefficients, with the value and the slopes of the loss.
         gradient: The gradient of the loss, an array (m,).
-        violation: Largest violation of the optimality conditions among the candidates.
+        violation: Largest violation of the optimality conditions.
         dual: Feasible weighted slopes, an array (k, n).
-        gap: The relative duality gap among the candidates.
-        hessian: The Hessian that steps are computed with, an array (m, m).
+        gap: The relative duality gap.
     """
 
-    steps: Array
-    stalled: Array
-    fresh: Array
     point: Point
-    gradient: Array
-    violation: Array
-    dual: Array
-    gap: Array
-    hessian: Array
+    gradient: np.ndarray
+    violation: float
+    dual: np.ndarray
+    gap: float
 
-
-class _Start(NamedTuple):
-    """Where to start: the result of the previous strength, or of the previous block.
-
-    Attributes:
-        w: Coefficients.
-        dual: The feasible weighted slopes of the previous strength.
-        hessian: The last Hessian.
-        solved: Whether this strength equals the previous one.
-    """
-
-    w: Array
-    dual: Array
-    hessian: Array
-    solved: Array
+    @classmethod
+    def at(cls, model: Model, penalty: _Penalty, point: Point) -> "_State":
+        gradient, dual = model.gradient(point.slopes), model.dual(point)
+        violation = largest_violation(point.w, gradient, *penalty, model.groups)
+        return cls(point, gradient, violation, dual, model.gap(point, dual, *penalty))
 
 
 def solve_block(
-    backend: Backend,
-    data: Data,
-    candidates: Candidates,
-    folds: Fold,
-    strengths: Array,
-    w: Array,
-    tol: Array,
-    *,
-    unpenalised: int,
-    together: bool,
+    model: Model, index: np.ndarray, strengths: np.ndarray, w: np.ndarray, tol: float
 ) -> Block:
-    """Solve a block of strengths on every fold, and certify it over all features.
+    """Solve a block of falling strengths, and certify it over all features.
 
     Args:
-        backend: What computes.
-        data: Features, loss and offsets.
-        candidates: The coefficients to optimise.
-        folds: A `Fold` with an axis in front.
+        model: The loss on the candidates.
+        index: Which coefficients these are, numbered output after output.
         strengths: Falling.
-        w: The start of each fold, an array (folds, m).
+        w: The start, an array (m,).
         tol: The relative duality gap, and the relative violation, to reach.
-        unpenalised: How many candidates have no penalty.
-        together: Whether folds are solved side by side (best on accelerators) or one
-            after the other.
-
-    Returns:
-        A `Block` with an axis for the folds in front.
     """
-    rows = backend.take(data.columns, candidates.column, 0.0)
-    model = Model(backend, data, rows, candidates.output, candidates.group, unpenalised)
-
-    def one(fold: Fold, w: Array) -> tuple[Array, ...]:
-        return _path(model, candidates, fold, strengths, w, tol)
-
-    def certified(fold: Fold, *found: Array) -> tuple[Array, Array]:
-        return backend.each(
-            lambda *at: _certify(model, candidates, fold, *at), strengths, *found
-        )
-
-    w, loss, error, score, duals, steps = backend.one_by_one(
-        one, folds, w, at_once=len(w) if together else 1
-    )
-    gradients = backend.xp.einsum("fson,jn->fsoj", duals, data.columns)
-    gap, violation = backend.each(certified, folds, w, loss, duals, gradients)
+    data, fold = model.data, model.fold
+    all_l1, all_l2 = fold.l1.ravel(), fold.l2.ravel()
+    hessian, rows, duals = None, [], []
+    rate = np.zeros_like(w)
+    for number, strength in enumerate(strengths):
+        penalty = _Penalty(strength * all_l1[index], strength * all_l2[index])
+        start = model.at(w, *penalty)
+        if number > 1:
+            fall = strengths[number - 1] - strength
+            ahead = model.at(_without_crossing(w, w + fall * rate), *penalty)
+            start = min(start, ahead, key=lambda point: point.objective)
+        state, hessian, steps = _newton(model, penalty, start, hessian, tol)
+        point = state.point
+        if number and strength < strengths[number - 1]:
+            rate = (point.w - w) / (strengths[number - 1] - strength)
+        w = point.w
+        loss = point.objective - penalty_value(w, *penalty, model.groups)
+        score = model.loss(fold.test, point.eta)
+        rows.append((w, loss, error_of(fold, point.slopes), score, steps))
+        duals.append(state.dual)
+    gradients = data.design.products(np.stack(duals)).reshape(len(strengths), -1)
+    gaps, violations = [], []
+    for strength, row, dual, gradient in zip(
+        strengths, rows, duals, gradients, strict=True
+    ):
+        l1, l2 = strength * all_l1, strength * all_l2
+        full = np.zeros_like(l1)
+        full[index] = row[0]
+        primal = row[1] + penalty_value(full, l1, l2, data.groups)
+        gaps.append(duality_gap(data, fold, primal, dual, gradient, l1, l2, data.groups))
+        violations.append(largest_violation(full, gradient, l1, l2, data.groups))
+    w, loss, error, score, steps = (np.array(each) for each in zip(*rows, strict=True))
+    gap, violation = np.array(gaps), np.array(violations)
     return Block(w, gradients, loss, error, score, gap, violation, steps)
 
 
-def _certify(
-    model: Model,
-    candidates: Candidates,
-    fold: Fold,
-    strength: Array,
-    w: Array,
-    loss: Array,
-    dual: Array,
-    gradient: Array,
-) -> tuple[Array, Array]:
-    """The gap and the violation over all features, of one fold and strength."""
-    l1, l2 = strength * fold.l1, strength * fold.l2
-    index = candidates.output, candidates.column
-    full = model.backend.spread(model.backend.xp.zeros_like(l1), index, w)
-    full, gradient, l1, l2 = (each.ravel() for each in (full, gradient, l1, l2))
-    group = model.data.group
-    primal = loss + penalty_value(full, l1, l2, group)
-    gap = model.certified(fold, primal, dual, gradient, l1, l2, group)
-    return gap, largest_violation(full, gradient, l1, l2, group)
-
-
-def _path(
-    model: Model,
-    candidates: Candidates,
-    fold: Fold,
-    strengths: Array,
-    w: Array,
-    tol: Array,
-) -> tuple[Array, ...]:
-    backend, index = model.backend, (candidates.output, candidates.column)
-    l1, l2 = (backend.take(each, index, 1.0) for each in (fold.l1, fold.l2))
-
-    def run(carry: Any, strength: Array) -> Any:
-        known, before = carry
-        # The last strength is repeated to fill a block: those are solved already.
-        start = _Start(*known, solved=strength == before)
-        state = _newton(model, fold, strength * l1, strength * l2, start, tol)
-        point = state.point
-        value = penalty_value(point.w, strength * l1, strength * l2, model.group)
-        error = error_of(fold, point.slopes)
-        score = model.loss(fold.test, point.eta)
-        loss = point.objective - value
-        found = point.w, loss, error, score, state.dual, state.steps
-        return ((point.w, state.dual, state.hessian), strength), found
-
-    eta = model.predictor(w) + model.data.offset
-    known = w, eta, model.hessian(fold, eta)
-    return backend.scan(run, (known, backend.xp.full([], -1.0)), strengths)[1]
+def _without_crossing(w: np.ndarray, ahead: np.ndarray) -> np.ndarray:
+    """Coefficients that stay zero, or become zero where they would change their sign."""
+    return np.where(ahead * w > 0, ahead, 0.0)
 
 
 def _newton(
     model: Model,
-    fold: Fold,
-    l1: Array,
-    l2: Array,
-    start: _Start,
-    tol: Array,
-) -> _State:
+    penalty: _Penalty,
+    start: Point,
+    hessian: np.ndarray | None,
+    tol: float,
+) -> tuple[_State, np.ndarray | None, int]:
     """Newton steps until the duality gap and the violation are small.
 
     The Hessian is kept, from one strength to the next, until a step gains too little: it
     costs as much as a hundred gradients.
+
+    Args:
+        model: The loss on the candidates.
+        penalty: The strengths of the candidates.
+        start: Where to start.
+        hessian: One near it, an array (m, m), or `None`.
+        tol: The relative duality gap, and the relative violation, to reach.
+
+    Returns:
+        The solution, the last Hessian if it is still good, and the number of steps.
     """
-    allowed = allowed_violation(tol, fold.null_error)
-
-    def conditions(point: Point) -> tuple[Array, Array]:
-        gradient = model.gradient(point.slopes)
-        return gradient, largest_violation(point.w, gradient, l1, l2, model.group)
-
-    def advance(state: _State) -> _State:
-        here = state.point
-        length, there = _move(model, fold, l1, l2, state)
-        gradient, violation = conditions(there)
-        dual = model.dual(fold, there)
-        gap = model.gap(fold, there, dual, l1, l2)
-        rate = violation / state.violation
-        slow = (rate**_PATIENCE * violation > allowed) | (length < 1)
-        fell = there.objective < here.objective - _rounding(fold, here)
-        nearer = (gap < state.gap) & (state.gap > tol) | (violation < state.violation / 2)
-        stalled = state.fresh & ~fell & ~nearer
-        inexact = (gap > tol) | (violation > allowed)
-        hessian = model.backend.choose(
-            slow & inexact,
-            lambda: model.hessian(fold, there.eta),
-            lambda: state.hessian,
-        )
-        return _State(
-            state.steps + 1, stalled, slow, there, gradient, violation, dual, gap, hessian
-        )
-
-    def goes_on(state: _State) -> Array:
-        inexact = (state.gap > tol) | (state.violation > allowed)
-        return inexact & ~state.stalled & (state.steps < _STEPS)
-
-    point = model.at(fold, start.w, l1, l2)
-    gradient, violation = conditions(point)
-    xp = model.backend.xp
-    zero, no, unknown = xp.zeros([], int), xp.zeros([], bool), xp.full([], np.inf)
-    first = _State(
-        steps=zero,
-        stalled=start.solved,
-        fresh=no,
-        point=point,
-        gradient=gradient,
-        violation=violation,
-        dual=start.dual,
-        gap=unknown,
-        hessian=start.hessian,
-    )
-    return model.backend.loop(goes_on, advance, first)
+    allowed = allowed_violation(tol, model.fold.null_error)
+    here = _State.at(model, penalty, start)
+    steps = 0
+    # NaN counts as solved: another step would not help.
+    while (here.gap > tol or here.violation > allowed) and steps < _STEPS:
+        is_new = hessian is None
+        if hessian is None:
+            hessian = model.hessian(here.point.eta)
+        length, point = _move(model, penalty, here, hessian)
+        there = _State.at(model, penalty, point)
+        steps += 1
+        fell = point.objective < here.point.objective - _rounding(model.fold, here.point)
+        nearer = here.gap > max(tol, there.gap) or there.violation < here.violation / 2
+        rate = there.violation / here.violation
+        if rate**_PATIENCE * there.violation > allowed or length < 1:
+            hessian = None
+        here = there
+        if is_new and not fell and not nearer:
+            break
+    return here, hessian, steps
 
 
 def _move(
-    model: Model, fold: Fold, l1: Array, l2: Array, state: _State
-) -> tuple[Array, Point]:
+    model: Model, penalty: _Penalty, here: _State, hessian: np.ndarray
+) -> tuple[float, Point]:
     """A Newton step, halved until the objective falls enough: its length and its end.
 
     The quadratic model is not minimised beyond the rounding errors of a gradient, which
     would keep the search from ending. No gradient is larger than the null model's error.
     """
-    here, gradient = state.point, state.gradient
-    xp = model.backend.xp
-    rounded = xp.maximum(
-        1e-12 * xp.max(abs(gradient), initial=0.0), 1e-15 * fold.null_error
-    )
-    tolerance = xp.maximum(1e-3 * state.violation, rounded)
-    quadratic = state.hessian, gradient, here.w, l1, l2, tolerance
-    if model.group is None:
-        z = lasso_step(*quadratic, model.backend)
+    w, gradient, before = here.point.w, here.gradient, here.point.objective
+    rounded = max(1e-12 * np.max(abs(gradient), initial=0.0), 1e-15 * model.fold.null_error)
+    tolerance = max(1e-3 * here.violation, rounded)
+    if model.groups is None:
+        z = lasso_step(hessian, gradient, w, *penalty, tolerance)
     else:
-        z = group_step(*quadratic, model.group, model.backend)
-    rise = penalty_value(z, l1, l2, model.group)
-    rise = rise - penalty_value(here.w, l1, l2, model.group)
-    expected = gradient @ (z - here.w) + rise
-    rounding = _rounding(fold, here)
-
-    def too_long(tried: tuple[Array, Point]) -> Array:
-        length, point = tried
-        enough = here.objective + 1e-4 * length * expected + rounding
-        return ~(point.objective <= enough) & (length > 1e-6)
-
-    def shorter(tried: tuple[Array, Point]) -> tuple[Array, Point]:
-        length = tried[0] / 2
-        w = xp.where(length == 1, z, here.w + length * (z - here.w))
-        return length, model.at(fold, w, l1, l2)
-
-    above = here._replace(objective=xp.full([], np.inf))
-    return model.backend.loop(too_long, shorter, (xp.full([], 2.0), above))
+        z = group_step(hessian, gradient, w, *penalty, tolerance, model.groups)
+    rise = penalty_value(z, *penalty, model.groups)
+    rise = rise - penalty_value(w, *penalty, model.groups)
+    expected = gradient @ (z - w) + rise
+    rounding = _rounding(model.fold, here.point)
+    length, point = 1.0, model.at(z, *penalty)
+    while (
+        not point.objective <= before + 1e-4 * length * expected + rounding
+        and length > 1e-6
+    ):
+        length = length / 2
+        point = model.at(w + length * (z - w), *penalty)
+    return length, point
 
 
-def _rounding(fold: Fold, point: Point) -> Array:
+def _rounding(fold: Fold, point: Point) -> float:
     """The rounding error of differences between objectives."""
     return 1e-14 * (abs(point.objective) + fold.null_loss)

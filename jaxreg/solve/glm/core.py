@@ -15,17 +15,17 @@ from jaxreg.losses import LinearLoss, Logistic, Multinomial
 from jaxreg.penalties import L1, Penalty
 from jaxreg.solve.checks import check_strengths
 from jaxreg.solve.gaps import is_certified
-from jaxreg.solve.glm._backend import backend_for
 from jaxreg.solve.glm._data import GLM, Scale, arrange, strengths_of
 from jaxreg.solve.glm._screening import Found, follow, prepare, strength_max
 from jaxreg.solve.glm.result import GLMPath
-from jaxreg.strength import CrossValidation, strength_grid
+from jaxreg.strength import CrossValidation
+from jaxreg.strength.critical import grid_fractions
 from jaxreg.strength.cross_validation import Folds, fold_weights
 
 
 def solve_glm(
     loss: LinearLoss,
-    x: np.ndarray,
+    x: Any,
     weights: np.ndarray | None,
     strengths: Any,
     *,
@@ -44,7 +44,7 @@ def solve_glm(
 
     Args:
         loss: The loss of targets (n, k), NumPy arrays: `Poisson.of_targets(y[:, None])`.
-        x: Features, an array (n, p) of finite numbers.
+        x: Features, an array (n, p) of finite numbers, or a `csc_array`.
         weights: Of the samples, an array (n,), or `None`.
         strengths: Positive numbers, or `None` for a grid.
         penalty: As for `logistic_path`.
@@ -70,7 +70,7 @@ def solve_glm(
         l1, l2, group = strengths_of(penalty, x.shape[1], loss.y.shape[1])
     if rows:
         group = np.broadcast_to(np.arange(x.shape[1]), l1.shape)
-    weights = np.ones(len(x)) if weights is None else weights
+    weights = np.ones(x.shape[0]) if weights is None else weights
     known: np.ndarray = np.zeros_like(loss.y) if offset is None else offset
     model = GLM(loss, x, known, weights, l1, l2, group, intercept, standardize, of_sum)
     if folds is not None and standardize and _join_features(model.group):
@@ -81,21 +81,18 @@ def solve_glm(
     train, test = _folds(model, folds)
     if strengths is not None:
         strengths = check_strengths(strengths, above=0.0)
-    with jax.enable_x64(True):
-        count = num if strengths is None else np.size(strengths)
-        shape = *loss.y.shape, x.shape[1], len(train)
-        program = type(loss), shape, count == 1, model.group is None
-        size = model.l1.size + intercept, len(x), count * len(train)
-        backend = backend_for(program, *size)
-        data, fold, scale = arrange(backend, model, train, test)
-        problem, start = prepare(backend, data, fold, 1 if count == 1 else 10, tol)
+    # As JAX, which computes the losses of others, without warnings of NaN and infinity.
+    with jax.enable_x64(True), np.errstate(all="ignore"):
+        data, parts, scale = arrange(model, train, test)
+        starts = [prepare(data, fold, tol) for fold in parts]
         if strengths is None:
-            critical = _first_strength(model, strength_max(problem, start))
-            strengths = np.asarray(strength_grid(critical, num, ratio))
+            critical = _first_strength(model, strength_max(*starts[-1]))
+            strengths = critical * grid_fractions(num, ratio)
         order = np.argsort(-strengths, kind="stable")
-        found = follow(problem, start, strengths[order])
-    found = Found(*(part[:, np.argsort(order)] for part in found))
-    null_loss = float(problem.folds.null_loss[-1])
+        each = [follow(*start, strengths[order]) for start in starts]
+    back = np.argsort(order)
+    found = Found(*(np.stack(part)[:, back] for part in zip(*each, strict=True)))
+    null_loss = starts[-1][0].fold.null_loss
     return _result(model, scale, strengths, found, null_loss, tol)
 
 
@@ -108,7 +105,8 @@ def _result(
     tol: float,
 ) -> GLMPath:
     """Coefficients for the features as given, and scores; the last fold is all data."""
-    coefficients, intercepts = scale.back(found.w, model)
+    w = found.w.reshape(*found.w.shape[:2], len(model.l1), -1)
+    coefficients, intercepts = scale.back(w, model)
     coefficients = np.moveaxis(coefficients, -2, -1)
     if intercepts.shape[-1] == 1:
         coefficients, intercepts = coefficients[..., 0], intercepts[..., 0]

@@ -33,7 +33,7 @@ def multi_task_path(
     grows with the cube of active features × targets: it is meant for some tens of targets.
 
     Args:
-        x: Features, an array (samples, features).
+        x: Features, an array (samples, features), dense or sparse (SciPy's or JAX's).
         y: The targets, an array (samples, targets).
         strengths: As for `logistic_path`.
         penalty: An `L1` (the default, of strength 1), `L2` or `ElasticNet`, with norms of
@@ -53,7 +53,7 @@ def multi_task_path(
         (strengths, targets).
 
     Raises:
-        TypeError: If the data are no real numbers, or sparse; or `penalty` is another one.
+        TypeError: If the data are no real numbers; or `penalty` is another one.
         ValueError: If shapes do not fit, or numbers are out of their range or not finite;
             or if strengths must be given, for a penalty without L1.
 
@@ -78,7 +78,7 @@ def multi_task_path(
             f"{targets.shape}. `lasso_path` is for one target."
         )
     check_squares("y", targets)
-    x, _, weights = check_data(x, targets[:, 0], sample_weight)
+    x, _, weights = check_data(x, targets[:, 0], sample_weight, sparse=True)
     if not isinstance(penalty, L1 | L2 | ElasticNet | None):
         raise TypeError(f"penalty must be an L1, L2 or ElasticNet, got {penalty!r}.")
     found = solve_glm(

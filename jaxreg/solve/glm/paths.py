@@ -37,11 +37,11 @@ def logistic_path(
     class is a reference; unpenalised coefficients and intercepts add up to zero over the
     classes.
 
-    With `folds`, every fold and the whole data are solved as one batched program, which
-    screens features for all of them at once.
+    Sparse features are centred and scaled without being stored; those that are or may
+    become active are made dense.
 
     Args:
-        x: Features, an array (samples, features).
+        x: Features, an array (samples, features), dense or sparse (SciPy's or JAX's).
         y: For each sample its class: 0 or 1, bools, or 0, ..., k − 1, each of which occurs.
         strengths: Positive; or `None` for `num` of them, from the smallest one at which
             all coefficients are zero down to `ratio` times that.
@@ -68,7 +68,7 @@ def logistic_path(
         A `GLMPath`.
 
     Raises:
-        TypeError: If the data are no real numbers, or sparse; or `penalty` is another one.
+        TypeError: If the data are no real numbers; or `penalty` is another one.
         ValueError: If shapes do not fit, numbers are out of their range or not finite, or
             all samples are of one class, or a fold does not train on each class; or if
             strengths must be given, for a penalty without L1 or groups.
@@ -89,7 +89,7 @@ def logistic_path(
         functions* (2014); Tibshirani and others, *Strong rules for discarding predictors
         in lasso-type problems* (2012).
     """
-    x, y, weights = check_data(x, y, sample_weight)
+    x, y, weights = check_data(x, y, sample_weight, sparse=True)
     return solve_glm(
         loss_of_classes(y, weights),
         x,
@@ -125,7 +125,7 @@ def poisson_path(
         min  mean of exp(η) − y·η  +  strength · penalty(w),   η = offset + x @ w + bias
 
     Args:
-        x: Features, an array (samples, features).
+        x: Features, an array (samples, features), dense or sparse (SciPy's or JAX's).
         y: Counts (or rates), at least 0.
         strengths: As for `logistic_path`.
         penalty: As for `logistic_path`.
@@ -143,7 +143,7 @@ def poisson_path(
         A `GLMPath`.
 
     Raises:
-        TypeError: If the data are no real numbers, or sparse; or `penalty` is another one.
+        TypeError: If the data are no real numbers; or `penalty` is another one.
         ValueError: If shapes do not fit, numbers are out of their range or not finite, or
             all counts are zero.
 
@@ -157,14 +157,14 @@ def poisson_path(
         Friedman, Hastie and Tibshirani, *Regularization paths for generalized linear
         models via coordinate descent* (2010).
     """
-    x, y, weights = check_data(x, y, sample_weight)
+    x, y, weights = check_data(x, y, sample_weight, sparse=True)
     Poisson.check_targets(y, "y")
     if not np.any(y > 0 if weights is None else y * weights > 0):
         raise ValueError(
             "y must hold a count above 0: without one no rate is small enough."
         )
     if offset is not None:
-        offset = check_samples("offset", offset, len(x))[:, None]
+        offset = check_samples("offset", offset, len(y))[:, None]
     return solve_glm(
         Poisson.of_targets(y[:, None]),
         x,
@@ -202,7 +202,7 @@ def group_lasso_path(
     For classes: `logistic_path` with `penalty=GroupLasso(labels=labels)`.
 
     Args:
-        x: Features, an array (samples, features).
+        x: Features, an array (samples, features), dense or sparse (SciPy's or JAX's).
         y: The target, one number for each sample.
         labels: An integer for each feature; equal labels make one group.
         strengths: As for `logistic_path`.
@@ -221,7 +221,7 @@ def group_lasso_path(
         A `GLMPath`.
 
     Raises:
-        TypeError: If the data are no real numbers, or sparse.
+        TypeError: If the data are no real numbers.
         ValueError: If shapes do not fit, or numbers are out of their range or not finite.
 
     Example:
@@ -235,7 +235,7 @@ def group_lasso_path(
         Yuan and Lin, *Model selection and estimation in regression with grouped
         variables* (2006).
     """
-    x, y, weights = check_data(x, y, sample_weight)
+    x, y, weights = check_data(x, y, sample_weight, sparse=True)
     if len(np.shape(labels)) != 1 or len(labels) != x.shape[1]:
         raise ValueError(
             f"labels must hold an integer for each of the {x.shape[1]} features, got shape "

@@ -597,7 +597,3 @@ def test_mistakes_are_named(name):
 def test_what_it_does_not_take_is_named():
     with pytest.raises(TypeError, match="minimize. takes any other"):
         jr.logistic_path(X, Y, penalty=jr.MCP())
-    from scipy.sparse import csr_matrix
-
-    with pytest.raises(TypeError, match="toarray"):
-        jr.logistic_path(csr_matrix(X), Y)

@@ -4,7 +4,6 @@ import itertools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.sparse
@@ -14,15 +13,10 @@ from sklearn.linear_model import LogisticRegression as OtherLogistic
 
 import jaxreg as jr
 from jaxreg.linear import LogisticRegression
-from jaxreg.solve.glm import (
-    _backend,
-    _lasso_step,
-    _newton_path,
-    _screening as _newton_screening,
-    core,
-)
+from jaxreg.solve.glm import _lasso_step, _newton_path, _screening
 from jaxreg.solve.glm._group_step import group_step
-from jaxreg.solve.glm._lasso_step import lasso_step
+from jaxreg.solve.glm._groups import Groups
+from jaxreg.solve.glm._lasso_step import lasso_step, solve_positive
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(80, 9)) @ (np.eye(9) + 0.4)
@@ -144,7 +138,7 @@ def test_candidates_that_never_settle_are_all_taken_in_the_end(monkeypatch):
     y = (x[:, 0] > 0).astype(int)
     halves = [np.arange(1, 70, 2), np.arange(2, 70, 2)]
     turns = itertools.islice(itertools.cycle(halves), 140)
-    monkeypatch.setattr(_newton_screening, "_expected", lambda *_: next(turns))
+    monkeypatch.setattr(_screening, "_expected", lambda *_: next(turns))
     strengths = [0.1, 0.05]
     found = jr.logistic_path(x, y, strengths)
     assert np.all(found.converged)
@@ -153,88 +147,32 @@ def test_candidates_that_never_settle_are_all_taken_in_the_end(monkeypatch):
     np.testing.assert_allclose(found.coefficients, wanted.coefficients, atol=1e-7)
 
 
-# Few coefficients are computed in NumPy, by the same lines as the compiled program.
-
-
-def compiled(monkeypatch):
-    monkeypatch.setattr(_backend, "_SMALL", 0)
-
-
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("penalty", ["elastic net", "factors", "groups"])
-def test_numpy_agrees_with_the_compiled_program(model, penalty, monkeypatch):
-    path, y, *_ = MODELS[model]
-    options: Any = {
-        "penalty": PENALTIES[penalty][0],
-        "sample_weight": np.where(np.arange(80) % 5 == 0, 0.0, 1.0 + np.arange(80) % 3),
-        "standardize": penalty != "groups",
-        "folds": 3,
-        "num": 12,
-    }
-    first = path(X, y, **options)
-    compiled(monkeypatch)
-    second = path(X, y, **options)
-    for name in ("strengths", "coefficients", "intercepts"):
-        np.testing.assert_allclose(getattr(first, name), getattr(second, name), atol=1e-9)
-    np.testing.assert_allclose(first.validation.scores, second.validation.scores, rtol=1e-9)
-    np.testing.assert_array_equal(first.steps, second.steps)
-
-
-def test_what_is_fitted_again_and_again_is_compiled(monkeypatch):
-    used = []
-    arrange = core.arrange
-    monkeypatch.setattr(
-        core,
-        "arrange",
-        lambda backend, *rest: used.append(backend) or arrange(backend, *rest),
-    )
-    x = RNG.normal(size=(41, 3))
-    found = [jr.logistic_path(x, x[:, 0] > 0, [0.1]) for _ in range(10)]
-    assert used == [_backend.IN_NUMPY] * 8 + [_backend.COMPILED] * 2
-    np.testing.assert_allclose(found[0].coefficients, found[9].coefficients, atol=1e-9)
-
-
-def test_the_first_path_of_few_features_compiles_next_to_nothing(compilations):
+def test_paths_compile_nothing(compilations):
     jax.clear_caches()
     jr.logistic_path(X, SPECIES, num=5, folds=3)
-    assert len(compilations) <= 2
-
-
-@pytest.mark.parametrize("model", MODELS)
-def test_the_compiled_program_gives_optima_too(model, monkeypatch):
-    compiled(monkeypatch)
-    path, y, *_ = MODELS[model]
-    found = path(X, y, num=10)
-    assert np.all(found.converged)
-    scale = np.max(np.abs(found.coefficients))
-    y_count = MODELS[model][2].shape[1]
-    for strength, w, b in zip(
-        found.strengths, found.coefficients, found.intercepts, strict=True
-    ):
-        w, b = w.reshape(9, y_count), np.reshape(b, y_count)
-        assert max(violations(model, "lasso", strength, w, b)) < 1e-9 * (1 + scale)
+    assert not compilations
 
 
 def test_a_screening_that_is_never_content_ends_with_a_warning(monkeypatch):
     x = RNG.normal(size=(30, 70))
     y = (x[:, 0] > 0).astype(int)
     calls = []
-    solve = _newton_screening._solve
+    solve = _screening._solve
 
     def never_good(*args):
         calls.append(args)
         assert len(calls) < 10
         found = solve(*args)
-        return found._replace(gap=jnp.full_like(found.gap, jnp.inf))
+        return found._replace(gap=np.full_like(found.gap, np.inf))
 
     def other_ones(_problem, _found, strengths):
-        wrong = np.zeros((len(strengths), 96), bool)
+        wrong = np.zeros((len(strengths), 71), bool)
         wrong[:, 10 if len(calls) % 2 else 20] = True
         return wrong
 
-    monkeypatch.setattr(_newton_screening, "_expected", lambda *_: np.array([0]))
-    monkeypatch.setattr(_newton_screening, "_solve", never_good)
-    monkeypatch.setattr(_newton_screening, "_violators", other_ones)
+    monkeypatch.setattr(_screening, "_expected", lambda *_: np.array([0]))
+    monkeypatch.setattr(_screening, "_solve", never_good)
+    monkeypatch.setattr(_screening, "_violators", other_ones)
     with pytest.warns(RuntimeWarning, match="Not converged: gap"):
         found = jr.logistic_path(x, y, [0.1, 0.05])
     assert not np.any(found.converged)
@@ -242,7 +180,7 @@ def test_a_screening_that_is_never_content_ends_with_a_warning(monkeypatch):
 
 def test_newton_steps_that_lead_nowhere_end_with_a_warning(monkeypatch):
     def astray(_h, slope, w, *_):
-        return w + jnp.where(w > 0, -1.0, 1.0) + slope
+        return w + np.where(w > 0, -1.0, 1.0) + slope
 
     monkeypatch.setattr(_newton_path, "lasso_step", astray)
     with pytest.warns(RuntimeWarning, match="Not converged: gap"):
@@ -271,25 +209,19 @@ def test_rounding_errors_do_not_keep_a_search_going(monkeypatch):
 
 
 def test_a_system_without_a_solution_is_not_a_number():
-    none = np.zeros((2, 2))
-    for backend in (_backend.IN_NUMPY, _backend.COMPILED):
-        assert not np.any(np.isfinite(backend.solve_positive(none, np.ones(2))))
+    assert not np.any(np.isfinite(solve_positive(np.zeros((2, 2)), np.ones(2))))
 
 
-@pytest.mark.parametrize("backend", [_backend.IN_NUMPY, _backend.COMPILED])
-def test_searches_end_where_no_violation_is_small_enough(backend):
+def test_searches_end_where_no_violation_is_small_enough():
     h = X.T @ X / 80
     slope = -h @ np.r_[1.0, -1.0, np.zeros(7)]
     zeros, ones = np.zeros(9), np.full(9, 0.05)
-    with jax.enable_x64(True), np.errstate(invalid="ignore"):
-        rows = h, slope, zeros, ones, zeros, np.float64(-1.0)
-        searches: Any = lasso_step, group_step
-        data = backend.to_device(rows)
-        lasso = searches[0](*data, backend)
-        groups = searches[1](*data, backend.to_device(np.arange(9)), backend)
+    rows = h, slope, zeros, ones, zeros, -1.0
+    with np.errstate(invalid="ignore"):
+        lasso = lasso_step(*rows)
+        groups = group_step(*rows, Groups.of(np.arange(9)))
     np.testing.assert_allclose(lasso, groups, atol=1e-9)
-    gradient = h @ np.asarray(lasso) + slope
-    assert np.max(np.abs(gradient)) == pytest.approx(0.05)
+    assert np.max(np.abs(h @ lasso + slope)) == pytest.approx(0.05)
 
 
 # Penalties of zero and of infinity.
