@@ -109,8 +109,8 @@ def _advance(q: _Quadratic, state: _State, on: float, off: float) -> _State:
         gradient = gradient + q.h @ (z - state.z)
     tries = _tries(q, z, _newton_step(q, z, gradient))
     changes = _changes(q, tries, z, gradient)
+    best = np.argmin(changes)
     # Near zero a norm is so strongly curved that rounding can make a step NaN.
-    best = np.argmin(np.where(np.isnan(changes), np.inf, changes))
     if not changes[best] < 0:
         return _State(z, gradient, not state.failed)
     return _State(z + tries[best], gradient + q.h @ tries[best], False)
