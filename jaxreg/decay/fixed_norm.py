@@ -24,6 +24,7 @@ from jaxreg.decay._matrices import (
     matrices_of,
     mean_square,
     scaled,
+    stretch,
     unit,
 )
 from jaxreg.decay._packed import packed, unpacked
@@ -185,9 +186,9 @@ def with_fixed_norm(
         vectors: list[Any] = list(turns)
 
         def turn(update: Array, w: Array, own: _Turn) -> Array:
-            reached, after = sphere.step(update, w, own, angle)
+            change, after = sphere.step(update, w, own, angle)
             vectors[own.place] = after
-            return reached - w
+            return change
 
         moved = map_chosen(turn, moved, params, tree, turns)
         kept = sphere.vectors_of(vectors, state.vectors)
@@ -289,7 +290,7 @@ class _Sphere:
     def step(
         self, u: Array, w: Array, own: _Turn, angle: Any
     ) -> tuple[Array, tuple[Array, ...]]:
-        """Where a matrix lands, and the vectors of then."""
+        """By what a matrix changes, and the vectors of then."""
         matrix, radius = own.matrix, self._radius(w, own)
         if self.is_spectral:
             of_w, of_u = own.vectors
@@ -298,7 +299,7 @@ class _Sphere:
             second = top(reached, of_w, matrix, self.iterations)
             square = jnp.square(second.sigma)
             reached = scaled(reached, square, own.square, own.square - square)
-            return reached, (second.right, first.right)
+            return reached - w, (second.right, first.right)
         angle = jnp.asarray(angle, w.dtype)
         if self.path == "chord":
             return self._along_chord(u, w, own, angle * radius), ()
@@ -309,19 +310,21 @@ class _Sphere:
         is_real = length > 1e-6 * frobenius_norm(u, matrix)
         turned = jnp.cos(angle) * along + jnp.sin(angle) * unit(across, length)
         reached = radius * jnp.where(is_real, turned, along)
-        return brought_to_mean(reached, own.square, matrix), ()
+        return brought_to_mean(reached, own.square, matrix) - w, ()
 
     def _along_chord(self, u: Array, w: Array, own: _Turn, length: Array) -> Array:
-        """W + length · u/‖u‖ on the sphere, from three sums that take one pass."""
+        """From W to W + length · u/‖u‖, and back to the sphere, by sums of one pass."""
         matrix = own.matrix
-        lack = matrix.over_both(own.square - jnp.square(w))  # R² − ‖W‖²
-        square = matrix.over_both(jnp.square(u))
+        lack, square, product = matrix.sums(  # R² − ‖W‖², ‖u‖² and ⟨W, u⟩
+            own.square - jnp.square(w), jnp.square(u), w * u
+        )
         scale = jnp.where(
             square > 0, length / jnp.sqrt(jnp.where(square > 0, square, 1)), 0
         )
-        added = scale * (2 * matrix.over_both(w * u) + scale * square)
+        added = scale * (2 * product + scale * square)
         target = own.square * math.prod(matrix.lengths(w))
-        return scaled(w + scale * u, target - lack + added, target, lack - added)
+        back = stretch(target - lack + added, target, lack - added)
+        return w * back + u * (scale + scale * back)
 
     def vectors_of(self, turns: Sequence[Any], before: Any) -> Any:
         """The vectors of a state after a step, as far as matrices were turned."""
