@@ -146,6 +146,10 @@ def spectral_clip(
     iteration, at the cost of about a hundred products of matrices; sharded matrices are
     gathered for it.
 
+    Where `"top"` has brought σ₁ down to σ₂, rounding decides which direction is clipped
+    next: weights of runs in another precision, or on other devices, are then equal to some
+    1e-4 and not to the last digit.
+
     Place it *after* a finished optimizer. In bf16, put `with_kahan_compensation` around
     both.
 
