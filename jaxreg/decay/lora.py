@@ -12,7 +12,7 @@ from jaxreg._dtypes import raise_precision
 from jaxreg._prefixes import values_at
 from jaxreg._sharding import like, whole
 from jaxreg._tree import Leaf, Params, listing, quoted_path, walk
-from jaxreg.masks.selection import MaskLike, as_mask, weights
+from jaxreg.masks.selection import MaskLike, as_mask, chosen, weights
 from jaxreg.operators.matrices import dot
 from jaxreg.transforms.authoring import (
     Rate,
@@ -96,7 +96,7 @@ def lora_decay(
     def terms_of(
         tree: Sequence[Leaf], params: Params, decay: Any, rate: Any
     ) -> list["_Factor | None"]:
-        is_chosen = mask.choose(tree, params)
+        is_chosen = chosen(mask, tree, params)
         pairs = _pairs(tree, is_chosen, factors, base)
         needed = [index in pairs for index in range(len(tree))]
         decays = values_at(decay, tree, needed, "weight_decay", by_pattern=True)
