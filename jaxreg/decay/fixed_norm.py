@@ -143,10 +143,10 @@ def with_fixed_norm(
 
     References:
         Wen, Dang, Lyu, Ma and Liang, *Fantastic pretraining optimizers and where to find
-        them II: Hyperball optimization* (2026), section 2; Kosson, Messmer and Jaggi,
-        *Rotational equilibrium* (2024), on what decay does in its place; Bernstein and
-        Newhouse, *Modular duality in deep learning* (2024), on the norm from root mean
-        square to root mean square.
+        them II: Hyperball optimization* (2026); Kosson, Messmer and Jaggi, *Rotational
+        equilibrium* (2024), on what decay does in its place; Bernstein and Newhouse,
+        *Modular duality in deep learning* (2024), on the norm from root mean square to root
+        mean square.
     """
     check_arguments(
         with_fixed_norm, optimizer=optimizer, learning_rate=learning_rate, mask=mask

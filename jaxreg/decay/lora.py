@@ -81,10 +81,10 @@ def lora_decay(
         Array([[0.]], dtype=float32)
 
     References:
-        Hu et al., *LoRA: low-rank adaptation of large language models* (2022), section 4;
-        Srebro, Rennie and Jaakkola, *Maximum-margin matrix factorization* (2004), lemma 1,
-        on decay of the factors; Li, Grandvalet and Davoine, *Explicit inductive bias for
-        transfer learning* (2018), section 3 (L2-SP).
+        Hu et al., *LoRA: low-rank adaptation of large language models* (2022); Srebro,
+        Rennie and Jaakkola, *Maximum-margin matrix factorization* (2004), on decay of the
+        factors; Li, Grandvalet and Davoine, *Explicit inductive bias for transfer learning
+        with convolutional networks* (2018), on L2-SP.
     """
     check_arguments(
         lora_decay, weight_decay=weight_decay, learning_rate=learning_rate, mask=mask
