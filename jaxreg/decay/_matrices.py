@@ -5,11 +5,13 @@ axes on either side, and for leaves that devices share, which JAX adds up by its
 """
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from jaxreg._prefixes import broadcast
 from jaxreg._sharding import MeshAxes, Specs, along, part_count, splits_of, total
@@ -57,8 +59,22 @@ class Matrix(NamedTuple):
 
     def over_both(self, x: Array) -> Array:
         """The sum over each matrix, likewise."""
-        inside = jnp.sum(x, axis=self.axes, keepdims=True)
-        return total(inside, self.row_mesh + self.column_mesh)
+        return self.sums(x)[0]
+
+    def sums(self, *terms: Array) -> list[Array]:
+        """The sums over each matrix of some arrays of one shape, likewise, in one pass."""
+
+        def one_by_one(*terms: Array) -> list[Array]:
+            return [jnp.sum(x, axis=self.axes, keepdims=True) for x in terms]
+
+        def together(*terms: Array) -> list[Array]:
+            return one_by_one(*_sums_of_columns(*terms))
+
+        if len(terms) > 1 and _has_long_rows(terms[0], self):
+            inside = lax.platform_dependent(*terms, cpu=together, default=one_by_one)
+        else:
+            inside = one_by_one(*terms)
+        return [total(x, self.row_mesh + self.column_mesh) for x in inside]
 
     def lengths(self, x: Array) -> tuple[int, int]:
         """How many rows and columns each matrix has."""
@@ -66,6 +82,29 @@ class Matrix(NamedTuple):
             math.prod(x.shape[axis] for axis in axes) for axes in (self.rows, self.columns)
         )
         return rows * part_count(self.row_mesh), columns * part_count(self.column_mesh)
+
+
+# XLA for CPUs makes a pass over memory for each sum, where other backends join them. One
+# `reduce` of all terms takes a single pass, and is fast if it leaves some columns, whose
+# sums are vectors to the processor. 64 are two to four of its vectors and divide the usual
+# widths; more of them would make the partial sums longer.
+_COLUMNS = 64
+
+
+def _has_long_rows(x: Array, matrix: "Matrix") -> bool:
+    """Whether partial sums are much smaller than the array, and JAX may reshape it."""
+    is_long = x.ndim - 1 in matrix.axes and x.shape[-1] >= 4 * _COLUMNS
+    return is_long and x.shape[-1] % _COLUMNS == 0 and jax.typeof(x).sharding.mesh.empty
+
+
+def _sums_of_columns(*terms: Array) -> Sequence[Array]:
+    """Each array with a last axis of `_COLUMNS` partial sums."""
+    *lead, length = terms[0].shape
+    split = tuple(jnp.reshape(x, (*lead, length // _COLUMNS, _COLUMNS)) for x in terms)
+    zeros = tuple(jnp.zeros([], x.dtype) for x in terms)
+    return lax.reduce(
+        split, zeros, lambda x, y: tuple(map(operator.add, x, y)), (len(lead),)
+    )
 
 
 def matrices_of(
@@ -171,22 +210,26 @@ def _lack(mean: Array, x: Array, matrix: Matrix) -> Array:
 
 
 def scaled(x: Array, square: Array, target: Array, lack: Array) -> Array:
-    """`x`, the square of whose norm is n² = `square`, with the norm R, R² = `target`.
+    """`x`, the square of whose norm is n² = `square`, with the norm R: see `stretch`."""
+    return x + x * stretch(square, target, lack)
 
-    For x·R/n. R/n would be off by the rounding of both roots and of the quotient, for all
-    entries alike; its difference from 1 is small near the sphere, and so is its rounding:
+
+def stretch(square: Array, target: Array, lack: Array) -> Array:
+    """R/n − 1: by how much of itself an array of the norm n misses the norm R.
+
+    R/n would be off by the rounding of both roots and of the quotient, for all entries
+    alike; its difference from 1 is small near the sphere, and so is its rounding:
 
         R/n − 1 = (R² − n²) / (n · (R + n))
 
     Args:
-        x: The array.
         square: n².
         target: R².
         lack: R² − n², from where it has most digits.
     """
     norm = jnp.sqrt(square)
     scale = norm * (jnp.sqrt(target) + norm)
-    return x + x * jnp.where(scale > 0, lack / jnp.where(scale > 0, scale, 1.0), 0.0)
+    return jnp.where(scale > 0, lack / jnp.where(scale > 0, scale, 1.0), 0.0)
 
 
 def from_rms(x: Array, matrix: Matrix) -> float:

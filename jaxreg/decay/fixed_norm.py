@@ -1,34 +1,17 @@
 """Norms that are fixed in place of weight decay: each step turns a matrix by an angle."""
 
-import dataclasses
-import math
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, get_args
 
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import Array
 
-from jaxreg._checks import Scalar, check_number, is_concrete
-from jaxreg._dtypes import compute_dtype, raise_precision
-from jaxreg._sharding import Specs, as_specs
-from jaxreg._tree import Leaf, Params, walk
-from jaxreg.decay._matrices import (
-    Matrix,
-    MatrixAxes,
-    brought_to_mean,
-    check_matrix_axes,
-    frobenius_norm,
-    from_rms,
-    matrices_of,
-    mean_square,
-    scaled,
-    unit,
-)
-from jaxreg.decay._packed import packed, unpacked
-from jaxreg.decay._singular import first_top, right_shape, sigma_shape, top
-from jaxreg.masks.selection import Mask, MaskLike, as_mask, weights
+from jaxreg._checks import Scalar, check_number
+from jaxreg._sharding import as_specs
+from jaxreg._tree import Params, walk
+from jaxreg.decay._matrices import MatrixAxes, check_matrix_axes
+from jaxreg.decay._sphere import Norm, Path, Sphere, Turn
+from jaxreg.masks.selection import MaskLike, as_mask, weights
 from jaxreg.transforms.authoring import (
     INSIDE_FIXED_NORM,
     FixedNormState,
@@ -46,12 +29,6 @@ from jaxreg.transforms.authoring import (
     rate_at,
     warn_of_useless_decay,
 )
-
-Norm = Literal["frobenius", "spectral"]
-"""Which norm of a matrix is fixed."""
-
-Path = Literal["chord", "arc"]
-"""How a matrix goes to its next place on the sphere."""
 
 
 def with_fixed_norm(
@@ -142,10 +119,10 @@ def with_fixed_norm(
 
     References:
         Wen, Dang, Lyu, Ma and Liang, *Fantastic pretraining optimizers and where to find
-        them II: Hyperball optimization* (2026), section 2; Kosson, Messmer and Jaggi,
-        *Rotational equilibrium* (2024), on what decay does in its place; Bernstein and
-        Newhouse, *Modular duality in deep learning* (2024), on the norm from root mean
-        square to root mean square.
+        them II: Hyperball optimization* (2026); Kosson, Messmer and Jaggi, *Rotational
+        equilibrium* (2024), on what decay does in its place; Bernstein and Newhouse,
+        *Modular duality in deep learning* (2024), on the norm from root mean square to root
+        mean square.
     """
     check_arguments(
         with_fixed_norm, optimizer=optimizer, learning_rate=learning_rate, mask=mask
@@ -156,7 +133,7 @@ def with_fixed_norm(
     if radius is not None:
         check_number("radius", radius)
     _check_options(norm, path)
-    sphere = _Sphere(
+    sphere = Sphere(
         as_mask(mask), matrix_axes, norm, radius, path, iterations, as_specs(specs)
     )
     inner = optax.with_extra_args_support(optimizer)
@@ -182,159 +159,20 @@ def with_fixed_norm(
         moved, inner_state = inner.update(updates, state.inner, params, **extra_args)
         tree = list(walk(params))
         turns = sphere.turns(tree, params, state)
-        vectors: list[Any] = list(turns)
+        # Leaves that get no update keep their vectors.
+        vectors = [() if own is None else own.vectors for own in turns]
 
-        def turn(update: Array, w: Array, own: _Turn) -> Array:
-            reached, after = sphere.step(update, w, own, angle)
-            vectors[own.place] = after
-            return reached - w
+        def turn(update: Array, w: Array, own: Turn) -> Array:
+            change, vectors[own.place] = sphere.step(
+                update, w, own, jnp.asarray(angle, w.dtype)
+            )
+            return change
 
         moved = map_chosen(turn, moved, params, tree, turns)
-        kept = sphere.vectors_of(vectors, state.vectors)
+        kept = sphere.packed_vectors(vectors)
         return moved, FixedNormState(steps, state.squares, kept, inner_state)
 
     return optax.GradientTransformationExtraArgs(init, update)
-
-
-class _Turn(NamedTuple):
-    """What is known of a leaf whose matrices are turned.
-
-    Attributes:
-        place: The index of the leaf in the tree.
-        matrix: Which of its axes make one matrix.
-        square: What the state keeps of each matrix, of length 1 along its axes: the mean
-            square of its entries, or the square of its first singular value.
-        vectors: For spectral norms the first right singular vectors, of the matrices and
-            of their updates.
-    """
-
-    place: int
-    matrix: Matrix
-    square: Array
-    vectors: tuple[Array, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Sphere:
-    """The options of `with_fixed_norm`, and the steps that they make."""
-
-    mask: Mask
-    axes: MatrixAxes
-    norm: Norm
-    radius: Scalar | None
-    path: Path
-    iterations: Length
-    specs: Specs | None
-
-    @property
-    def is_spectral(self) -> bool:
-        return self.norm == "spectral"
-
-    def matrices(self, tree: Sequence[Leaf], params: Params) -> list[Matrix | None]:
-        return matrices_of(self.axes, self.mask, tree, params, self.specs)
-
-    def start(
-        self, tree: Sequence[Leaf], found: Sequence[Matrix | None]
-    ) -> tuple[Array, Any]:
-        """The squares, and the vectors, that a state has at first."""
-        squares: list[Array] = []
-        vectors: list[Array] = []
-        for leaf, matrix in zip(tree, found, strict=True):
-            if matrix is None:
-                continue
-            w = raise_precision(leaf.value)
-            if self.is_spectral:
-                first = first_top(w, matrix)
-                vectors += [first.right, first.right]
-                squares.append(jnp.square(first.sigma))
-            else:
-                squares.append(mean_square(w, matrix))
-            if self.radius is None:
-                _check_nonzero(squares[-1], leaf)
-        return packed(squares), packed(vectors) if self.is_spectral else ()
-
-    def turns(self, tree: Sequence[Leaf], params: Params, state: Any) -> list[_Turn | None]:
-        """What a state says of each leaf; `None` where it is not chosen."""
-        found = self.matrices(tree, params)
-        chosen = [(leaf, m) for leaf, m in zip(tree, found, strict=True) if m is not None]
-        dtypes = [compute_dtype(leaf.value) for leaf, _ in chosen]
-        shapes = [sigma_shape(leaf.value.shape, matrix) for leaf, matrix in chosen]
-        squares = iter(unpacked(state.squares, zip(shapes, dtypes, strict=True)))
-        sides = [
-            (right_shape(leaf.value.shape, matrix), dtype)
-            for (leaf, matrix), dtype in zip(chosen, dtypes, strict=True)
-            for _ in range(2)
-        ]
-        vectors = iter(unpacked(state.vectors, sides) if self.is_spectral else [])
-        turns: list[_Turn | None] = []
-        for index, (leaf, matrix) in enumerate(zip(tree, found, strict=True)):
-            if matrix is None:
-                turns.append(None)
-                continue
-            own = next(squares)
-            if self.radius is not None:
-                radius = jnp.asarray(self.radius, own.dtype)
-                if self.is_spectral:
-                    radius = radius * from_rms(leaf.value, matrix)
-                own = jnp.full_like(own, jnp.square(radius))
-            pair = (next(vectors), next(vectors)) if self.is_spectral else ()
-            turns.append(_Turn(index, matrix, own, pair))
-        return turns
-
-    def _radius(self, w: Array, own: _Turn) -> Array:
-        """The norm of each matrix."""
-        count = 1 if self.is_spectral else math.prod(own.matrix.lengths(w))
-        return jnp.sqrt(own.square * count)
-
-    def step(
-        self, u: Array, w: Array, own: _Turn, angle: Any
-    ) -> tuple[Array, tuple[Array, ...]]:
-        """Where a matrix lands, and the vectors of then."""
-        matrix, radius = own.matrix, self._radius(w, own)
-        if self.is_spectral:
-            of_w, of_u = own.vectors
-            first = top(u, of_u, matrix, self.iterations)
-            reached = w + jnp.asarray(angle, w.dtype) * unit(u, first.sigma, radius)
-            second = top(reached, of_w, matrix, self.iterations)
-            square = jnp.square(second.sigma)
-            reached = scaled(reached, square, own.square, own.square - square)
-            return reached, (second.right, first.right)
-        angle = jnp.asarray(angle, w.dtype)
-        if self.path == "chord":
-            return self._along_chord(u, w, own, angle * radius), ()
-        along = unit(w, frobenius_norm(w, matrix))
-        across = u - matrix.over_both(u * along) * along
-        length = frobenius_norm(across, matrix)
-        # What rounding leaves of an update along W has no direction.
-        is_real = length > 1e-6 * frobenius_norm(u, matrix)
-        turned = jnp.cos(angle) * along + jnp.sin(angle) * unit(across, length)
-        reached = radius * jnp.where(is_real, turned, along)
-        return brought_to_mean(reached, own.square, matrix), ()
-
-    def _along_chord(self, u: Array, w: Array, own: _Turn, length: Array) -> Array:
-        """W + length · u/‖u‖ on the sphere, from three sums that take one pass."""
-        matrix = own.matrix
-        lack = matrix.over_both(own.square - jnp.square(w))  # R² − ‖W‖²
-        square = matrix.over_both(jnp.square(u))
-        scale = jnp.where(
-            square > 0, length / jnp.sqrt(jnp.where(square > 0, square, 1)), 0
-        )
-        added = scale * (2 * matrix.over_both(w * u) + scale * square)
-        target = own.square * math.prod(matrix.lengths(w))
-        return scaled(w + scale * u, target - lack + added, target, lack - added)
-
-    def vectors_of(self, turns: Sequence[Any], before: Any) -> Any:
-        """The vectors of a state after a step, as far as matrices were turned."""
-        if not self.is_spectral:
-            return before
-        return packed(
-            [
-                vector
-                for turn in turns
-                if turn is not None
-                for vector in (turn.vectors if isinstance(turn, _Turn) else turn)
-            ]
-        )
 
 
 def _check_options(norm: Any, path: Any) -> None:
@@ -345,14 +183,4 @@ def _check_options(norm: Any, path: Any) -> None:
     if norm == "spectral" and path == "arc":
         raise ValueError(
             "path must be 'chord' for norm='spectral', whose sphere has no arcs, got 'arc'."
-        )
-
-
-def _check_nonzero(norms: Array, leaf: Leaf) -> None:
-    """Refuse a matrix of zeros, as far as one can look at it."""
-    if is_concrete(norms) and not np.all(np.asarray(norms) > 0):
-        raise ValueError(
-            f"A matrix must not be zero for its norm to be kept, but one in "
-            f"{leaf.described} is. Give the norm that it shall have as radius=, or leave "
-            "the leaf out of the mask."
         )

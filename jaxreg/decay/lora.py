@@ -12,7 +12,7 @@ from jaxreg._dtypes import raise_precision
 from jaxreg._prefixes import values_at
 from jaxreg._sharding import like, whole
 from jaxreg._tree import Leaf, Params, listing, quoted_path, walk
-from jaxreg.masks.selection import MaskLike, as_mask, weights
+from jaxreg.masks.selection import MaskLike, as_mask, chosen, weights
 from jaxreg.operators.matrices import dot
 from jaxreg.transforms.authoring import (
     Rate,
@@ -81,10 +81,10 @@ def lora_decay(
         Array([[0.]], dtype=float32)
 
     References:
-        Hu et al., *LoRA: low-rank adaptation of large language models* (2022), section 4;
-        Srebro, Rennie and Jaakkola, *Maximum-margin matrix factorization* (2004), lemma 1,
-        on decay of the factors; Li, Grandvalet and Davoine, *Explicit inductive bias for
-        transfer learning* (2018), section 3 (L2-SP).
+        Hu et al., *LoRA: low-rank adaptation of large language models* (2022); Srebro,
+        Rennie and Jaakkola, *Maximum-margin matrix factorization* (2004), on decay of the
+        factors; Li, Grandvalet and Davoine, *Explicit inductive bias for transfer learning
+        with convolutional networks* (2018), on L2-SP.
     """
     check_arguments(
         lora_decay, weight_decay=weight_decay, learning_rate=learning_rate, mask=mask
@@ -96,7 +96,7 @@ def lora_decay(
     def terms_of(
         tree: Sequence[Leaf], params: Params, decay: Any, rate: Any
     ) -> list["_Factor | None"]:
-        is_chosen = mask.choose(tree, params)
+        is_chosen = chosen(mask, tree, params)
         pairs = _pairs(tree, is_chosen, factors, base)
         needed = [index in pairs for index in range(len(tree))]
         decays = values_at(decay, tree, needed, "weight_decay", by_pattern=True)

@@ -88,7 +88,7 @@ def selective_projection_decay(
 
     References:
         Tian, Huang and Kira, *Rethinking weight decay for robust fine-tuning of foundation
-        models* (2024), algorithm 1 and equation 8.
+        models* (2024).
     """
     check_arguments(
         selective_projection_decay, optimizer=optimizer, strength=strength, mask=mask

@@ -94,9 +94,8 @@ def spectral_decay(
 
     References:
         Yoshida and Miyato, *Spectral norm regularization for improving the
-        generalizability of deep learning* (2017), section 3; Newhouse et al., *Training
-        transformers with enforced Lipschitz constants* (2025), section 3 (spectral weight
-        decay).
+        generalizability of deep learning* (2017); Newhouse et al., *Training transformers
+        with enforced Lipschitz constants* (2025), on spectral weight decay.
     """
     check_arguments(
         spectral_decay, weight_decay=weight_decay, learning_rate=learning_rate, mask=mask
@@ -146,6 +145,10 @@ def spectral_clip(
     iteration, at the cost of about a hundred products of matrices; sharded matrices are
     gathered for it.
 
+    Where `"top"` has brought σ₁ down to σ₂, rounding decides which direction is clipped
+    next: weights of runs in another precision, or on other devices, are then equal to some
+    1e-4 and not to the last digit.
+
     Place it *after* a finished optimizer. In bf16, put `with_kahan_compensation` around
     both.
 
@@ -180,7 +183,7 @@ def spectral_clip(
 
     References:
         Newhouse et al., *Training transformers with enforced Lipschitz constants* (2025),
-        section 3 (spectral hammer, spectral cap); Cesista, *Fast, numerically stable, and
+        on the spectral hammer and the spectral cap; Cesista, *Fast, numerically stable, and
         auto-differentiable spectral clipping via Newton–Schulz iteration* (2025).
     """
     check_arguments(spectral_clip, bound=bound, mask=mask)

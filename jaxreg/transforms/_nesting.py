@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -261,8 +260,9 @@ def has_decay(optimizer: optax.GradientTransformation, leaf: Leaf) -> bool:
     """
     weight = np.resize([1.0, 2.0, -1.0], (1,) * (np.ndim(leaf.value) - 1) + (16,))
     with jax.ensure_compile_time_eval(), jax.transfer_guard("allow"):
-        params = nested({leaf.names: jnp.asarray(weight, jnp.float32)})
-        zeros = jax.tree.map(jnp.zeros_like, params)
+        # NumPy's, as what JAX makes inside `shard_map` is for that place alone.
+        params = nested({leaf.names: np.float32(weight)})
+        zeros = jax.tree.map(np.zeros_like, params)
         try:
             updates, _ = optimizer.update(zeros, optimizer.init(params), params)
         except Exception:  # Whatever another library raises: see above.

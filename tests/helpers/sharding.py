@@ -222,7 +222,8 @@ class Report(dict[str, dict[str, str]]):
         for name, value in found.items():
             for part, one in value.items() if isinstance(value, dict) else [("", value)]:
                 other = expected[name][part] if part else expected[name]
-                # Where singular values are near each other, vectors have less digits.
+                # Where singular values are near each other, rounding decides what their
+                # vectors are, on one device as on eight.
                 problem = difference(one, other, 1e-5 if is_spectral(name) else 1e-6)
                 self.note(section, f"{name} {part}".strip(), problem)
 
@@ -397,6 +398,25 @@ def in_shard_map(checked, expected, report):
     report.check(section, found["penalties"], expected["penalties"])
     report.check(section, found["parameters"], moved)
     report.check(section, found["statistics"], expected["statistics"])
+    if checked:
+        begin_in_a_set_mesh(mesh, params, transforms)
+        report.note(section, "begins where a mesh is set", "")
+
+
+def begin_in_a_set_mesh(mesh, params, transforms):
+    """Trace what tries an optimizer out in `init`, with weights that are on no mesh."""
+
+    def first(params):
+        return [
+            transforms[name].update(params, transforms[name].init(params), params)[0]
+            for name in ("with_fixed_norm", "with_decay")
+        ]
+
+    with jax.set_mesh(mesh):
+        program = jax.shard_map(
+            first, mesh=mesh, in_specs=(SPECS,), out_specs=[SPECS, SPECS]
+        )
+        jax.eval_shape(program, params)
 
 
 def in_pmap(report):

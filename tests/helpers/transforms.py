@@ -38,6 +38,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "monitor": {"optimizer": jaxreg.prox_sgd(0.05, jaxreg.L1(0.3)), "every": 2},
     # Uphill, so that from the second step on gradients oppose where weights have gone.
     "selective_projection_decay": {"optimizer": optax.scale(0.05)},
+    "lora_decay": {"factors": ("kernel", "right_kernel")},
     "with_fixed_norm": {"radius": 0.3, "matrix_axes": (-2, -1)},
     "spectral_clip": {"matrix_axes": (-2, -1)},
     "spectral_decay": {"matrix_axes": (-2, -1)},
@@ -46,6 +47,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 # What becomes smaller without gradients: by default, each entry of a weight.
 SHRINKS: dict[str, Shrinks] = {
+    "lora_decay": "norms",
     "selective_projection_decay": "nothing",  # It answers steps that gradients oppose.
     "spectral_clip": "norms",
     "spectral_decay": "norms",
@@ -145,6 +147,11 @@ class Recipe:
         return SHRINKS.get(self.factory.__name__, "entries")
 
     @property
+    def is_paired(self) -> bool:
+        """Whether it acts on the product of two leaves, each with a name of its own."""
+        return "factors" in self.takes
+
+    @property
     def takes(self) -> list[str]:
         """The names of all arguments."""
         return list(inspect.signature(self.factory).parameters)
@@ -181,16 +188,13 @@ def is_transform(value: Any) -> bool:
     return made is optax.GradientTransformationExtraArgs
 
 
-# What acts on leaves of certain names alone, which the contract's parameters have not.
-BY_NAME = {"lora_decay"}
-
-TRANSFORMS = [
-    value
-    for value in PUBLIC.values()
-    if is_transform(value) and value.__name__ not in BY_NAME
-]
-CONSTANT = [Recipe(factory) for factory in TRANSFORMS]
+TRANSFORMS = [value for value in PUBLIC.values() if is_transform(value)]
+RECIPES = [Recipe(factory) for factory in TRANSFORMS]
+CONSTANT = [recipe for recipe in RECIPES if not recipe.is_paired]
 SCHEDULED = [Recipe(recipe.factory, True) for recipe in CONSTANT if recipe.rates]
+# What acts on pairs of matrices, which parameters must have.
+PAIRED = [recipe for recipe in RECIPES if recipe.is_paired]
+PAIRED_SCHEDULED = [Recipe(recipe.factory, True) for recipe in PAIRED if recipe.rates]
 REMEMBERING = [
     Recipe(recipe.factory, memory=name)
     for recipe in CONSTANT

@@ -23,8 +23,9 @@ from flax.training.train_state import TrainState
 import jaxreg
 from jaxreg import decay, transforms
 from tests.helpers.transforms import (
-    BY_NAME,
     CONSTANT,
+    PAIRED,
+    PAIRED_SCHEDULED,
     SCHEDULED,
     TRANSFORMS,
     Recipe,
@@ -34,21 +35,41 @@ from tests.helpers.transforms import (
 close = functools.partial(chex.assert_trees_all_close, rtol=1e-5, atol=1e-6)
 same = chex.assert_trees_all_equal
 
-every_transform = pytest.mark.parametrize("recipe", CONSTANT + SCHEDULED, ids=str)
-every_constant = pytest.mark.parametrize("recipe", CONSTANT, ids=str)
+every_transform = pytest.mark.parametrize(
+    "recipe", CONSTANT + PAIRED + SCHEDULED + PAIRED_SCHEDULED, ids=str
+)
+every_constant = pytest.mark.parametrize("recipe", CONSTANT + PAIRED, ids=str)
 every_penalized = pytest.mark.parametrize(
     "recipe", [recipe for recipe in CONSTANT if "penalty" in recipe.arguments], ids=str
 )
 
 
+@pytest.fixture(autouse=True)
+def pairs(request):
+    """The parameters have a second matrix in the tests of what acts on pairs of them."""
+    spec = getattr(request.node, "callspec", None)
+    recipe = spec.params.get("recipe") if spec else None
+    HAS_PAIR[:] = [recipe is not None and recipe.is_paired]
+
+
+HAS_PAIR = [False]
+
+
 def params_of(dtype=jnp.float32):
     kernel = jnp.array([[0.9, -0.7, 0.6], [-0.4, 0.5, 0.8]], dtype)
-    return {"dense": {"kernel": kernel, "bias": jnp.array([0.3, -0.2, 0.1], dtype)}}
+    bias = jnp.array([0.3, -0.2, 0.1], dtype)
+    return {"dense": {"kernel": kernel, "bias": bias, **beside(kernel)}}
 
 
 def gradients_of(dtype=jnp.float32):
     kernel = jnp.array([[0.1, 0.2, -0.3], [0.2, -0.1, 0.05]], dtype)
-    return {"dense": {"kernel": kernel, "bias": jnp.array([-0.2, 0.3, 0.1], dtype)}}
+    bias = jnp.array([-0.2, 0.3, 0.1], dtype)
+    return {"dense": {"kernel": kernel, "bias": bias, **beside(kernel)}}
+
+
+def beside(kernel):
+    """What the kernel can be multiplied by, if anything shall be."""
+    return {"right_kernel": kernel.T} if HAS_PAIR[0] else {}
 
 
 def zeros_like(params):
@@ -93,8 +114,9 @@ def first_update(tx, params=None, gradients=None) -> Any:
 
 def test_every_public_transform_is_found():
     public = [*vars(transforms).values(), *vars(decay).values()]
-    found = {x for x in public if is_transform(x) and x.__name__ not in BY_NAME}
-    assert found == set(TRANSFORMS)
+    assert {x for x in public if is_transform(x)} == set(TRANSFORMS)
+    tested = {recipe.factory for recipe in CONSTANT + PAIRED}
+    assert tested == set(TRANSFORMS)
 
 
 def test_an_unknown_argument_says_what_to_add():
@@ -292,6 +314,8 @@ MASKS = {
 @every_transform
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
 def test_strengths_are_felt_inside_the_mask_only(recipe, mask):
+    if recipe.is_paired and mask is not jaxreg.weights:
+        pytest.skip("acts on pairs of matrices alone")
     inside, outside = ("kernel", "bias") if mask is jaxreg.weights else ("bias", "kernel")
     first_step = 2 if recipe.shrinks == "nothing" else 1
     free, strong = (
@@ -427,10 +451,9 @@ def test_in_a_chain(recipe):
 
 
 @every_transform
-@pytest.mark.parametrize(
-    "mask", [jaxreg.weights.of, {"dense": {"kernel": True, "bias": False}}]
-)
-def test_in_masked(recipe, mask):
+@pytest.mark.parametrize("is_tree", [False, True])
+def test_in_masked(recipe, is_tree):
+    mask = jaxreg.weights.of(params_of()) if is_tree else jaxreg.weights.of
     updates = first_update(optax.masked(recipe(), mask))["dense"]
     same(updates["kernel"], first_update(recipe())["dense"]["kernel"])
     same(updates["bias"], gradients_of()["dense"]["bias"])
@@ -438,7 +461,9 @@ def test_in_masked(recipe, mask):
 
 @every_transform
 def test_in_a_partition(recipe):
-    labels = {"dense": {"kernel": "regularized", "bias": "plain"}}
+    labels = jax.tree.map(
+        lambda x: "regularized" if x else "plain", jaxreg.weights.of(params_of())
+    )
     tx = optax.partition({"regularized": recipe(), "plain": optax.sgd(1.0)}, labels)
     trained = train(tx, params_of(), gradients_of())[0]["dense"]
     close(
@@ -641,6 +666,8 @@ FRAMEWORKS = {
 @every_constant
 @pytest.mark.parametrize("framework", FRAMEWORKS.values(), ids=FRAMEWORKS)
 def test_in_a_framework(recipe, framework):
+    if recipe.is_paired:
+        pytest.skip("acts on pairs of matrices, which these models have not")
     if framework is FRAMEWORKS["equinox-whole"]:
         require_no_memory(recipe)
     assert_only_weights_shrink(recipe, *framework(recipe.finish(recipe())))
