@@ -163,6 +163,30 @@ def test_a_mask_chooses_among_the_leaves_with_groups():
     assert [r.path for r in jr.describe(penalty, params).rows if r.regularized] == ["w1"]
 
 
+def test_the_table_counts_the_groups_that_are_zero():
+    params = mlp_params(zero=[0, 2])
+    params["w2"] = params["w2"].at[0].set(0)  # unit 0 is zero in all leaves, 2 in two
+    described = jr.describe(jr.L2(0.1) + jr.GroupLasso(1.0, groups=GROUPS), params)
+    assert (described.zero_groups, described.groups) == (1, 4)
+    found = {row.path: (row.zero_groups, row.groups) for row in described.rows}
+    assert found == {"b1": (1, 4), "b2": (None, None), "w1": (1, 4), "w2": (1, 4)}
+    head, _, b1, b2, _, _, _, foot, *_ = repr(described).splitlines()
+    assert head.endswith("zero groups")
+    assert b1.endswith("  1 of 4")
+    assert b2.endswith("  no")
+    assert foot.endswith("  1 of 4")
+    assert "1 of 4" in described._repr_html_()
+
+
+def test_the_table_of_shapes_knows_of_no_zeros():
+    penalty = jr.GroupLasso(1.0, groups=GROUPS)
+    described = jr.describe(penalty, jax.eval_shape(mlp_params))
+    assert (described.zero_groups, described.groups) == (None, 4)
+    assert [row.groups for row in described.rows] == [4, None, 4, 4]
+    assert "zero groups" not in repr(described)
+    assert jr.describe(jr.L1(0.1), mlp_params()).groups is None
+
+
 def test_where_nothing_could_go():
     with pytest.raises(ValueError, match="No slice of the parameters could go"):
         jr.coupled_groups(lambda p, x: x @ p["w"], {"w": numbers(5, 2)}, X)
