@@ -1,6 +1,8 @@
 """The smaller function: the operations of the full one, on arrays that have lost slices."""
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.extend import core
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxreg.compaction import _primitives as primitives
 from jaxreg.compaction._fold import products
 from jaxreg.compaction._primitives import contraction, convolution, gather
-from jaxreg.compaction._program import Op, Program, Value
+from jaxreg.compaction._program import Checkpoint, Op, Program, Value
 from jaxreg.compaction._removal import Removed, kept_indices
 from jaxreg.compaction._ties import Ties
 
@@ -85,12 +88,75 @@ def _run(
     for value in program.constants:
         env[value] = plan.reduced(value, value.constant)
     terms = {op: added[i] for i, op in enumerate(products(program)) if i in added}
-    for op in program.ops:
-        results = _apply(plan, op, [env[value] for value in op.ins])
-        if op in terms:
-            results = [results[0] + _reduced_sum(plan, op.outs[0], terms[op])]
-        env.update(zip(op.outs, results, strict=True))
+    _run_ops(plan, program.ops, env, terms, set(program.outs))
     return [env[value] for value in program.outs]
+
+
+def _run_ops(
+    plan: Plan,
+    ops: Sequence[Op],
+    env: dict[Value, Any],
+    terms: Mapping[Op, np.ndarray],
+    wanted: set[Value],
+    depth: int = 0,
+) -> None:
+    """Add the results of operations to `env`.
+
+    Args:
+        plan: The plan.
+        ops: The operations, which all are in the same `depth` checkpoints.
+        env: The arrays that they read.
+        terms: What is added to the results of some.
+        wanted: Which values others read.
+        depth: In how many checkpoints this is.
+    """
+    groups = [
+        (checkpoint, list(own))
+        for checkpoint, own in itertools.groupby(ops, lambda op: _checkpoint_at(op, depth))
+    ]
+    later = [wanted]  # After each group, from the last to the first.
+    for _, own in reversed(groups[1:]):
+        later.append(later[-1].union(*(op.ins for op in own)))
+    for (checkpoint, own), after in zip(groups, reversed(later), strict=False):
+        if checkpoint is not None:
+            _checkpointed(plan, own, env, terms, after, depth)
+            continue
+        for op in own:
+            results = _apply(plan, op, [env[value] for value in op.ins])
+            if op in terms:
+                results = [results[0] + _reduced_sum(plan, op.outs[0], terms[op])]
+            env.update(zip(op.outs, results, strict=True))
+
+
+def _checkpoint_at(op: Op, depth: int) -> Checkpoint | None:
+    return op.checkpoints[depth] if len(op.checkpoints) > depth else None
+
+
+def _checkpointed(
+    plan: Plan,
+    ops: Sequence[Op],
+    env: dict[Value, Any],
+    terms: Mapping[Op, np.ndarray],
+    wanted: set[Value],
+    depth: int,
+) -> None:
+    """Add the results of operations to `env` that are in a checkpoint of their own."""
+    checkpoint = ops[0].checkpoints[depth]
+    made = dict.fromkeys(value for op in ops for value in op.outs)
+    read = dict.fromkeys(value for op in ops for value in op.ins if value not in made)
+    known = {value: env[value] for value in read if value.constant is not None}
+    given = [value for value in read if value.constant is None]
+    results = [value for value in made if value in wanted]
+
+    def inside(*arguments: Any) -> list[Any]:
+        inner = {**known, **dict(zip(given, arguments, strict=True))}
+        _run_ops(plan, ops, inner, terms, set(results), depth + 1)
+        return [inner[value] for value in results]
+
+    function = jax.checkpoint(
+        inside, policy=checkpoint.policy, prevent_cse=checkpoint.prevent_cse
+    )
+    env.update(zip(results, function(*(env[value] for value in given)), strict=True))
 
 
 def _reduced_sum(plan: Plan, out: Value, term: np.ndarray) -> Array:
@@ -276,6 +342,25 @@ def _gather(plan: Plan, op: Op, x: Any, indices: Any) -> Array:
     return _bind(op, [x, indices], slice_sizes=tuple(sizes))[0]
 
 
+def fitting(sharding: Any, shape: Sequence[int]) -> Any:
+    """A sharding without the mesh axes that do not divide what is left of an axis."""
+    if not isinstance(sharding, NamedSharding):
+        return sharding
+    entries: list[Any] = []
+    for entry, length in zip(sharding.spec, shape, strict=False):
+        names = (entry,) if isinstance(entry, str) else entry
+        is_named = isinstance(names, tuple)
+        parts = math.prod(sharding.mesh.shape[name] for name in names) if is_named else 1
+        entries.append(entry if length % parts == 0 else None)
+    spec = PartitionSpec(*entries)
+    return NamedSharding(sharding.mesh, spec, memory_kind=sharding.memory_kind)
+
+
+def _reshard(plan: Plan, op: Op, x: Any) -> Array:
+    sharding = fitting(op.params["dst_sharding"], plan.shape(op.outs[0]))
+    return _bind(op, [x], dst_sharding=sharding)[0]
+
+
 def _dynamic_slice(plan: Plan, op: Op, x: Any, *starts: Any) -> Array:
     return _bind(op, [x, *starts], slice_sizes=plan.shape(op.outs[0]))[0]
 
@@ -292,6 +377,7 @@ RULES: Mapping[str, Callable[..., Any]] = {
     "conv_general_dilated": _conv,
     "gather": _gather,
     "dynamic_slice": _dynamic_slice,
+    "reshard": _reshard,
 }
 
 _AS_THEY_ARE = frozenset(

@@ -165,8 +165,9 @@ _NUMPY: Mapping[str, Callable[..., Any]] = {
     "max": np.maximum,
     "min": np.minimum,
     "neg": np.negative,
-    "stop_gradient": lambda x: x,
-    "copy": lambda x: x,
+    **dict.fromkeys(
+        ("stop_gradient", "copy", "sharding_constraint", "reshard"), lambda x: x
+    ),
     "relu": lambda x: np.maximum(x, np.zeros((), x.dtype)),
 }
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg.compaction._axes import ties_of
-from jaxreg.compaction._evaluate import Plan, evaluate
+from jaxreg.compaction._evaluate import Plan, evaluate, fitting
 from jaxreg.compaction._program import Program, Value, structs, trace
 from jaxreg.compaction._removal import StructureError, closure
 from jaxreg.compaction._ties import Node
@@ -20,12 +20,14 @@ def reduced(plan: Plan, value: Value, x: Any) -> Any:
     """What is left of an argument."""
     if isinstance(x, jax.ShapeDtypeStruct):
         return jax.ShapeDtypeStruct(plan.shape(value), x.dtype)
-    if isinstance(x, jax.Array) and len(x.sharding.device_set) > 1:
-        return plan.reduced(value, x)  # stays as it is split
     if jnp.issubdtype(jnp.result_type(x), jax.dtypes.prng_key):
         return x
     smaller = plan.reduced(value, np.asarray(x))
-    return x if smaller is x or smaller.shape == np.shape(x) else jnp.asarray(smaller)
+    if smaller.shape == np.shape(x):
+        return x
+    if isinstance(x, jax.Array) and len(x.sharding.device_set) > 1:
+        return jax.device_put(smaller, fitting(x.sharding, smaller.shape))
+    return jnp.asarray(smaller)
 
 
 class Smaller:
