@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreg.compaction._axes import ties_of
-from jaxreg.compaction._evaluate import Plan, evaluate, fitting
+from jaxreg.compaction._evaluate import evaluate
+from jaxreg.compaction._plan import Plan, fitting
 from jaxreg.compaction._program import Program, Value, structs, trace
 from jaxreg.compaction._removal import StructureError, closure
+from jaxreg.compaction._tie_rules import ties_of
 from jaxreg.compaction._ties import Node
 
 Kept = Mapping[str, Any]
@@ -62,7 +63,7 @@ class Smaller:
             ValueError: If slices cannot go there that went for the example inputs.
         """
         is_cut = [
-            any(path in self.slices for path in [path]) and value.depends
+            path in self.slices and value.depends
             for path, value in zip(self.paths, program.ins, strict=True)
         ]
         inputs = [

@@ -11,11 +11,11 @@ from jax.core import Tracer
 from jaxreg._tree import Leaf, leaves_of
 from jaxreg.compaction._analysis import Analysis, known_parameter
 from jaxreg.compaction._costs import activation_bytes, multiply_adds
-from jaxreg.compaction._evaluate import Plan
 from jaxreg.compaction._fold import constant_sums
 from jaxreg.compaction._forward import forward
 from jaxreg.compaction._known import anything
 from jaxreg.compaction._needed import backward
+from jaxreg.compaction._plan import Plan
 from jaxreg.compaction._program import Program, Value, structs, trace
 from jaxreg.compaction._same import difference
 from jaxreg.compaction._smaller import Kept, Smaller, reduced
