@@ -119,7 +119,8 @@ def _layers(module: Any, seen: set[int] | None = None) -> Iterator[Any]:
             return
         seen.add(id(module))
         yield module
-        parts = [part for name, part in sorted(vars(module).items()) if name[0] != "_"]
+        own = {str(name): part for name, part in vars(module).items()}
+        parts = [own[name] for name in sorted(own) if not name.startswith("_")]
     else:
         return
     for part in parts:
