@@ -21,6 +21,8 @@ FULL = [
     ["import_time.py"],
     ["first_result.py"],
     ["sweep.py"],
+    ["compaction.py"],
+    ["compaction_torch_pruning.py"],
 ]
 
 _IN_ONE = ["step_time.py", "--in-one-program", "--steps", "20", "--rounds", "15"]

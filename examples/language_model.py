@@ -95,12 +95,13 @@ def attention(layer: Any, x: jax.Array) -> jax.Array:
     return jnp.reshape(mixed, x.shape) @ layer["out"]
 
 
-def scores_of(params: Any, tokens: jax.Array) -> jax.Array:
-    def block(x: jax.Array, layer: Any) -> tuple[jax.Array, None]:
-        first, second = layer["norm_scale"]
-        x = x + attention(layer, first * normalised(x))
-        return x + jax.nn.gelu(second * normalised(x) @ layer["up"]) @ layer["down"], None
+def block(x: jax.Array, layer: Any) -> tuple[jax.Array, None]:
+    first, second = layer["norm_scale"]
+    x = x + attention(layer, first * normalised(x))
+    return x + jax.nn.gelu(second * normalised(x) @ layer["up"]) @ layer["down"], None
 
+
+def scores_of(params: Any, tokens: jax.Array) -> jax.Array:
     x = params["embed"][tokens] + params["positions"]
     x, _ = jax.lax.scan(block, x, params["layers"])
     return (params["final_scale"] * normalised(x)) @ params["head"]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxreg._checks import is_concrete
 from jaxreg._tree import Leaf, listing
 
 
@@ -76,6 +77,24 @@ class CoupledGroups:
                     f"axis {member.axis}. Call coupled_groups again, for these parameters."
                 )
         return found
+
+    def zero_in(self, tree: Sequence[Leaf]) -> set[int] | None:
+        """The numbers of the groups that are zero in all of their leaves.
+
+        Returns:
+            The numbers; `None` where a leaf is no array whose values can be looked at.
+        """
+        nonzero: set[int] = set()
+        for leaf, member in zip(tree, self.at_leaves(tree), strict=True):
+            if member is None or leaf.is_missing:
+                continue
+            x = leaf.value
+            if not is_concrete(x):
+                return None
+            others = tuple(i for i in range(np.ndim(x)) if i != member.axis)
+            is_used = np.any(np.asarray(x) != 0, axis=others)
+            nonzero.update(np.asarray(member.labels)[is_used].tolist())
+        return {label for member in self.members for label in member.labels} - nonzero
 
     def families(self, tree: Sequence[Leaf], indices: Sequence[int]) -> list[list[int]]:
         """Leaves that have groups in common, directly or by way of others.

@@ -19,6 +19,7 @@ SECTIONS = {
     "shard_map, check_vma=True": 150,
     "shard_map, check_vma=False": 60,
     "pmap": 3,
+    "compaction": 8,
     "documentation": 1,
 }
 

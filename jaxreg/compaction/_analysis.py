@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreg.compaction._axes import ties_of
 from jaxreg.compaction._fold import constant_sums, pin_uneven
 from jaxreg.compaction._forward import forward
 from jaxreg.compaction._known import Facts, Known, anything, fixed
@@ -15,6 +14,7 @@ from jaxreg.compaction._masks import any_but
 from jaxreg.compaction._needed import backward, unread
 from jaxreg.compaction._program import Program, Value
 from jaxreg.compaction._removal import IN_USE, Search, closure, kept_indices
+from jaxreg.compaction._tie_rules import ties_of
 from jaxreg.compaction._ties import Node, Ties
 
 

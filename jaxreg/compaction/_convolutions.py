@@ -8,14 +8,11 @@ from jaxreg.compaction._masks import any_along
 from jaxreg.compaction._primitives import convolution
 from jaxreg.compaction._program import Op
 
+CONV_NAMES = ("ngi", "goi", "ngo")
+"""Letters for images, kernel and result, where features are split into groups.
 
-def conv_names(op: Op) -> tuple[str, str, str]:
-    """Letters for images, kernel and result, where features are split into groups.
-
-    Spatial axes are of length 1, and have none; see `conv_parts`.
-    """
-    del op
-    return "ngi", "goi", "ngo"
+Spatial axes are of length 1, and have none; see `conv_parts`.
+"""
 
 
 def conv_parts(op: Op, lhs: Any, rhs: Any) -> tuple[np.ndarray, np.ndarray]:

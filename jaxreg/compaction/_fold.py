@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from jaxreg.compaction._convolutions import conv_kernel, conv_names
+from jaxreg.compaction._convolutions import CONV_NAMES, conv_kernel
 from jaxreg.compaction._known import Facts, Known
 from jaxreg.compaction._masks import broadcast, sum_product
 from jaxreg.compaction._needed import Uses
@@ -120,7 +120,7 @@ def _conv(
         return None
     kernel = weights.value.astype(np.float32).sum(conv.rhs[2:], keepdims=True)
     images = kept.transpose(conv.lhs).reshape(1, 1, -1)
-    names = conv_names(op)
+    names = CONV_NAMES
     result = sum_product(images, names[0], conv_kernel(op, kernel), names[1], names[2])
     full = result.reshape(1, -1, *[1] * (len(conv.out) - 2))
     return full.transpose(np.argsort(conv.out))

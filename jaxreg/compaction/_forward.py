@@ -8,10 +8,10 @@ import jax
 import numpy as np
 
 from jaxreg.compaction import _primitives as primitives
+from jaxreg.compaction._forward_rules import RULES, split
 from jaxreg.compaction._known import Facts, Known, anything, fixed
 from jaxreg.compaction._masks import broadcast, is_same
 from jaxreg.compaction._program import Op, Program, Value
-from jaxreg.compaction._rules import RULES, split
 
 
 def forward(program: Program, ins: Sequence[Known]) -> Facts:
@@ -165,8 +165,9 @@ _NUMPY: Mapping[str, Callable[..., Any]] = {
     "max": np.maximum,
     "min": np.minimum,
     "neg": np.negative,
-    "stop_gradient": lambda x: x,
-    "copy": lambda x: x,
+    **dict.fromkeys(
+        ("stop_gradient", "copy", "sharding_constraint", "reshard"), lambda x: x
+    ),
     "relu": lambda x: np.maximum(x, np.zeros((), x.dtype)),
 }
 

@@ -31,6 +31,18 @@ def expand(x: np.ndarray, axis: int, length: int) -> np.ndarray:
     return np.broadcast_to(x, (*x.shape[:axis], length, *x.shape[axis + 1 :]))
 
 
+def either(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Where one of two masks of one rank is true."""
+    parts = broadcast([x, y], x.ndim)
+    return parts[0] | parts[1]
+
+
+def both(x: np.ndarray, y: np.ndarray, ndim: int) -> np.ndarray:
+    """Where two masks are true."""
+    parts = broadcast([x, y], ndim)
+    return parts[0] & parts[1]
+
+
 def any_along(x: np.ndarray, axes: Sequence[int]) -> np.ndarray:
     """Whether any index of the axes has it, which then have length 1."""
     return np.asarray(x.any(axis=tuple(axes), keepdims=True)) if axes else x

@@ -13,8 +13,8 @@ UNARY = (
     "abs acos acosh asin asinh atan atanh bessel_i0e bessel_i1e cbrt ceil conj "
     "convert_element_type copy copy_p cos cosh digamma erf erf_inv erfc exp exp2 expm1 "
     "floor imag integer_pow is_finite lgamma log log1p logistic name neg not "
-    "population_count real reduce_precision relu round rsqrt sign sin sinh sqrt square "
-    "stop_gradient tan tanh"
+    "population_count real reduce_precision relu reshard round rsqrt sharding_constraint "
+    "sign sin sinh sqrt square stop_gradient tan tanh"
 )
 BINARY = (
     "add add_any and atan2 clamp complex div eq eq_to ge gt igamma igammac le le_to lt "

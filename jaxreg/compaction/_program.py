@@ -1,8 +1,9 @@
 """A function as a list of operations: its jaxpr with the calls written out.
 
 A jaxpr says the same for every framework: which primitive is applied to which arrays. Here
-functions that are called (`jit`, `remat`, JAX's own functions with custom derivatives) are
-replaced by what they do; loops (`scan`) keep a body; everything else is one operation.
+functions that are called (`jit`, JAX's own functions with custom derivatives) are replaced
+by what they do, and so is `jax.checkpoint`, of which the operations keep a note; loops
+(`scan`) keep a body; everything else is one operation.
 """
 
 import dataclasses
@@ -14,7 +15,8 @@ import jax
 import numpy as np
 from jax.extend import core
 
-CALLS = ("pjit", "jit", "closed_call", "core_call", "remat", "remat2", "checkpoint")
+CHECKPOINTS = ("remat", "remat2", "checkpoint")
+CALLS = ("pjit", "jit", "closed_call", "core_call", *CHECKPOINTS)
 
 
 @dataclasses.dataclass(eq=False)
@@ -45,6 +47,19 @@ class Value:
         return math.prod(self.shape)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """One use of `jax.checkpoint` in a function, by identity.
+
+    Attributes:
+        policy: Which intermediate results are saved for the derivative.
+        prevent_cse: Whether the compiler may not merge what is computed twice.
+    """
+
+    policy: Any
+    prevent_cse: Any
+
+
 @dataclasses.dataclass(eq=False)
 class Op:
     """An operation of a program.
@@ -56,6 +71,7 @@ class Op:
         params: The parameters of the primitive.
         eqn: The equation of the jaxpr.
         body: What a loop repeats.
+        checkpoints: The checkpoints around it, from the outermost.
     """
 
     kind: str
@@ -64,6 +80,7 @@ class Op:
     params: dict[str, Any]
     eqn: Any
     body: "Program | None" = None
+    checkpoints: tuple[Checkpoint, ...] = ()
 
 
 @dataclasses.dataclass(eq=False)
@@ -141,6 +158,7 @@ def _inline(
     ins: Sequence[Value],
     ops: list[Op],
     constants: list[Value],
+    checkpoints: tuple[Checkpoint, ...] = (),
 ) -> list[Value]:
     """Append the operations of a jaxpr, and return its results."""
     env: dict[Any, Value] = dict(zip(jaxpr.invars, ins, strict=True))
@@ -165,9 +183,11 @@ def _inline(
             results = arguments
         elif called is not None:
             inner, closed_over = called
-            results = _inline(inner, closed_over, arguments, ops, constants)
+            around = (*checkpoints, *_checkpoint(eqn))
+            results = _inline(inner, closed_over, arguments, ops, constants, around)
         else:
             op = _operation(eqn, arguments)
+            op.checkpoints = checkpoints
             results = op.outs
             ops.append(op)
         env.update(zip(eqn.outvars, results, strict=True))
@@ -183,6 +203,13 @@ def _called(eqn: Any) -> tuple[Any, Sequence[Any]] | None:
     else:
         return None
     return (inner.jaxpr, inner.consts) if hasattr(inner, "jaxpr") else (inner, ())
+
+
+def _checkpoint(eqn: Any) -> tuple[Checkpoint, ...]:
+    """That which an equation is, if it is one."""
+    if eqn.primitive.name not in CHECKPOINTS:
+        return ()
+    return (Checkpoint(eqn.params["policy"], eqn.params["prevent_cse"]),)
 
 
 def _source(eqn: Any) -> str:

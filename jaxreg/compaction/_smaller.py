@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreg.compaction._axes import ties_of
-from jaxreg.compaction._evaluate import Plan, evaluate
+from jaxreg.compaction._evaluate import evaluate
+from jaxreg.compaction._plan import Plan, fitting
 from jaxreg.compaction._program import Program, Value, structs, trace
 from jaxreg.compaction._removal import StructureError, closure
+from jaxreg.compaction._tie_rules import ties_of
 from jaxreg.compaction._ties import Node
 
 Kept = Mapping[str, Any]
@@ -20,12 +21,14 @@ def reduced(plan: Plan, value: Value, x: Any) -> Any:
     """What is left of an argument."""
     if isinstance(x, jax.ShapeDtypeStruct):
         return jax.ShapeDtypeStruct(plan.shape(value), x.dtype)
-    if isinstance(x, jax.Array) and len(x.sharding.device_set) > 1:
-        return plan.reduced(value, x)  # stays as it is split
     if jnp.issubdtype(jnp.result_type(x), jax.dtypes.prng_key):
         return x
     smaller = plan.reduced(value, np.asarray(x))
-    return x if smaller is x or smaller.shape == np.shape(x) else jnp.asarray(smaller)
+    if smaller.shape == np.shape(x):
+        return x
+    if isinstance(x, jax.Array) and len(x.sharding.device_set) > 1:
+        return jax.device_put(smaller, fitting(x.sharding, smaller.shape))
+    return jnp.asarray(smaller)
 
 
 class Smaller:
@@ -60,7 +63,7 @@ class Smaller:
             ValueError: If slices cannot go there that went for the example inputs.
         """
         is_cut = [
-            any(path in self.slices for path in [path]) and value.depends
+            path in self.slices and value.depends
             for path, value in zip(self.paths, program.ins, strict=True)
         ]
         inputs = [

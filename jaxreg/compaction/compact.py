@@ -1,6 +1,5 @@
 """From zeros to a smaller model: the same function on smaller arrays."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,12 +11,13 @@ from jax.core import Tracer
 from jaxreg._tree import Leaf, leaves_of
 from jaxreg.compaction._analysis import Analysis, known_parameter
 from jaxreg.compaction._costs import activation_bytes, multiply_adds
-from jaxreg.compaction._evaluate import Plan
 from jaxreg.compaction._fold import constant_sums
 from jaxreg.compaction._forward import forward
 from jaxreg.compaction._known import anything
 from jaxreg.compaction._needed import backward
+from jaxreg.compaction._plan import Plan
 from jaxreg.compaction._program import Program, Value, structs, trace
+from jaxreg.compaction._same import difference
 from jaxreg.compaction._smaller import Kept, Smaller, reduced
 from jaxreg.compaction.result import Compaction, Row
 
@@ -114,7 +114,14 @@ def compact(
     leaves = (*arrays, *jax.tree.leaves(inputs))
     if not any(isinstance(x, jax.ShapeDtypeStruct) for x in leaves):
         full = jax.jit(lambda *arguments: fn(*arguments))(params, *inputs)
-        _check_same(full, small(small.params, *small_inputs))
+        problem = difference(full, small(small.params, *small_inputs))
+        if problem:
+            raise ValueError(
+                "The smaller function must give the same on the example inputs, but it "
+                f"differs by {problem}. A function that is not pure does so, which draws "
+                "random numbers of its own or counts its calls. If yours is pure, this is "
+                "a mistake of jaxreg: please report it, with the function."
+            )
     return small
 
 
@@ -202,38 +209,3 @@ def _rows(
         Row(leaf.path, value.shape, plan.shape(value), reasons.get(value, ""))
         for leaf, value in zip(tree, values, strict=True)
     ]
-
-
-def _check_same(full: Any, small: Any) -> None:
-    """Refuse a smaller function that differs.
-
-    Raises:
-        ValueError: If it does.
-    """
-    for x, y in zip(jax.tree.leaves(full), jax.tree.leaves(small), strict=True):
-        if jnp.issubdtype(jnp.result_type(x), jax.dtypes.prng_key):
-            continue
-        difference, largest = _difference(x, y)
-        is_exact = not jnp.issubdtype(jnp.result_type(x), jnp.inexact)
-        eps = 0.0 if is_exact else float(jnp.finfo(jnp.result_type(x)).eps)
-        if not difference <= max(largest, 1e-30) * max(1e-3 * (eps > 0), 8 * eps):
-            raise ValueError(
-                "The smaller function must give the same on the example inputs, but it "
-                f"differs by {difference:.2g} where results are up to {largest:.2g}. A "
-                "function that is not pure does so, which draws random numbers of its own "
-                "or counts its calls. If yours is pure, this is a mistake of jaxreg: "
-                "please report it, with the function."
-            )
-
-
-def _difference(x: Any, y: Any) -> tuple[float, float]:
-    if math.prod(np.shape(x)) == 0:
-        return 0.0, 0.0
-    wide = np.complex128 if jnp.iscomplexobj(x) else np.float64
-    a, b = (np.asarray(v).astype(wide) for v in (x, y))
-    same = (a == b) | (np.isnan(a) & np.isnan(b))
-    finite = np.isfinite(a)
-    largest = float(np.max(np.abs(a), where=finite, initial=0.0))
-    with np.errstate(invalid="ignore"):
-        difference = np.where(same, 0.0, np.abs(a - b))
-    return float(np.max(difference)), largest

@@ -8,12 +8,12 @@ import numpy as np
 
 from jaxreg._coupling import CoupledGroups, Member
 from jaxreg._tree import leaves_of
-from jaxreg.compaction._axes import ties_of
 from jaxreg.compaction._forward import forward
 from jaxreg.compaction._known import Known, anything, fixed
 from jaxreg.compaction._needed import backward
 from jaxreg.compaction._program import Program, Value, structs, trace
 from jaxreg.compaction._removal import Removed, Search
+from jaxreg.compaction._tie_rules import ties_of
 from jaxreg.compaction._ties import Node, Tie, Ties, components
 
 

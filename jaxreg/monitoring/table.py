@@ -22,6 +22,7 @@ from jaxreg.masks.selection import (
     chosen,
     weights,
 )
+from jaxreg.monitoring._coupled import Coupled
 from jaxreg.monitoring.advice import Treated, advice
 from jaxreg.monitoring.resolution import decay_resolution
 from jaxreg.penalties import Penalty
@@ -43,6 +44,10 @@ class Row:
         timescale: Over how many steps weights then average their updates: 1/decay.
         coverage: The fraction of the training that this is; `None` if its length is not
             known.
+        groups: How many coupled groups the leaf has a part of; `None` if the penalty has
+            no `groups=`.
+        zero_groups: How many of these are zero in all of their leaves, so that `compact`
+            removes them; `None` if that is not known, as for shapes without values.
     """
 
     path: str
@@ -53,10 +58,13 @@ class Row:
     decay: float | None = None
     timescale: float | None = None
     coverage: float | None = None
+    groups: int | None = None
+    zero_groups: int | None = None
 
 
 _HEAD = ("path", "shape", "dtype", "parameters", "regularized")
 _DECAY_HEAD = ("decay a step", "timescale in steps", "of the training")
+_GROUPS_HEAD = "zero groups"
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -68,10 +76,14 @@ class Description:
     Attributes:
         rows: One `Row` for each array of the parameters.
         warnings: A sentence or two for each likely mistake.
+        groups: How many coupled groups there are, of the first term with `groups=`.
+        zero_groups: How many of these are zero in all of their leaves.
     """
 
     rows: tuple[Row, ...]
     warnings: tuple[str, ...] = ()
+    groups: int | None = None
+    zero_groups: int | None = None
 
     @property
     def total(self) -> int:
@@ -124,7 +136,11 @@ class Description:
 
     @property
     def _head(self) -> tuple[str, ...]:
-        return _HEAD + _DECAY_HEAD[: self._extra]
+        return _HEAD + (_GROUPS_HEAD,) * self._has_groups + _DECAY_HEAD[: self._extra]
+
+    @property
+    def _has_groups(self) -> bool:
+        return self.zero_groups is not None
 
     @property
     def _extra(self) -> int:
@@ -138,6 +154,7 @@ class Description:
         return [
             (
                 *(r.path, str(r.shape), r.dtype, f"{r.size:,}", r.regularized or "no"),
+                *(_of(r.zero_groups, r.groups),) * self._has_groups,
                 *_decay_cells(r)[: self._extra],
             )
             for r in self.rows
@@ -152,6 +169,7 @@ class Description:
             "",
             f"{self.total:,}",
             f"{self.regularized:,} ({percent:.1f} %)",
+            *(_of(self.zero_groups, self.groups),) * self._has_groups,
             *[""] * self._extra,
         )
 
@@ -177,6 +195,9 @@ def describe(
     - L1 and L2 have the same strength on a leaf;
     - a decay is below the resolution of a leaf's dtype;
     - decoupled weight decay and L2 meet on a leaf.
+
+    For a penalty with coupled groups (`groups=`) and parameters that have values it shows
+    how many groups are zero, in each leaf and in all: those that `compact` removes.
 
     Args:
         what: A penalty (or sum of penalties), or the mask of a transform.
@@ -265,9 +286,12 @@ def describe(
         check_count("steps", steps)
     idle = [term for term, column in zip(terms, columns, strict=True) if not any(column)]
     notes = [f"{term!r} chooses no leaf." for term in idle if len(terms) > 1 and tree]
+    found = Coupled.of(terms, tree)
     return Description(
-        rows=tuple(_row(leaf, learning_rate, steps) for leaf in treated),
+        rows=tuple(_row(leaf, learning_rate, steps, found) for leaf in treated),
         warnings=(*notes, *advice(treated, lost)),
+        groups=found.groups.count if found else None,
+        zero_groups=len(found.zero) if found and found.zero is not None else None,
     )
 
 
@@ -313,7 +337,12 @@ def _decays(
     ).lost
 
 
-def _row(treated: Treated, learning_rate: float | None, steps: int | None) -> Row:
+def _row(
+    treated: Treated,
+    learning_rate: float | None,
+    steps: int | None,
+    coupled: Coupled | None,
+) -> Row:
     leaf = treated.leaf
     words = [" + ".join(map(_in_words, treated.terms))] if treated.terms else []
     if treated.decay is not None:
@@ -327,6 +356,7 @@ def _row(treated: Treated, learning_rate: float | None, steps: int | None) -> Ro
         size=math.prod(leaf.value.shape),
         regularized=", ".join(words),
         **_decay_of(treated, learning_rate, steps),
+        **(coupled.counts(leaf.path) if coupled else {}),
     )
 
 
@@ -350,6 +380,10 @@ def _decay_cells(row: Row) -> tuple[str, str, str]:
         return "", "", ""
     covered = "" if row.coverage is None else f"{100 * row.coverage:,.3g} %"
     return f"{row.decay:.1e}", f"{row.timescale:,.0f}", covered
+
+
+def _of(count: int | None, all_of_them: int | None) -> str:
+    return "" if all_of_them is None else f"{count} of {all_of_them}"
 
 
 class _Text(str):

@@ -163,7 +163,7 @@ class Transformer(nnx.Module):
 
 
 def transformer() -> Model:
-    graph, params = nnx.split(Transformer(nnx.Rngs(0)))
+    graph, params = nnx.split(nnx.eval_shape(lambda: Transformer(nnx.Rngs(0))))
     return Model(lambda p, x: nnx.merge(graph, p)(x), randomized(params), tokens)
 
 
@@ -260,26 +260,32 @@ def soft_experts() -> Model:
     return Model(fn, randomized(_structs(shapes)), vectors(6))
 
 
+def _is_struct(x: Any) -> bool:
+    return isinstance(x, jax.ShapeDtypeStruct)
+
+
 def equinox_mlp() -> Model:
-    mlp = eqx.nn.MLP(5, 3, 7, 2, key=jax.random.key(0))
-    params, static = eqx.partition(mlp, eqx.is_array)
+    mlp = eqx.filter_eval_shape(eqx.nn.MLP, 5, 3, 7, 2, key=jax.random.key(0))
+    params, static = eqx.partition(mlp, _is_struct)
     fn = lambda p, x: jax.vmap(eqx.combine(p, static))(x)  # noqa: E731
     return Model(fn, randomized(params), vectors(5))
 
 
 def equinox_cnn() -> Model:
-    keys = jax.random.split(jax.random.key(0), 3)
-    model = eqx.nn.Sequential(
-        [
-            eqx.nn.Conv2d(2, 5, 3, key=keys[0]),
-            eqx.nn.Lambda(jax.nn.relu),
-            eqx.nn.MaxPool2d(2, 2),
-            eqx.nn.Conv2d(5, 4, 2, key=keys[1]),
-            eqx.nn.Lambda(jnp.ravel),
-            eqx.nn.Linear(16, 3, key=keys[2]),
-        ]
-    )
-    params, static = eqx.partition(model, eqx.is_array)
+    def make() -> Any:
+        key = jax.random.key(0)
+        return eqx.nn.Sequential(
+            [
+                eqx.nn.Conv2d(2, 5, 3, key=key),
+                eqx.nn.Lambda(jax.nn.relu),
+                eqx.nn.MaxPool2d(2, 2),
+                eqx.nn.Conv2d(5, 4, 2, key=key),
+                eqx.nn.Lambda(jnp.ravel),
+                eqx.nn.Linear(16, 3, key=key),
+            ]
+        )
+
+    params, static = eqx.partition(eqx.filter_eval_shape(make), _is_struct)
     fn = lambda p, x: jax.vmap(eqx.combine(p, static))(x)  # noqa: E731
     return Model(fn, randomized(params), lambda n: (_normal((n, 2, 8, 8)),))
 
@@ -288,7 +294,7 @@ def haiku_mlp() -> Model:
     network = hk.without_apply_rng(
         hk.transform(lambda x: hk.nets.MLP([6, 7, 3])(hk.LayerNorm(-1, True, True)(x)))
     )
-    params = network.init(jax.random.key(0), jnp.ones((1, 5)))
+    params = jax.eval_shape(network.init, jax.random.key(0), jnp.ones((1, 5)))
     return Model(network.apply, randomized(params), vectors(5))
 
 

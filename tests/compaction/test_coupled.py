@@ -57,8 +57,11 @@ def test_the_value_is_the_sum_of_the_norms_of_units():
         )
         for i in range(4)
     ]
-    value = jr.GroupLasso(0.5, groups=GROUPS)(params)
+    value = jax.jit(jr.GroupLasso(0.5, groups=GROUPS))(params)
     np.testing.assert_allclose(value, 0.5 * np.sqrt(5 + 1 + 3) * sum(norms), rtol=1e-6)
+
+
+PROX = jax.jit(jr.GroupLasso(1.0, groups=GROUPS, scale="none").prox)
 
 
 @settings(max_examples=10)
@@ -69,8 +72,7 @@ def test_the_prox_is_exact_in_a_metric(seed, step):
         mlp_params(),
     )
     metric = jax.tree.map(lambda x: 0.2 + 3 * jnp.abs(x[::-1]), params)
-    penalty = jr.GroupLasso(1.0, groups=GROUPS, scale="none")
-    moved = penalty.prox(params, step, metric)
+    moved = PROX(params, step, metric)
     np.testing.assert_array_equal(moved["b2"], params["b2"])
     for i in range(4):
         z, x, d = (
@@ -89,17 +91,23 @@ def test_groups_over_leaves_are_those_of_one_array(cls):
     """The same numbers in one array, whose rows are the groups, give the same."""
     params = mlp_params(zero=[])
     row = lambda t: jnp.concatenate([t["w1"].T, t["b1"][:, None], t["w2"]], 1)  # noqa: E731
-    penalty = cls(groups=GROUPS)
-    whole = cls(group_axis=0)
-    one = {"kernel": row(params)}
-    np.testing.assert_allclose(penalty(params), whole(one), rtol=1e-5)
-    moved, rows = penalty.prox(params, 0.1), whole.prox(one, 0.1)["kernel"]
-    np.testing.assert_allclose(row(moved), rows, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(
-        penalty.strength_max(params), whole.strength_max(one), rtol=1e-4
-    )
-    gradient = jax.grad(penalty)(params)
-    np.testing.assert_allclose(row(gradient), jax.grad(whole)(one)["kernel"], rtol=1e-4)
+
+    @jax.jit
+    def both(params):
+        found = []
+        one = {"kernel": row(params)}
+        for penalty, tree, rows in (
+            (cls(groups=GROUPS), params, row),
+            (cls(group_axis=0), one, lambda t: t["kernel"]),
+        ):
+            value, gradient = jax.value_and_grad(penalty)(tree)
+            moved = penalty.prox(tree, 0.1)
+            largest = penalty.strength_max(tree)
+            found.append((value, rows(gradient), rows(moved), largest))
+        return found
+
+    for x, y in zip(*both(params), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
 
 
 def test_different_labels_in_different_leaves():
@@ -108,12 +116,10 @@ def test_different_labels_in_different_leaves():
     fn = lambda p, x: jnp.tanh(jnp.concatenate([x @ p["a"], x @ p["b"]], 1)) @ p["out"]  # noqa: E731
     groups = jr.coupled_groups(fn, params, numbers(1, 2))
     penalty = jr.GroupLasso(1.0, groups=groups, scale="none")
+    value, moved = jax.jit(lambda p: (penalty(p), penalty.prox(p, 0.3)))(params)
     columns = np.concatenate([params["a"], params["b"]], 1)
     whole = np.concatenate([columns, params["out"].T])
-    np.testing.assert_allclose(
-        penalty(params), np.linalg.norm(whole, axis=0).sum(), rtol=1e-6
-    )
-    moved = penalty.prox(params, 0.3)
+    np.testing.assert_allclose(value, np.linalg.norm(whole, axis=0).sum(), rtol=1e-6)
     np.testing.assert_allclose(
         moved["b"], params["b"] * (1 - 0.3 / np.linalg.norm(whole, axis=0)[2:]), rtol=1e-5
     )
@@ -157,10 +163,34 @@ def test_a_penalty_with_groups_is_a_value():
 def test_a_mask_chooses_among_the_leaves_with_groups():
     params = mlp_params()
     penalty = jr.GroupLasso(1.0, groups=GROUPS, mask=jr.named("w1"))
-    moved = penalty.prox(params, 100.0)
+    moved = jax.jit(penalty.prox)(params, 100.0)
     assert not moved["w1"].any()
     np.testing.assert_array_equal(moved["w2"], params["w2"])
     assert [r.path for r in jr.describe(penalty, params).rows if r.regularized] == ["w1"]
+
+
+def test_the_table_counts_the_groups_that_are_zero():
+    params = mlp_params(zero=[0, 2])
+    params["w2"] = params["w2"].at[0].set(0)  # unit 0 is zero in all leaves, 2 in two
+    described = jr.describe(jr.L2(0.1) + jr.GroupLasso(1.0, groups=GROUPS), params)
+    assert (described.zero_groups, described.groups) == (1, 4)
+    found = {row.path: (row.zero_groups, row.groups) for row in described.rows}
+    assert found == {"b1": (1, 4), "b2": (None, None), "w1": (1, 4), "w2": (1, 4)}
+    head, _, b1, b2, _, _, _, foot, *_ = repr(described).splitlines()
+    assert head.endswith("zero groups")
+    assert b1.endswith("  1 of 4")
+    assert b2.endswith("  no")
+    assert foot.endswith("  1 of 4")
+    assert "1 of 4" in described._repr_html_()
+
+
+def test_the_table_of_shapes_knows_of_no_zeros():
+    penalty = jr.GroupLasso(1.0, groups=GROUPS)
+    described = jr.describe(penalty, jax.eval_shape(mlp_params))
+    assert (described.zero_groups, described.groups) == (None, 4)
+    assert [row.groups for row in described.rows] == [4, None, 4, 4]
+    assert "zero groups" not in repr(described)
+    assert jr.describe(jr.L1(0.1), mlp_params()).groups is None
 
 
 def test_where_nothing_could_go():

@@ -431,6 +431,41 @@ def in_pmap(report):
         report.note("pmap", type(penalty).__name__, problem)
 
 
+def compacted(report):
+    """A smaller model of one that is split: where parts stay equal, it stays split."""
+    rng = np.random.default_rng(0)
+    shapes = {"up": (8, 16), "bias": (16,), "down": (16, 8)}
+    specs = {"up": P(None, "data"), "bias": P("data"), "down": P("data", None)}
+    x = rng.normal(size=(8, 8)).astype(np.float32)
+    for kind, gone in ((kind, gone) for kind in ("Auto", "Explicit") for gone in (8, 3)):
+        params = {k: rng.normal(size=n).astype(np.float32) for k, n in shapes.items()}
+        params["up"][:, :gone], params["bias"][:gone] = 0, 0
+        mesh = jax.make_mesh((8,), ("data",), axis_types=(getattr(AxisType, kind),))
+        middle = NamedSharding(mesh, specs["up"])
+
+        def fn(params, x, kind=kind, middle=middle):
+            h = jax.nn.relu(x @ params["up"] + params["bias"])
+            if kind == "Explicit":
+                h = jax.sharding.reshard(h, middle)
+                return jnp.einsum("nh,hd->nd", h, params["down"], out_sharding=P())
+            return jax.lax.with_sharding_constraint(h, middle) @ params["down"]
+
+        with jax.set_mesh(mesh):
+            split = {k: NamedSharding(mesh, spec) for k, spec in specs.items()}
+            given = jax.device_put(params, split)
+            small = jr.compact(fn, given, x)
+            problem = difference(small(small.params, x), fn(given, x))
+        report.note("compaction", f"{kind}, function without {gone}", problem)
+        kept = {k: P() if gone == 3 else spec for k, spec in specs.items()}
+        wrong = [
+            name
+            for name, y in small.params.items()
+            if not y.sharding.is_equivalent_to(NamedSharding(mesh, kept[name]), y.ndim)
+            or y.shape[list(shapes[name]).index(16)] != 16 - gone
+        ]
+        report.note("compaction", f"{kind}, shardings without {gone}", wrong)
+
+
 def in_two_processes():
     """Trains with every transform on the devices of both, and says what differs."""
     cheaply()
@@ -473,6 +508,7 @@ def main():
     for checked in (True, False):
         in_shard_map(checked, expected, report)
     in_pmap(report)
+    compacted(report)
     with contextlib.redirect_stdout(sys.stderr):
         run_the_page()
     report.note("documentation", "sharding.md", "")

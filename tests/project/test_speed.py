@@ -108,6 +108,11 @@ def test_a_prox_that_adam_does_not_know_is_refused_before_the_first_step(cls):
         ("prox_cost", "--sizes 4 --rounds 2 --penalties L1 GroupLasso", "1.000"),
         ("import_time", "--rounds 1", "1.000"),
         ("first_result", "--rounds 1 --rows LassoCV", "| `LassoCV`, diabetes |"),
+        (
+            "compaction",
+            "--width 8 --kept 1 0.5 --size 4 --batches 2 --rounds 2 --gpt 8 1 7",
+            "   3.13",
+        ),
     ],
 )
 def test_benchmarks_run(script, arguments, expected, monkeypatch, capsys):

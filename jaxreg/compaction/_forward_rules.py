@@ -7,8 +7,8 @@ import numpy as np
 
 from jaxreg.compaction import _primitives as primitives
 from jaxreg.compaction._convolutions import (
+    CONV_NAMES,
     conv_kernel,
-    conv_names,
     conv_parts,
     conv_result,
 )
@@ -192,7 +192,7 @@ def _reduced(x: Known, left: str, y: Known, right: str, out: str) -> Any:
 def _conv(op: Op, x: Known, y: Known) -> Known:
     if op.params["batch_group_count"] != 1:
         return anything(op.outs[0])
-    names = conv_names(op)
+    names = CONV_NAMES
 
     def connected(lhs: np.ndarray, rhs: np.ndarray) -> np.ndarray:
         image, kernel = conv_parts(op, lhs, rhs)
