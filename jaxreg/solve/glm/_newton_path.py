@@ -200,7 +200,8 @@ def _move(
     would keep the search from ending. No gradient is larger than the null model's error.
     """
     w, gradient, before = here.point.w, here.gradient, here.point.objective
-    rounded = max(1e-12 * np.max(abs(gradient), initial=0.0), 1e-15 * model.fold.null_error)
+    largest = float(np.max(abs(gradient), initial=0.0))
+    rounded = max(1e-12 * largest, 1e-15 * model.fold.null_error)
     tolerance = max(1e-3 * here.violation, rounded)
     if model.groups is None:
         z = lasso_step(hessian, gradient, w, *penalty, tolerance)
