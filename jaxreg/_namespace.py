@@ -25,7 +25,8 @@ def sigmoid(x: Any) -> Any:
     """The logistic function 1 / (1 + exp(−x)), to all digits where it is small."""
     if namespace(x) is jnp:
         return jax.nn.sigmoid(x)
-    return np.exp(-np.logaddexp(-x, 0.0))
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp(-x))
 
 
 def log_sum_exp(x: Any) -> Any:

@@ -21,16 +21,24 @@ from tests.helpers.strategies import PENALTIES
 from tests.helpers.transforms import CONSTANT, REMEMBERING, SCHEDULED
 from tests.plot.test_plot import PICTURES
 
-STRICT = {
-    "nans": lambda: jax.debug_nans(True),
-    "rank": lambda: jax.numpy_rank_promotion("raise"),
-    "dtype": lambda: jax.numpy_dtype_promotion("strict"),
-    "leaks": jax.checking_leaks,
-}
+
+@contextlib.contextmanager
+def tracing():
+    """The modes about shapes, dtypes and tracers; each raises an error of its own."""
+    with (
+        jax.numpy_rank_promotion("raise"),
+        jax.numpy_dtype_promotion("strict"),
+        jax.checking_leaks(),
+    ):
+        yield
+
+
+STRICT = {"nans": lambda: jax.debug_nans(True), "tracing": tracing}
 every_mode = pytest.mark.parametrize("mode", STRICT)
 # Only promotion asks for more than one dtype.
 every_mode_and_dtype = pytest.mark.parametrize(
-    ("mode", "dtype"), [*((mode, "float32") for mode in STRICT), ("dtype", "bfloat16")]
+    ("mode", "dtype"),
+    [("nans", "float32"), ("tracing", "float32"), ("tracing", "bfloat16")],
 )
 
 
