@@ -109,6 +109,11 @@ def test_a_prox_that_adam_does_not_know_is_refused_before_the_first_step(cls):
         ("import_time", "--rounds 1", "1.000"),
         ("first_result", "--rounds 1 --rows LassoCV", "| `LassoCV`, diabetes |"),
         (
+            "structured_paths",
+            "--rounds 1 --cs 0.003 --features 50",
+            "digits, C=0.003: jaxreg",
+        ),
+        (
             "compaction",
             "--width 8 --kept 1 0.5 --size 4 --batches 2 --rounds 2 --gpt 8 1 7",
             "   3.13",
