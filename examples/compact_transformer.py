@@ -60,7 +60,7 @@ def trained(fn: Callable[..., Any], params: Any, tx: Any, batches: jax.Array) ->
 
 def trainer(start: Any, text: Text) -> Callable[[float], Any]:
     """From a strength to the trained parameters; one program for all strengths."""
-    groups = jr.coupled_groups(scores_of, start, text.held_out[:1, :-1])
+    groups = jr.coupled_groups(scores_of, start, text.test[:1, :-1])
     rate = warmup(RATE, len(text.batches))
 
     @jax.jit
@@ -87,11 +87,11 @@ def main(argv: Sequence[str] | None = None) -> dict[float, dict[str, float]]:
     parser.add_argument("--strengths", type=float, nargs="+", default=[0, 1e-4, 3e-4, 1e-3])
     parser.add_argument("--output", type=pathlib.Path, default="examples/output")
     options = parser.parse_args(argv)
-    text = load(options.steps)
+    text = load(options.steps, seed=0)
     stacked = init(jax.random.key(0), text.vocabulary, options.width)
     start = unstacked(stacked, options.layers)
     train = trainer(start, text)
-    tokens = text.held_out[:, :-1]
+    tokens = text.test[:, :-1]
     print("".join(f"{name:>12}" for name in COLUMNS))
     rows: dict[float, dict[str, float]] = {}
     small = None
@@ -100,8 +100,8 @@ def main(argv: Sequence[str] | None = None) -> dict[float, dict[str, float]]:
         better = train_on(small, text, max(1, options.steps // 5))
         values = (
             strength,
-            loss_of(small, small.params, text.held_out),
-            loss_of(small, better, text.held_out),
+            loss_of(small, small.params, text.test),
+            loss_of(small, better, text.test),
             small.parameters[1],
             small.multiply_adds[1],
             milliseconds(small, small.params, tokens[:1]),

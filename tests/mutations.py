@@ -459,7 +459,7 @@ FAULTS = [
          "error > 0", "test_glm_path.py -k explain"),
         ("solve/glm/_newton_path", "_newton", "or here.violation > allowed", "",
          "test_glm_solutions.py -k digits"),
-        ("solve/glm/_candidate_model", "allowed_violation", "_LEAST, _MOST", "_LEAST, 1.0",
+        ("solve/glm/_candidate_model", "allowed_violation", "_LEAST), _MOST", "_LEAST), 1.0",
          "test_glm_solutions.py -k digits"),
         ("solve/glm/_candidate_model", "penalty_value", "np.isinf(l1)", "np.isnan(l1)",
          "test_glm_solutions.py -k left_out"),

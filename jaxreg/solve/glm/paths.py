@@ -77,10 +77,10 @@ def logistic_path(
         RuntimeWarning: If some solution did not converge; `converged` says which.
 
     Example:
-        >>> x = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.0]])
-        >>> found = logistic_path(x, np.array([0, 1, 0, 1]), [0.3, 0.1, 0.01])
+        >>> x = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.0], [4.0, 0.0]])
+        >>> found = logistic_path(x, np.array([0, 1, 0, 1, 1]), [0.3, 0.1, 0.01])
         >>> np.count_nonzero(found.coefficients, axis=1)
-        array([0, 2, 2])
+        array([1, 2, 2])
         >>> bool(np.all(found.gaps < 1e-9))
         True
 
