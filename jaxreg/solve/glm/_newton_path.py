@@ -1,8 +1,9 @@
 """Proximal Newton along falling strengths, on the candidate features of a block.
 
-At each strength, from the solution of the one before: minimise the quadratic model of the
-loss plus the penalty (exactly, by an active-set method), then go there, or a part of the
-way if the objective does not fall enough (Armijo). This ends when
+At each strength, from the solution of the one before, or from where the last two point to
+if that is better: minimise the quadratic model of the loss plus the penalty (exactly, by an
+active-set method), then go there, or a part of the way if the objective does not fall
+enough (Armijo). This ends when
 
 - the duality gap is at most `tol` times the loss without features, and
 - the optimality (KKT) conditions hold up to `tol` (or 1e-6) times the error without
@@ -17,6 +18,7 @@ References:
     functions* (2014).
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -94,6 +96,17 @@ class _State(NamedTuple):
         return cls(point, gradient, violation, dual, model.gap(point, dual, *penalty))
 
 
+class _Solution(NamedTuple):
+    """A solution on the candidates, as in `Block`, with its feasible weighted slopes."""
+
+    w: np.ndarray
+    dual: np.ndarray
+    loss: float
+    error: float
+    score: float
+    steps: int
+
+
 def solve_block(
     model: Model, index: np.ndarray, strengths: np.ndarray, w: np.ndarray, tol: float
 ) -> Block:
@@ -106,45 +119,62 @@ def solve_block(
         w: The start, an array (m,).
         tol: The relative duality gap, and the relative violation, to reach.
     """
-    data, fold = model.data, model.fold
-    all_l1, all_l2 = fold.l1.ravel(), fold.l2.ravel()
-    hessian, rows, duals = None, [], []
-    rate = np.zeros_like(w)
-    for number, strength in enumerate(strengths):
-        penalty = _Penalty(strength * all_l1[index], strength * all_l2[index])
+    path = list(_path(model, index, strengths, w, tol))
+    duals = np.stack([solution.dual for solution in path])
+    gradients = model.data.design.products(duals).reshape(len(path), -1)
+    each = zip(strengths, path, gradients, strict=True)
+    certificates = np.array([_certificate(model, index, *one) for one in each])
+    gathered = {
+        name: np.array([getattr(solution, name) for solution in path])
+        for name in ("w", "loss", "error", "score", "steps")
+    }
+    gap, violation = certificates.T
+    return Block(gradient=gradients, gap=gap, violation=violation, **gathered)
+
+
+def _path(
+    model: Model, index: np.ndarray, strengths: np.ndarray, w: np.ndarray, tol: float
+) -> Iterator[_Solution]:
+    """Solutions on the candidates, each started from those before."""
+    l1, l2 = (each.ravel()[index] for each in (model.fold.l1, model.fold.l2))
+    hessian, rate, before = None, np.zeros_like(w), np.inf
+    for strength in strengths:
+        penalty = _Penalty(strength * l1, strength * l2)
         start = model.at(w, *penalty)
-        if number > 1:
-            fall = strengths[number - 1] - strength
-            ahead = model.at(_without_crossing(w, w + fall * rate), *penalty)
-            start = min(start, ahead, key=lambda point: point.objective)
+        if np.any(rate):
+            ahead = _without_crossing(w, w + (before - strength) * rate)
+            start = min(start, model.at(ahead, *penalty), key=lambda at: at.objective)
         state, hessian, steps = _newton(model, penalty, start, hessian, tol)
         point = state.point
-        if number and strength < strengths[number - 1]:
-            rate = (point.w - w) / (strengths[number - 1] - strength)
-        w = point.w
+        if strength < before < np.inf:
+            rate = (point.w - w) / (before - strength)
+        w, before = point.w, strength
         loss = point.objective - penalty_value(w, *penalty, model.groups)
-        score = model.loss(fold.test, point.eta)
-        rows.append((w, loss, error_of(fold, point.slopes), score, steps))
-        duals.append(state.dual)
-    gradients = data.design.products(np.stack(duals)).reshape(len(strengths), -1)
-    gaps, violations = [], []
-    for strength, row, dual, gradient in zip(
-        strengths, rows, duals, gradients, strict=True
-    ):
-        l1, l2 = strength * all_l1, strength * all_l2
-        full = np.zeros_like(l1)
-        full[index] = row[0]
-        primal = row[1] + penalty_value(full, l1, l2, data.groups)
-        gaps.append(duality_gap(data, fold, primal, dual, gradient, l1, l2, data.groups))
-        violations.append(largest_violation(full, gradient, l1, l2, data.groups))
-    w, loss, error, score, steps = (np.array(each) for each in zip(*rows, strict=True))
-    gap, violation = np.array(gaps), np.array(violations)
-    return Block(w, gradients, loss, error, score, gap, violation, steps)
+        error = error_of(model.fold, point.slopes)
+        score = model.loss(model.fold.test, point.eta)
+        yield _Solution(w, state.dual, loss, error, score, steps)
 
 
 def _without_crossing(w: np.ndarray, ahead: np.ndarray) -> np.ndarray:
     """Coefficients that stay zero, or become zero where they would change their sign."""
     return np.where(ahead * w > 0, ahead, 0.0)
+
+
+def _certificate(
+    model: Model,
+    index: np.ndarray,
+    strength: float,
+    solution: _Solution,
+    gradient: np.ndarray,
+) -> tuple[float, float]:
+    """The duality gap and the violation over all features."""
+    data, fold = model.data, model.fold
+    l1, l2 = strength * fold.l1.ravel(), strength * fold.l2.ravel()
+    w = np.zeros_like(l1)
+    w[index] = solution.w
+    primal = solution.loss + penalty_value(w, l1, l2, data.groups)
+    gap = duality_gap(data, fold, primal, solution.dual, gradient, l1, l2, data.groups)
+    return gap, largest_violation(w, gradient, l1, l2, data.groups)
 
 
 def _newton(
