@@ -12,7 +12,7 @@ from jaxreg.solve.lasso._homotopy import FEASIBLE, PATIENCE
 from jaxreg.solve.lasso._sources import Moments
 from jaxreg.solve.lasso._swept import norms
 
-MOST_FEW = 64
+MOST_FEW = 256
 """How many features a path without compiling may have."""
 ACCURATE = 1e-14
 """Relative error that the solution of a system may have."""
@@ -84,12 +84,9 @@ def _solved(
     matrix = gram[np.ix_(active, active)] + np.diag(ridge[active])
     target, units = target[active], norms(matrix.diagonal(), np)
     try:
-        inverse = np.linalg.inv(matrix)
+        found = np.linalg.solve(matrix, target)
     except np.linalg.LinAlgError:
         return None
-    found = inverse @ target
-    # One step of refinement removes the rounding errors of the inverse.
-    found += inverse @ (target - matrix @ found)
     error = np.abs(target - matrix @ found) / units
     attainable = np.max(np.abs(target) / units, initial=0.0) + np.abs(found) @ units
     if not np.all(error <= ACCURATE * attainable):
