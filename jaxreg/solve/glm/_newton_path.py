@@ -227,11 +227,10 @@ def _move(
     """A Newton step, halved until the objective falls enough: its length and its end.
 
     The quadratic model is not minimised beyond the rounding errors of a gradient, which
-    would keep the search from ending. No gradient is larger than the null model's error.
+    would keep the search from ending.
     """
     w, gradient, before = here.point.w, here.gradient, here.point.objective
-    largest = float(np.max(abs(gradient), initial=0.0))
-    rounded = max(1e-12 * largest, 1e-15 * model.fold.null_error)
+    rounded = 1e-12 * float(np.max(abs(gradient), initial=0.0))
     tolerance = max(1e-3 * here.violation, rounded)
     if model.groups is None:
         z = lasso_step(hessian, gradient, w, *penalty, tolerance)
