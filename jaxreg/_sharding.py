@@ -53,6 +53,11 @@ def parts_along(x: Array, axis: int) -> int:
     return math.prod(sizes[name] for name in _as_names(_spec(x)[axis]))
 
 
+def is_split(x: Array) -> bool:
+    """Whether the type of `x` says that devices have parts of it."""
+    return any(_spec(x))
+
+
 def _spec(x: Any) -> tuple[Any, ...]:
     return tuple(jax.typeof(x).sharding.spec)
 

@@ -6,14 +6,14 @@ root.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from jaxreg._arithmetic import over
-from jaxreg._groups import Entries, Groups, metric_units, norms, scaled, unit_norms, units
+from jaxreg._groups import Entries, Groups, scaled, unit_norms, units
 
 
 def shrink_norms(
@@ -21,147 +21,122 @@ def shrink_norms(
 ) -> Entries:
     """argmin_z  Σ_g t_g·‖z_g‖₂ + ½·Σ dᵢ(zᵢ − xᵢ)², for thresholds t per group."""
     unit, scale = units(groups, x)
-    if metric is None:
-        lengths = unit_norms(groups, unit)
-        removed, threshold = _removed(lengths, threshold / scale)
-        kept = 1 - threshold / jnp.where(lengths == 0, 1.0, lengths)
-        return scaled(groups, x, kept, removed)
-    metric, weight = metric_units(groups, metric)
-    lengths = norms(groups, jax.tree.map(jnp.multiply, metric, unit))
-    removed, threshold = _removed(lengths, over(threshold, scale, weight))
-    return _shrink_in_metric(groups, (x, unit), threshold, lengths, removed, metric)
-
-
-def _removed(lengths: Array, threshold: Any) -> tuple[Array, Array]:
-    """Which groups become zero, and the thresholds of the others."""
-    threshold = jnp.broadcast_to(jnp.asarray(threshold, lengths.dtype), lengths.shape)
+    threshold = jnp.broadcast_to(jnp.asarray(threshold, scale.dtype) / scale, scale.shape)
+    if metric is not None:
+        return _shrink_in_metric(groups, (x, unit), threshold, metric)
+    lengths = unit_norms(groups, unit)
     removed = (lengths <= threshold) & (threshold > 0)
-    return removed, jnp.where(removed, 0.0, threshold)
+    threshold = jnp.where(removed, 0.0, threshold)
+    kept = 1 - threshold / jnp.where(lengths == 0, 1.0, lengths)
+    return scaled(groups, x, kept, removed)
 
 
 def _shrink_in_metric(
-    groups: Groups,
-    entries: tuple[Entries, Entries],
-    threshold: Array,
-    lengths: Array,
-    removed: Array,
-    metric: Entries,
+    groups: Groups, entries: tuple[Entries, Entries], threshold: Array, metric: Entries
 ) -> Entries:
-    """zᵢ = dᵢxᵢθ/(dᵢθ + t), where θ = ‖z‖ is the root of  Σ (dᵢxᵢ/(dᵢθ + t))² = 1.
+    """zᵢ = xᵢ·wᵢθ/(wᵢθ + 1) with w = d/t, where θ = ‖z‖ solves  Σ (wᵢxᵢ/(wᵢθ + 1))² = 1.
 
-    Of `entries`, the second are x in units in which it is about 1, as `metric` and all
-    other arguments are.
+    Of `entries`, the second are x in the units of the threshold t, in which it is about 1.
     """
     x, unit = entries
+    tiny = jnp.finfo(threshold.dtype).tiny
+    inverse = groups.spread(1 / jnp.maximum(threshold, tiny))
+    weights = summable(groups, jax.tree.map(jnp.multiply, metric, inverse))
+    pull = unit_norms(groups, jax.tree.map(jnp.multiply, weights, unit))
+    removed = (pull <= 1) & (threshold > 0)
     is_solved = removed | (threshold == 0)
-    t = jnp.where(is_solved, 1.0, threshold)
-    start = unit_norms(groups, unit) * (1 - t / jnp.where(is_solved, 1.0, lengths))
-    root = secular_root(groups, unit, metric, groups.spread(t), start, is_solved)
+    length = unit_norms(groups, unit)
+    # Where all w are large, ‖z‖ is that of x less the mean of 1/w; the other is exact
+    # where all w are equal, and never above the largest.
+    square = jax.tree.map(lambda u, w: jnp.square(u) / w, unit, weights)
+    mean = groups.total(square) / jnp.where(is_solved, 1.0, jnp.square(length))
+    bound = length * (1 - 1 / jnp.where(is_solved, 1.0, pull))
+    start = jnp.where(2 * mean <= length, length - mean, bound)
+    root = secular_root(groups, unit, weights, start, is_solved)
 
-    def entry(
-        x: Array, d: Array, root: Array, t: Array, removed: Array, is_solved: Array
-    ) -> Any:
-        kept = jnp.where(is_solved, x, x * (d * root / (d * root + t)))
+    def entry(x: Array, w: Array, root: Array, removed: Array, is_solved: Array) -> Any:
+        kept = jnp.where(is_solved, x, x * (w * root / (w * root + 1)))
         return jnp.where(removed, 0.0, kept)
 
-    spreads = map(groups.spread, (root, t, removed, is_solved))
-    return jax.tree.map(entry, x, metric, *spreads)
+    spreads = map(groups.spread, (root, removed, is_solved))
+    return jax.tree.map(entry, x, weights, *spreads)
 
 
-# Most Newton steps. From the bounds below 5 are enough for almost all groups; 12 also for
-# metrics and weights of many magnitudes between 1e-10 and 1e8 in one group (in float32 and
-# in float64, where they leave 1e-9 at worst).
-_NEWTON_STEPS = 12
+def summable(groups: Groups, weights: Entries) -> Entries:
+    """Weights, none so large that squares of what they multiply could not be added."""
+    limit = (float(jnp.finfo(groups.dtype).max) / 16 / np.max(groups.sizes)) ** 0.5
+    return jax.tree.map(lambda w: jnp.minimum(w, limit), weights)
+
+
+# Most Newton steps: 2 or 3 are usual; 10 were the most for metrics and weights of many
+# magnitudes between 1e-10 and 1e8 in one group, in float32 and in float64.
+_NEWTON_STEPS = 16
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def secular_root(
-    groups: Groups,
-    x: Entries,
-    slopes: Entries,
-    offsets: Entries,
-    start: Array,
-    is_solved: Array,
+    groups: Groups, x: Entries, weights: Entries, start: Array, is_solved: Array
 ) -> Array:
-    """The root θ of  Σ (slopeᵢ·xᵢ/(slopeᵢ·θ + offsetᵢ))² = 1, for each group.
+    """The root θ of  Σ (wᵢxᵢ/(wᵢθ + 1))² = 1, for each group.
 
     1/√Σ(...)² is a concave function of θ, so Newton's method on it never passes the root
-    from below and, from any point, converges without safeguards (as for a trust region).
-    Each step reads all entries, so there are as few as it takes. If the first is not exact
-    for all groups, the others go from lower bounds. The derivatives are those of a step at
-    the root.
+    from below and, from any point, converges without safeguards (as for a trust region);
+    a step never ends below the root for weights that are all equal to the largest. Each
+    step reads all entries, so there are as few as it takes. The derivatives are those of a
+    step at the root.
 
     Args:
         groups: The groups.
         x: Entries.
-        slopes: Positive entries.
-        offsets: Positive entries, or numbers spread over the groups.
-        start: For each group ‖x‖·(1 − 1/pull), where pull ≥ 1 is √Σ(...)² at θ = 0. That
-            is the root if offset/slope is the same for all entries, and at both ends,
-            pull = 1 and ∞.
+        weights: Positive entries w; see `summable`.
+        start: Where to start from, for each group.
         is_solved: Groups without an equation; their root is 1.
 
     Returns:
         A number for each group.
     """
+    pull = unit_norms(groups, jax.tree.map(jnp.multiply, weights, x))
+    widest = groups.largest(weights)
+    low = jnp.where(is_solved, 1.0, (pull - 1) / jnp.where(widest == 0, 1.0, widest))
 
-    def newton(root: Array) -> _Step:
-        return _newton_step(groups, root, x, slopes, offsets, is_solved)
+    def is_open(state: tuple[Any, Array, Array]) -> Array:
+        count, _, is_exact = state
+        return (count < _NEWTON_STEPS) & ~jnp.all(is_exact)
 
-    def is_open(state: tuple[Any, _Step]) -> Array:
-        return (state[0] < _NEWTON_STEPS) & ~jnp.all(state[1].is_exact)
+    def step(state: tuple[Any, Array, Array]) -> tuple[Any, Array, Array]:
+        count, root, _ = state
+        root, is_exact = _newton_step(groups, root, x, weights, is_solved)
+        return count + 1, jnp.maximum(root, low), is_exact
 
-    def solve(first: _Step) -> Array:
-        low = jnp.maximum(_lower_bound(groups, x, slopes, offsets, is_solved), first.root)
-        start = 0, _Step(low, jnp.zeros_like(first.is_exact))
-        _, last = jax.lax.while_loop(
-            is_open, lambda state: (state[0] + 1, newton(state[1].root)), start
-        )
-        return last.root
-
-    first = newton(jnp.where(is_solved, 1.0, start))
-    return jax.lax.cond(jnp.all(first.is_exact), lambda first: first.root, solve, first)
+    start = jnp.where(is_solved, 1.0, jnp.maximum(start, low))
+    return jax.lax.while_loop(is_open, step, (0, start, is_solved))[1]
 
 
 @secular_root.defjvp
 def _secular_root_jvp(groups: Groups, primals: Any, tangents: Any) -> tuple[Array, Array]:
-    x, slopes, offsets, start, is_solved = primals
-    root = secular_root(groups, x, slopes, offsets, start, is_solved)
+    x, weights, start, is_solved = primals
+    root = secular_root(groups, x, weights, start, is_solved)
 
-    def step(x: Entries, slopes: Entries, offsets: Entries) -> Array:
+    def step(x: Entries, weights: Entries) -> Array:
         # Where there is nothing to solve, nothing can be too large for a derivative.
         solved = groups.spread(is_solved)
         x = jax.tree.map(lambda x, done: jnp.where(done, 0.0, x), x, solved)
-        return _newton_step(groups, root, x, slopes, offsets, is_solved).root
+        return _newton_step(groups, root, x, weights, is_solved)[0]
 
-    return root, jax.jvp(step, (x, slopes, offsets), tuple(tangents[:3]))[1]
-
-
-class _Step(NamedTuple):
-    """Where a Newton step leads, and whether that is the root, to all digits."""
-
-    root: Array
-    is_exact: Array
+    return root, jax.jvp(step, (x, weights), tuple(tangents[:2]))[1]
 
 
 def _newton_step(
-    groups: Groups,
-    root: Array,
-    x: Entries,
-    slopes: Entries,
-    offsets: Entries,
-    is_solved: Array,
-) -> _Step:
-    """One Newton step of all groups.
+    groups: Groups, root: Array, x: Entries, weights: Entries, is_solved: Array
+) -> tuple[Array, Array]:
+    """Where a Newton step of all groups leads, and whether that is the root, to all digits.
 
-    With w the fraction of each term in the sum and g = slope/(slope·θ + offset) ≤ 1/θ, the
-    function's curvature is h''/h' = −3·Var_w(g)/E_w(g), and Var_w(θg) ≤ 1 − E_w(θg). So a
-    short step of length δ ends within about 3/2·(1 − E_w(θg))·δ²/θ of the root, which is
-    exact where the sum then is 1 but for its rounding.
+    With p the fraction of each term in the sum and g = w/(wθ + 1) ≤ 1/θ, the function's
+    curvature is h''/h' = −3·Var_p(g)/E_p(g), and Var_p(θg) ≤ 1 − E_p(θg). So a short step
+    of length δ ends within about 3/2·(1 − E_p(θg))·δ²/θ of the root, which is exact where
+    the sum then is 1 but for its rounding.
     """
-    rates = jax.tree.map(
-        lambda d, r, t: d / (d * r + t), slopes, groups.spread(root), offsets
-    )
+    rates = jax.tree.map(lambda w, r: w / (w * r + 1), weights, groups.spread(root))
     squares = jax.tree.map(lambda x, g: jnp.square(x * g), x, rates)
     total = groups.total(squares)
     slope = groups.total(jax.tree.map(jnp.multiply, squares, rates))
@@ -172,25 +147,10 @@ def _newton_step(
     length = total * (jnp.sqrt(total) - 1) / slope
     fraction, steepness = length / root, root * slope / total
     rest = 8 * jnp.maximum(1 - steepness, 0.0) * jnp.square(fraction) * steepness
-    is_exact = rest < jnp.finfo(total.dtype).eps
-    # What is NaN stays so: there is nothing to be found.
-    return _Step(root + length, is_solved | (is_exact & ~is_flat) | jnp.isnan(length))
-
-
-def _lower_bound(
-    groups: Groups, x: Entries, slopes: Entries, offsets: Entries, is_solved: Array
-) -> Array:
-    """Of the root: from each entry alone, and from the steepest slope for all of them."""
-    highest = groups.largest(
-        jax.tree.map(
-            lambda x, d, t: jnp.maximum(jnp.abs(x) - t / d, 0.0), x, slopes, offsets
-        )
-    )
-    pulls = norms(groups, jax.tree.map(jnp.multiply, slopes, x))
-    excess, widest = pulls - groups.largest(offsets), groups.largest(slopes)
-    return jnp.maximum(
-        highest, jnp.where(is_solved, 1.0, excess / jnp.where(widest == 0, 1.0, widest))
-    )
+    is_exact = (rest < jnp.finfo(total.dtype).eps) & ~is_flat
+    # What is flat is far above the root. What is NaN stays so: there is nothing to find.
+    moved = jnp.where(is_flat & ~is_solved, 0.0, root + length)
+    return moved, is_solved | is_exact | jnp.isnan(length)
 
 
 def concave_root(

@@ -57,6 +57,10 @@ class Combined(NamedTuple):
         """As that of a penalty."""
         return self.axes
 
+    def is_by_entry(self) -> bool:
+        """As that of a penalty."""
+        return self.rest is None or self.rest.is_by_entry()
+
     def check_prox(self, *, in_metric: bool) -> None:
         """As that of a penalty: squares whose strengths differ make a metric."""
         if self.rest is not None:

@@ -360,6 +360,9 @@ class Toward(Penalty):
     def as_interval(self) -> tuple[Any, Any] | None:
         return _moved(self.penalty.as_interval(), (0, 1), self.reference)
 
+    def is_by_entry(self) -> bool:
+        return self.penalty.is_by_entry()
+
     def is_convex_by_entry(self) -> bool:
         return self.penalty.is_convex_by_entry()
 

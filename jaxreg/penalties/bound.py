@@ -7,7 +7,7 @@ blocks: leaves that a formula is applied to jointly.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import jax
@@ -20,9 +20,16 @@ from jaxreg._arithmetic import ready
 from jaxreg._checks import Scalar
 from jaxreg._dtypes import raise_precision
 from jaxreg._prefixes import values_at
+from jaxreg._scheduling import after, finished
 from jaxreg._sharding import greatest, like, total, whole
 from jaxreg._tree import Leaf, Params, assembled, check_distinct
 from jaxreg.penalties._combined import combined
+
+_AT_ONCE = 2**20
+"""So many numbers are computed side by side: enough for all cores, little memory."""
+
+Start = dict[int, tuple[Any, Any]]
+"""The value and the metric of leaves, by their indices."""
 
 
 class Block(NamedTuple):
@@ -45,7 +52,9 @@ class Block(NamedTuple):
         scale = self.term.array_critical_scale(self.arrays(gradients))
         return greatest(scale, self.term.summed_over())
 
-    def prox(self, values: Sequence[Any], step: Scalar, metrics: list[Any]) -> list[Array]:
+    def prox(
+        self, values: Mapping[int, Any], step: Scalar, metrics: Mapping[int, Any]
+    ) -> list[Array]:
         """The prox at each of the block's leaves, in their dtypes."""
         own = [jnp.asarray(values[i]) for i in self.indices]
         if isinstance(step, float | int):
@@ -67,7 +76,7 @@ class Block(NamedTuple):
             return narrowed
         return [like(z, x) for z, x in zip(narrowed, own, strict=True)]
 
-    def arrays(self, values: Sequence[Any]) -> Any:
+    def arrays(self, values: Sequence[Any] | Mapping[int, Any]) -> Any:
         """The array, or the tuple of arrays, in at least float32."""
         raised = [raise_precision(values[i]) for i in self.indices]
         return joined([self._whole(x, x.ndim) for x in raised])
@@ -140,14 +149,57 @@ class BoundPenalty:
         Returns:
             A value for each leaf.
         """
-        check_distinct(self.tree)
         values = [leaf.value for leaf in self.tree] if at is None else list(at)
         metrics = self.metrics(1.0 if metric is None else metric)
-        moved = list(values)
+
+        def start(indices: Sequence[int], done: Array | None) -> Start:
+            return {i: after(done, (values[i], metrics[i])) for i in indices}
+
+        landed = self.prox_in_turn(step, start)
+        return [landed.get(i, value) for i, value in enumerate(values)]
+
+    def prox_in_turn(
+        self, step: Scalar, start: Callable[[Sequence[int], Array | None], Start]
+    ) -> dict[int, Array]:
+        """The prox at the leaves in blocks, where leaves wait for others before them.
+
+        Args:
+            step: The proximal step.
+            start: Gives the value and the metric of some leaves, by their indices, that are
+                computed after a number is known; `None`: at once.
+
+        Returns:
+            A value for each leaf in a block, by its index.
+        """
+        check_distinct(self.tree)
+        landed: dict[int, Array] = {}
+        done = None
+        for blocks in self._turns:
+            found = start([i for block in blocks for i in block.indices], done)
+            values, metrics = ({i: own[k] for i, own in found.items()} for k in (0, 1))
+            for block in blocks:
+                new = block.prox(values, step, metrics)
+                landed |= zip(block.indices, new, strict=True)
+            done = finished([landed[i] for block in blocks for i in block.indices])
+        return landed
+
+    @functools.cached_property
+    def _turns(self) -> list[list[Block]]:
+        """Blocks that are computed at once, in order.
+
+        A prox that works entry by entry needs nothing for a moment only. The others wait
+        for each other, some numbers at a time.
+        """
+        at_once = [block for block in self.separate if block.term.is_by_entry()]
+        turns, size = [at_once], _AT_ONCE
         for block in self.separate:
-            for i, z in zip(block.indices, block.prox(values, step, metrics), strict=True):
-                moved[i] = z
-        return moved
+            if not block.term.is_by_entry():
+                if size >= _AT_ONCE:
+                    turns.append([])
+                    size = 0
+                turns[-1].append(block)
+                size += sum(np.size(self.tree[i].value) for i in block.indices)
+        return [blocks for blocks in turns if blocks]
 
     def metrics(self, metric: Params) -> list[Any]:
         """The metric of each leaf in a block; `None` for the others."""

@@ -58,6 +58,9 @@ class Entrywise(Penalty):
     def whole_axes(self, ndim: int) -> tuple[int, ...]:
         return ()
 
+    def is_by_entry(self) -> bool:
+        return True
+
     def is_convex_by_entry(self) -> bool:
         return self.is_convex
 

@@ -92,6 +92,10 @@ class Formulas(Record, CalledOnParams, abc.ABC):
         """The bounds, if R is an interval of every entry; of the penalty of a leaf."""
         return None
 
+    def is_by_entry(self) -> bool:
+        """Whether R is a sum over single entries, and its prox one of each by itself."""
+        return False
+
     def is_convex_by_entry(self) -> bool:
         """Whether R is a sum of convex functions of single entries."""
         return False

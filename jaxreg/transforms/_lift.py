@@ -16,6 +16,7 @@ from jax import Array
 
 from jaxreg._checks import Scalar, check_number, check_numbers, is_function
 from jaxreg._dtypes import promoted, raise_precision
+from jaxreg._scheduling import after
 from jaxreg._tree import Leaf, Params, assembled, check_distinct, values_beside, walk
 from jaxreg.penalties import Penalty
 from jaxreg.penalties.bound import BoundPenalty
@@ -143,6 +144,11 @@ class Slot(NamedTuple):
     update: Any
     term: Any
 
+    @property
+    def reached(self) -> Array:
+        """The parameter with its update."""
+        return raise_precision(self.leaf.value) + raise_precision(self.update)
+
     def finish(self, update: Array) -> Array:
         """A new update, in a dtype in which −param is exact: exact zeros survive."""
         return update.astype(promoted(self.leaf.value.dtype, self.update.dtype))
@@ -195,6 +201,10 @@ def map_chosen(
     return assembled(tree, params, moved)
 
 
+UpdatesAt = Callable[[Sequence[int], Array | None], dict[int, tuple[Any, Any]]]
+"""The update and the metric of some leaves by their indices, computed after a number."""
+
+
 def prox_update(
     bound: BoundPenalty, updates: Params, step: Scalar, metric: Params | None = None
 ) -> Params:
@@ -209,22 +219,34 @@ def prox_update(
     Returns:
         prox(params + updates) − params where the penalty applies, `updates` elsewhere.
     """
-    tree, params = bound.tree, bound.params
-    slots = slots_of(updates, params, tree, [x or None for x in bound.is_regularized])
-    reached = [
-        leaf.value
-        if term is None
-        else raise_precision(leaf.value) + raise_precision(update)
-        for leaf, update, term in slots
-    ]
-    landed = bound.prox(step, metric, at=reached)
+    check_distinct(bound.tree)
+    beside = values_beside(bound.tree, bound.params, updates)
+    metrics = bound.metrics(1.0 if metric is None else metric)
+    pairs = list(zip(beside, metrics, strict=True))
+    return prox_update_in_turn(
+        bound, step, lambda indices, done: {i: after(done, pairs[i]) for i in indices}
+    )
+
+
+def prox_update_in_turn(bound: BoundPenalty, step: Scalar, updates_at: UpdatesAt) -> Params:
+    """As `prox_update`, for updates that are computed for some leaves after others."""
+    tree = bound.tree
+    slots: dict[int, Slot] = {}
+
+    def start(indices: Sequence[int], done: Array | None) -> dict[int, tuple[Any, Any]]:
+        found = updates_at(indices, done)
+        slots.update({i: Slot(tree[i], update, True) for i, (update, _) in found.items()})
+        return {i: (slots[i].reached, metric) for i, (_, metric) in found.items()}
+
+    landed = bound.prox_in_turn(step, start)
+    others = updates_at([i for i in range(len(tree)) if i not in landed], None)
     moved = [
-        slot.update
-        if slot.term is None
-        else slot.finish(z - raise_precision(slot.leaf.value))
-        for slot, z in zip(slots, landed, strict=True)
+        slots[i].finish(landed[i] - raise_precision(leaf.value))
+        if i in landed
+        else others[i][0]
+        for i, leaf in enumerate(tree)
     ]
-    return assembled(tree, params, moved)
+    return assembled(tree, bound.params, moved)
 
 
 def is_number(value: Any, number: float) -> bool:

@@ -12,7 +12,7 @@ below 1 and to zero above it, whatever the data.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,20 +23,22 @@ from jax import Array
 
 from jaxreg._checks import Scalar, check_number
 from jaxreg._dtypes import is_tiny, raise_precision
-from jaxreg._tree import Leaf, Params
+from jaxreg._tree import Leaf, Params, assembled, values_beside, walk
 from jaxreg.masks.selection import MaskLike, as_mask, weights
 from jaxreg.penalties import Penalty
 from jaxreg.transforms._arguments import check_arguments, check_steps
 from jaxreg.transforms._averaging import averaged_prox_update, zero_dual
+from jaxreg.transforms._leaf_by_leaf import AllAtOnce, LeafByLeaf, as_scaled
 from jaxreg.transforms._lift import (
     Length,
     Rate,
     Rates,
+    Slot,
     check_params,
     check_rate,
     is_number,
     is_schedule,
-    prox_update,
+    prox_update_in_turn,
     rate_at,
     where_updated,
 )
@@ -45,10 +47,6 @@ from jaxreg.transforms.decay import decoupled_weight_decay
 
 Metric = Callable[[Any], Params]
 """From an optimizer's new state to the scales d of its step, a pytree or a scalar."""
-
-Chosen = Callable[[Params], Params]
-"""Keeps the regularized leaves of a pytree like the parameters: only their scales are
-needed."""
 
 
 def prox_preconditioned(
@@ -127,9 +125,17 @@ def prox_preconditioned(
         decay = rate_at("weight_decay", weight_decay, count, scalar=False)
         return decoupled_weight_decay(decay, learning_rate=rate, mask=decay_mask)
 
+    def decays_at(count: Any, rate: Any, gradients: Params, params: Params) -> list[Any]:
+        """What the decay adds to the update of each leaf; `None` for nothing."""
+        none = jax.tree.map(_no_update, gradients)
+        moved, _ = decay_at(count, rate).update(none, optax.EmptyState(), params)
+        tree = list(walk(params))
+        pairs = (values_beside(tree, params, x) for x in (none, moved))
+        return [None if new is old else new for old, new in zip(*pairs, strict=True)]
+
     def init(params: Params) -> ProxState:
-        bound, inner = penalty.bind(params), scaling.init(jax.tree.map(_wide, params))
-        bound.check_prox(lambda: metric_of(inner, bound.only_regularized))
+        bound, inner = penalty.bind(params), scaling.init(jax.tree.map(as_scaled, params))
+        bound.check_prox(lambda: metric_of(inner))
         counter = counter_beside(inner)
         if decays:
             decay_at(counter[0], 1.0).init(params)
@@ -142,22 +148,33 @@ def prox_preconditioned(
         (count,) = state.updates  # A `Counter`, which has one field.
         rate = rate_at("learning_rate", learning_rate, count)
         factor = _factor_at(count, strength_schedule, warmup_steps)
-        directions, inner = _directions(scaling, gradients, state.inner, params, extra_args)
-        updates = jax.tree.map(partial(_against, rate), directions)
-        if decays:
-            decay = decay_at(count, rate)
-            updates, _ = decay.update(updates, optax.EmptyState(), params)
-        scaled = penalty if is_number(factor, 1) else penalty * factor
-        bound, dual = scaled.bind(where_updated(updates, params)), ()
-        scales = metric_of(inner, bound.only_regularized)
+        scaled_penalty = penalty if is_number(factor, 1) else penalty * factor
+        bound, dual = scaled_penalty.bind(where_updated(gradients, params)), ()
+        tree, given = bound.tree, (scaling, gradients, state.inner, params, extra_args)
+        if metric is None:
+            scaled = LeafByLeaf(metric_of, *given)
+        else:
+            scaled = AllAtOnce(lambda new: bound.metrics(metric_of(new)), *given)
+        decay = decays_at(count, rate, gradients, params) if decays else [None] * len(tree)
+
+        def updates_at(indices: Sequence[int], done: Array | None) -> dict[int, Any]:
+            return {
+                i: (_update(tree[i], rate, direction, decay[i]), scale)
+                for i, (direction, scale) in scaled.at(indices, done).items()
+            }
+
         if averages:
+            found = updates_at(range(len(tree)), None).values()
+            moved, scales = (
+                assembled(tree, bound.params, x) for x in zip(*found, strict=True)
+            )
             updates, dual = averaged_prox_update(
-                bound, penalty, factor, updates, state.dual, window, rate, scales
+                bound, penalty, factor, moved, state.dual, window, rate, scales
             )
         else:
-            updates = prox_update(bound, updates, rate, scales)
+            updates = prox_update_in_turn(bound, rate, updates_at)
         updates = jax.tree.map(_narrow_again, updates, gradients)
-        return updates, ProxState(incremented(state.updates), inner, dual)
+        return updates, ProxState(incremented(state.updates), scaled.new_state(), dual)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -170,50 +187,25 @@ def _factor_at(count: Array, strength_schedule: Rate, warmup_steps: Length) -> A
     return jnp.where(count < warmup_steps, 0.0, factor)
 
 
-def _directions(
-    scaling: optax.GradientTransformationExtraArgs,
-    gradients: Params,
-    state: Any,
-    params: Params,
-    extra_args: dict[str, Any],
-) -> tuple[Params, Any]:
-    """The scaled gradients m/d, with `None` for frozen leaves, and the scaling's state."""
-    wide = jax.tree.map(_wide, params)
-    filled = jax.tree.map(_filled, gradients, params, is_leaf=lambda x: x is None)
-    # Optax multiplies floats and counts, which JAX's strict mode forbids.
-    with jax.numpy_dtype_promotion("standard"):
-        directions, new = scaling.update(filled, state, wide, **extra_args)
-    # Moments keep their dtype, also under injected numbers of more digits.
-    return where_updated(gradients, directions), jax.tree.map(_like, new, state)
-
-
-def _filled(gradient: Any, leaf: Any) -> Any:
-    """A gradient as scalings take it: 0 for a frozen leaf, since most fail without."""
-    is_frozen = gradient is None and Leaf((), leaf).is_parameter
-    return _wide(jnp.zeros_like(leaf) if is_frozen else gradient)
-
-
-def _wide(x: Any) -> Any:
-    """Float8 as float32: moments and 1e-8 are beyond its range."""
-    return raise_precision(x) if is_tiny(x) else x
-
-
 def _narrow_again(update: Array, given: Array) -> Array:
     """An update in float8, if the gradient was."""
     return update.astype(given.dtype) if is_tiny(given) else update
 
 
-def _like(new: Any, old: Any) -> Any:
-    """A part of a state, in the dtype that it had if it was an array."""
-    has_other = hasattr(old, "dtype") and new.dtype != old.dtype
-    return new.astype(old.dtype) if has_other else new
+def _no_update(gradient: Array) -> Array:
+    return jnp.zeros_like(raise_precision(gradient))
 
 
-def _against(rate: Scalar, direction: Array) -> Array:
-    """A step of the length of a rate against a direction, in its dtype."""
-    if isinstance(rate, float | int):
-        return -rate * direction
-    return -jnp.asarray(rate, direction.dtype) * direction
+def _update(leaf: Leaf, rate: Scalar, direction: Any, decay: Any) -> Any:
+    """A step of the length of a rate against a direction, with its decay."""
+    if direction is None:
+        return None
+    if not isinstance(rate, float | int):
+        rate = jnp.asarray(rate, direction.dtype)
+    slot = Slot(leaf, -rate * direction, True)
+    if decay is None:
+        return slot.update
+    return slot.finish(raise_precision(slot.update) + decay)
 
 
 # The scales by which optimizers divide their steps, read from their states.
@@ -221,8 +213,8 @@ def _against(rate: Scalar, direction: Array) -> Array:
 
 def _with_metric(
     scaler: Any, metric: Metric | None
-) -> tuple[optax.GradientTransformationExtraArgs, Callable[[Any, Chosen], Params]]:
-    """A scaling and the function from its state to its metric at chosen leaves."""
+) -> tuple[optax.GradientTransformationExtraArgs, Metric]:
+    """A scaling and the function from its state to its metric."""
     if isinstance(scaler, optax.GradientTransformation):
         if metric is None:
             raise ValueError(
@@ -231,7 +223,7 @@ def _with_metric(
                 "functools.partial(optax.scale_by_rms, decay=0.9). For an optimizer whose "
                 "step is not of that form (Lion, Muon, ...) use orthant_wise."
             )
-        return optax.with_extra_args_support(scaler), lambda state, _: metric(state)
+        return optax.with_extra_args_support(scaler), metric
     call = scaler if isinstance(scaler, partial) else partial(scaler)
     if metric is None and call.func not in _METRICS:
         known = ", ".join(sorted(function.__name__ for function in _METRICS))
@@ -243,17 +235,14 @@ def _with_metric(
         )
     scaling = optax.with_extra_args_support(scaler())
     if metric is not None:
-        return scaling, lambda state, _: metric(state)
+        return scaling, metric
     given = inspect.signature(call.func).bind(*call.args, **call.keywords)
     given.apply_defaults()
 
-    def of_known(state: Any, chosen: Chosen) -> Params:
-        moments = {
-            name: chosen(x) for name, x in state._asdict().items() if name != "count"
-        }
+    def of_known(state: Any) -> Params:
         # Optax multiplies floats and counts, which JAX's strict mode forbids.
         with jax.numpy_dtype_promotion("standard"):
-            return _METRICS[call.func](state._replace(**moments), **given.arguments)
+            return _METRICS[call.func](state, **given.arguments)
 
     return scaling, of_known
 
