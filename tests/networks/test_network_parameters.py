@@ -131,7 +131,7 @@ def test_the_same_seed_gives_the_same_network():
 
 
 def test_features_of_a_group_leave_lassonet_with_their_skip_connection():
-    parameters = {"method": "lassonet", "hierarchy": 3.0, **QUICK}
+    parameters: dict[str, Any] = {"method": "lassonet", "hierarchy": 3.0, **QUICK}
     model = fit("Classifier", groups=["a", "a", "b", "b", "c"], **parameters)
     networks = model.path_.networks
     first, skip = networks["Dense_0"]["kernel"], networks["Skip"]["kernel"]
