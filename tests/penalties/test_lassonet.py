@@ -154,6 +154,9 @@ def test_zeros_and_their_neighbours():
     assert kept[np.linalg.norm(V * METRIC["skip"], axis=1) > 0.51].all()
     assert with_small_kernel["skip"][5, 1] == 0
     assert not np.signbit(with_small_kernel["skip"][5, 1])
+    tiny = np.where(np.arange(OUTPUTS) == 0, 1e-12, np.ones_like(V))
+    kept = prox(lasso_net(0.5, 0.0, 1.0), both(tiny, 0 * U))["skip"]
+    np.testing.assert_allclose(kept[:, 0], 0.5e-12, rtol=1e-5)
     nothing = prox(lasso_net(0.5, 0.0, 1.0), both(0 * V, 0 * U))
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(nothing))
     strong = prox(lasso_net(0.01, 0.0, 1.0), both(0 * V, 10 * U))
