@@ -99,8 +99,9 @@ def test_the_prox_costs_no_more_than_a_dense_search_finds(strengths, bound, metr
     assert strengths[0] == 0 or 0 < np.sum(norm == 0) < INPUTS
 
 
-def sorted_prox(v, u, strength, l1, bound):
+def sorted_prox(v, u, strengths, bound):
     """Algorithm 2 of the paper and its appendix, for one input."""
+    strength, l1 = strengths
     absolute = np.sort(np.abs(u))[::-1]
     length, norm, level = np.linalg.norm(v), 0.0, 0.0
     for s in range(len(u) + 1):
@@ -121,7 +122,7 @@ def test_newtons_method_finds_what_sorting_does(strengths, bound):
         found = prox(lasso_net(*strengths, bound), both())
         ones = jax.tree.map(np.ones_like, both())
         in_metric = prox(lasso_net(*strengths, bound), both(), 1.0, ones)
-    expected = [sorted_prox(v, u, *strengths, bound) for v, u in zip(V, U, strict=True)]
+    expected = [sorted_prox(v, u, strengths, bound) for v, u in zip(V, U, strict=True)]
     rows = np.arange(INPUTS) != 3  # Of a row of zeros the direction is not determined.
     for moved in (found, in_metric):
         for i, name in enumerate(("skip", "first")):
