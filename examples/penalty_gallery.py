@@ -69,6 +69,7 @@ POINTS: list[jr.Penalty] = [
     jr.Cardinality(1),
     jr.NOfM(1, 2),
     jr.Rank(1),
+    jr.penalties.LassoNet(0.5, hierarchy=2.0),
 ]
 COLUMNS = 8
 

@@ -87,6 +87,7 @@ def _span(source: str, scope: str) -> tuple[int, int]:
 T, E, N = "operators/thresholds", "penalties/entrywise", "penalties/nonconvex"
 C, G, R = "penalties/concave", "penalties/grouped", "_groups"
 ROOTS = "operators/roots"
+NET = "penalties/_hierarchy"
 K, B, P = "penalties/constraints", "operators/counts", "operators/balls"
 M, H, S = "operators/matrices", "operators/chains", "penalties/structured"
 Z, D, Q = "penalties/spectral", "transforms/decay", "strength/rules"
@@ -207,6 +208,16 @@ FAULTS = [
          "test_grouped.py -k concave"),
         ("penalties/_grouped", "Grouped.per_group", "np.sqrt(groups.sizes)",
          "groups.sizes", "test_grouped.py"),
+        # LassoNet.
+        (NET, "_kernel_slope", "b * (u - level)", "u - level", "test_lassonet.py"),
+        (NET, "_kernel_slope", "jnp.square(hierarchy)", "hierarchy", "test_lassonet.py"),
+        (NET, "_skip_slope", "least - root", "0.0 - root", "test_lassonet.py"),
+        (NET, "bounded_by_skip", "pull + push", "pull", "test_lassonet.py"),
+        (NET, "_settled", "(x == 0) &", "", "test_lassonet.py"),
+        ("penalties/lassonet", "LassoNet.groups_prox", "step * l1 / b", "step * l1",
+         "test_lassonet.py"),
+        ("penalties/lassonet", "LassoNet.groups_critical_scale", "self.hierarchy * l1",
+         "l1", "test_lassonet.py"),
         # Constraints.
         (K, "NonNegative.array_prox", "maximum", "minimum", "NonNegative"),
         (K, "_Interval.array_value", "x >= low", "x > low", "Box"),

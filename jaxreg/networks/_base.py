@@ -26,14 +26,16 @@ from jaxreg.networks._sklearn import (
 )
 from jaxreg.networks.input_path import InputPath
 from jaxreg.networks.inputs import check_method, check_schedule
-from jaxreg.networks.perceptron import ACTIVATIONS, KERNEL, Perceptron
-from jaxreg.networks.program import Loss, Program, Schedule
+from jaxreg.networks.perceptron import ACTIVATIONS, KERNEL, SKIP_KERNEL, Perceptron
+from jaxreg.networks.program import Loss, Program, Schedule, has_skip
 from jaxreg.networks.tracing import (
     SPARSEST,
     Folded,
     Options,
+    bound_by_skip,
     default_strengths,
     input_penalty,
+    relative_pull,
     trace_paths,
 )
 
@@ -87,6 +89,7 @@ class SparseMLP(SelectorMixin, BaseEstimator):
     hidden: Any
     activation: str
     method: str
+    hierarchy: float
     strength: float | None
     n_features_to_select: int | None
     ridge: Any
@@ -149,7 +152,8 @@ class SparseMLP(SelectorMixin, BaseEstimator):
         random = check_random_state(self.random_state)
         targets = self._targets(y, weights)
         self._units = Units.of(x, weights)
-        network = Perceptron(tuple(self.hidden), self.activation, self._outputs())
+        skips = has_skip(self.method)
+        network = Perceptron(tuple(self.hidden), self.activation, self._outputs(), skips)
         folds = padded_folds(self._folded(x, targets, weights, random))
         keys = jax.random.split(jax.random.key(random.randint(2**31 - 1)), self.n_starts)
         starts = padded_starts(network, keys, features)
@@ -158,16 +162,20 @@ class SparseMLP(SelectorMixin, BaseEstimator):
         first = jax.tree.map(lambda leaf: leaf[0], starts)
         deaf = network(first, jnp.zeros_like(data[0]))
         null = np.average(type(self)._loss(deaf, data[1]), weights=folds.train[-1])
-        penalty = input_penalty(named(KERNEL), first, self._labels(features, wide), 0)
+        layers = (KERNEL, SKIP_KERNEL) if skips else (KERNEL,)
+        penalty = input_penalty(named(*layers), first, self._labels(features, wide), 0)
+        bound = None
+        if skips:
+            masks = named(KERNEL), named(SKIP_KERNEL)
+            bound = bound_by_skip(penalty, *masks, self.hierarchy, first)
+        schedule = self._schedule(len(x))
         path = trace_paths(
-            Program(
-                network, type(self)._loss, penalty, self.method, self._schedule(len(x))
-            ),
+            Program(network, type(self)._loss, penalty, self.method, schedule, bound),
             self.ridge,
             (starts, keys),
             data,
             folds,
-            self._grid(float(null)),
+            self._grid(float(null) * relative_pull(bound, first)),
             SPARSEST,
             Options(progress=bool(self.verbose)),
         )
@@ -222,6 +230,7 @@ class SparseMLP(SelectorMixin, BaseEstimator):
         for name in ("n_strengths", "n_starts", "max_iter", "path_iter"):
             check_count(name, getattr(self, name))
         check_numbers("ridge", np.asarray(self.ridge))
+        check_number("hierarchy", self.hierarchy, above=0.0)
         if self.strength is not None and self.n_features_to_select is not None:
             raise ValueError(
                 "strength and n_features_to_select both choose the network: give one of "

@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 
 from jaxreg.networks.input_path import InputPath
-from jaxreg.networks.perceptron import FIRST, Perceptron
+from jaxreg.networks.perceptron import FIRST, SKIP, Perceptron
 from jaxreg.networks.tracing import Folded
 
 # Data of fewer samples or inputs than this are so small that padding costs no time.
@@ -60,7 +60,10 @@ def padded_folds(folds: Folded) -> Folded:
 
 def without_padding(path: InputPath, inputs: int) -> InputPath:
     """The path of the first inputs alone."""
-    layer = path.networks[FIRST]
-    first = {**layer, "kernel": layer["kernel"][:, :inputs]}
-    networks = {**path.networks, FIRST: first}
+    networks = {
+        name: {**layer, "kernel": layer["kernel"][:, :inputs]}
+        if name in (FIRST, SKIP)
+        else layer
+        for name, layer in path.networks.items()
+    }
     return dataclasses.replace(path, used=path.used[:, :inputs], networks=networks)

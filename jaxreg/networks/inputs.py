@@ -14,16 +14,18 @@ from jax.typing import ArrayLike
 from jaxreg._checks import check_count, check_number, check_numbers
 from jaxreg._groups import Labels
 from jaxreg._tree import Params
-from jaxreg.masks.selection import MaskLike
+from jaxreg.masks.selection import MaskLike, as_mask
 from jaxreg.networks.input_path import InputPath
-from jaxreg.networks.program import METHODS, Loss, Program, Schedule
+from jaxreg.networks.program import METHODS, Loss, Program, Schedule, has_skip
 from jaxreg.networks.tracing import (
     SPARSEST,
     Options,
+    bound_by_skip,
     default_strengths,
     folded,
     input_penalty,
     null_loss,
+    relative_pull,
     trace_paths,
 )
 from jaxreg.strength.cross_validation import CrossValidation, Folds
@@ -63,6 +65,8 @@ def select_inputs(
     kernel: MaskLike,
     loss: Loss = squared_error,
     method: str = METHODS[0],
+    skip: MaskLike | None = None,
+    hierarchy: float = 10.0,
     folds: Folds = 5,
     groups: Labels | None = None,
     input_axis: int = 0,
@@ -89,6 +93,10 @@ def select_inputs(
     The second time, inputs that matter are hardly shrunk, and the others leave early.
     Without `ridge` the other layers would undo the shrinking.
 
+    With LassoNet, a linear skip connection θ is penalised in the place of W, and bounds it:
+
+        mean loss + strength · Σ_j c_j · ‖θ_j‖₂ + ridge · Σ v²,   max |W_j| ≤ M · ‖θ_j‖₂
+
     All this is done on every fold, whose scores choose the strength, and on all samples, as
     one compiled program. Scale the inputs to variance 1 first: the penalty compares them.
 
@@ -101,7 +109,12 @@ def select_inputs(
         loss: A function of the outputs and `y` that returns a number for each sample; by
             default squared errors. For classes,
             `optax.softmax_cross_entropy_with_integer_labels`.
-        method: `"adaptive group lasso"` or `"group lasso"`, which keeps more inputs.
+        method: `"adaptive group lasso"` or `"group lasso"`, which keeps more inputs; or
+            `"adaptive lassonet"` or `"lassonet"`, likewise, for a network with a skip
+            connection.
+        skip: For LassoNet, which leaves are the kernel of the linear skip connection from
+            the inputs to the outputs, which `fn` adds; `kernel` does not choose them.
+        hierarchy: For LassoNet, M.
         folds: As for `cross_validate`: how many, cut in the order of the samples, or pairs
             of indices.
         groups: An integer for each input; equal ones enter and leave together, as the
@@ -151,22 +164,27 @@ def select_inputs(
         *Sparse-input neural networks* (2017), for the ridge.
     """
     check_method(method)
+    check_skip(method, skip)
     x, y = data
     samples = check_data(x, y)
     if sample_weight is not None:
         check_numbers("sample_weight", np.asarray(sample_weight))
     check_numbers("ridge", np.asarray(ridge))
-    penalty = input_penalty(kernel, params, groups, input_axis)
+    readers = kernel if skip is None else as_mask(kernel) | skip
+    penalty = input_penalty(readers, params, groups, input_axis)
+    bound = None
+    if skip is not None:
+        bound = bound_by_skip(penalty, kernel, skip, hierarchy, params)
     if strengths is None:
         null = null_loss(fn, loss, penalty, params, (x, y), sample_weight)
-        grid = default_strengths(null, num)
+        grid = default_strengths(null * relative_pull(bound, params), num)
     else:
         grid = check_rising(strengths)
     schedule = check_schedule(Schedule() if schedule is None else schedule)
     starts = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], params)
     keys = (jax.random.key(0) if key is None else key)[None]
     return trace_paths(
-        Program(fn, loss, penalty, method, schedule),
+        Program(fn, loss, penalty, method, schedule, bound),
         ridge,
         (starts, keys),
         (x, y),
@@ -186,6 +204,20 @@ def check_method(method: Any) -> None:
     if not (isinstance(method, str) and method in METHODS):
         words = " or ".join(map(repr, METHODS))
         raise ValueError(f"method must be {words}, got {method!r}.")
+
+
+def check_skip(method: str, skip: Any) -> None:
+    """Refuse a skip connection that is missing, or that nothing is done with.
+
+    Raises:
+        ValueError: If a method needs one and none is named, or the other way round.
+    """
+    if has_skip(method) == (skip is None):
+        raise ValueError(
+            'skip must name the kernel of the skip connection for method="lassonet" and '
+            f'"adaptive lassonet", and for these alone, got method={method!r} and '
+            f"skip={skip!r}."
+        )
 
 
 def check_data(x: Any, y: Any) -> int:

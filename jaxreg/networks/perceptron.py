@@ -19,6 +19,10 @@ FIRST = "Dense_0"
 """The layer that reads the inputs."""
 KERNEL = f"^{FIRST}/kernel$"
 """The path of its weights."""
+SKIP = "Skip"
+"""The layer that leads from the inputs to the outputs past all others."""
+SKIP_KERNEL = f"^{SKIP}/kernel$"
+"""The path of its weights."""
 
 
 class Perceptron(NamedTuple):
@@ -28,30 +32,38 @@ class Perceptron(NamedTuple):
         hidden: The units of each hidden layer.
         activation: One of `ACTIVATIONS`.
         outputs: The numbers that it returns for each sample.
+        has_skip: Whether a linear skip connection is added to the outputs.
     """
 
     hidden: tuple[int, ...]
     activation: str
     outputs: int
+    has_skip: bool = False
 
     def __call__(self, params: Any, x: Array) -> Array:
         """The outputs, an array (samples, outputs)."""
+        skipped = x @ params[SKIP]["kernel"] if self.has_skip else 0.0
         activate = ACTIVATIONS[self.activation]
         for i in range(len(self.hidden)):
             x = activate(_dense(params[f"Dense_{i}"], x))
-        return _dense(params[f"Dense_{len(self.hidden)}"], x)
+        return _dense(params[f"Dense_{len(self.hidden)}"], x) + skipped
 
     def init(self, key: Array, inputs: int) -> Any:
-        """Random parameters, with variances of one over the inputs of a layer (LeCun)."""
+        """Random parameters, with variances of one over the inputs of a layer (LeCun).
+
+        A skip connection is zero at first.
+        """
         widths = (inputs, *self.hidden, self.outputs)
         keys = jax.random.split(key, len(widths) - 1)
-        return {
+        layers = {
             f"Dense_{i}": {
                 "kernel": jax.random.normal(keys[i], shape) / shape[0] ** 0.5,
                 "bias": jnp.zeros(shape[1]),
             }
             for i, shape in enumerate(zip(widths[:-1], widths[1:], strict=True))
         }
+        skip = {SKIP: {"kernel": jnp.zeros((inputs, self.outputs))}}
+        return layers | skip if self.has_skip else layers
 
 
 def _dense(layer: Any, x: Array) -> Array:

@@ -122,6 +122,7 @@ class _OnOneSplit(SparseMLP):
         *,
         activation: str = "tanh",
         method: str = "adaptive group lasso",
+        hierarchy: float = 10.0,
         strength: float | None = None,
         n_features_to_select: int | None = None,
         ridge: Any = 3e-3,
@@ -141,6 +142,7 @@ class _OnOneSplit(SparseMLP):
         self.hidden = hidden
         self.activation = activation
         self.method = method
+        self.hierarchy = hierarchy
         self.strength = strength
         self.n_features_to_select = n_features_to_select
         self.ridge = ridge
@@ -173,6 +175,7 @@ class _CrossValidated(SparseMLP):
         *,
         activation: str = "tanh",
         method: str = "adaptive group lasso",
+        hierarchy: float = 10.0,
         strength: float | None = None,
         n_features_to_select: int | None = None,
         ridge: Any = 3e-3,
@@ -192,6 +195,7 @@ class _CrossValidated(SparseMLP):
         self.hidden = hidden
         self.activation = activation
         self.method = method
+        self.hierarchy = hierarchy
         self.strength = strength
         self.n_features_to_select = n_features_to_select
         self.ridge = ridge
@@ -236,7 +240,12 @@ class SparseMLPRegressor(_OnOneSplit, _Regressor):
     Args:
         hidden: The units of each hidden layer.
         activation: `"tanh"`, `"relu"`, `"gelu"` or `"softplus"`.
-        method: `"adaptive group lasso"`, or `"group lasso"`, which keeps more features.
+        method: `"adaptive group lasso"`, or `"group lasso"`, which keeps more features;
+            or `"adaptive lassonet"` or `"lassonet"`, likewise, whose network has a linear
+            skip connection that is penalised in the place of the first layer, and bounds
+            it.
+        hierarchy: For LassoNet, how large a weight of the first layer may be, relative to
+            the skip connection of its feature.
         strength: The strength; chosen by its score if `None`.
         n_features_to_select: At most so many features, with the smallest strength for
             that; chosen by the score if `None`.
@@ -289,6 +298,7 @@ class SparseMLPClassifier(_OnOneSplit, _Classifier):
         hidden: As for `SparseMLPRegressor`, like all arguments.
         activation: See there.
         method: See there.
+        hierarchy: See there.
         strength: See there.
         n_features_to_select: See there.
         ridge: See there.
@@ -332,6 +342,7 @@ class SparseMLPRegressorCV(_CrossValidated, _Regressor):
         hidden: As for `SparseMLPRegressor`, like all arguments but `cv`.
         activation: See there.
         method: See there.
+        hierarchy: See there.
         strength: See there.
         n_features_to_select: See there.
         ridge: See there.
@@ -374,6 +385,7 @@ class SparseMLPClassifierCV(_CrossValidated, _Classifier):
         hidden: As for `SparseMLPRegressor`, like all arguments but `cv`.
         activation: See there.
         method: See there.
+        hierarchy: See there.
         strength: See there.
         n_features_to_select: See there.
         ridge: See there.

@@ -21,13 +21,18 @@ from jax import Array
 
 from jaxreg._arithmetic import times
 from jaxreg.masks.selection import as_mask, weights
-from jaxreg.penalties import L2, GroupLasso, Penalty, adaptive
+from jaxreg.penalties import L2, GroupLasso, LassoNet, Penalty, adaptive
 from jaxreg.strength.cross_validation import weighted_mean
 from jaxreg.strength.paths import path
 from jaxreg.transforms import prox_adam
 
-METHODS = ("adaptive group lasso", "group lasso")
+METHODS = ("adaptive group lasso", "group lasso", "adaptive lassonet", "lassonet")
 """What `method` may be."""
+
+
+def has_skip(method: str) -> bool:
+    """Whether a method needs a skip connection."""
+    return method.endswith("lassonet")
 
 
 Loss = Callable[[Any, Any], Any]
@@ -89,9 +94,11 @@ class Program:
     Attributes:
         fn: The network, `fn(params, x)`.
         loss: The loss of each sample, `loss(outputs, y)`.
-        unit: The group lasso with a strength of 1, whose groups are the inputs.
+        unit: The group lasso with a strength of 1, whose groups are the inputs: of all
+            weights that read them.
         method: One of `METHODS`.
         schedule: How long to train.
+        bound: The penalty of LassoNet with a strength of 1, for methods with it.
     """
 
     fn: Callable[[Any, Any], Any]
@@ -99,6 +106,7 @@ class Program:
     unit: GroupLasso
     method: str
     schedule: Schedule
+    bound: LassoNet | None = None
 
     def __call__(self, ridge: Array, start: tuple[Any, Array], data: Data) -> Any:
         """Train with one ridge strength from one start.
@@ -124,7 +132,7 @@ class Program:
             return (best, jax.vmap(self._factors)(best)), found
 
         ones = jax.tree.map(jnp.ones_like, jax.vmap(self._factors)(dense))
-        stages = 2 if self.method == METHODS[0] else 1
+        stages = 2 if self.method.startswith("adaptive") else 1
         _, found = jax.lax.scan(stage, (dense, ones), jnp.arange(stages) - stages)
         last = jax.tree.map(lambda x: x[-1], found)
         return {**last, "dense_steps": checks * _CHECK}
@@ -181,7 +189,7 @@ class Program:
         def penalty_of(strength: Array, factors: Any) -> Penalty:
             scaled = jax.tree.map(lambda factor: times(strength, factor), factors)
             others = L2(ridge, mask=weights & ~as_mask(self.unit.mask))
-            return self.unit.replace(strength=scaled) + others
+            return (self.bound or self.unit).replace(strength=scaled) + others
 
         def optimizer_of(penalty: Any) -> Any:
             return prox_adam(self.schedule.learning_rate, penalty, b2=_B2)

@@ -11,13 +11,13 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 
-from jaxreg._checks import check_count
+from jaxreg._checks import check_count, check_number
 from jaxreg._groups import Labels
 from jaxreg._tree import Params, walk
 from jaxreg.masks.selection import MaskLike, as_mask, chosen
 from jaxreg.networks.input_path import InputPath
 from jaxreg.networks.program import Data, Loss, Program
-from jaxreg.penalties import GroupLasso
+from jaxreg.penalties import GroupLasso, LassoNet
 from jaxreg.strength.cross_validation import CrossValidation, Folds, fold_weights
 from jaxreg.strength.rules import one_standard_error
 from jaxreg.strength.sweeps import sweep
@@ -82,6 +82,48 @@ def input_penalty(
     )
     penalty.bind(params)  # Refuses what does not fit, by name.
     return penalty
+
+
+def bound_by_skip(
+    inputs: GroupLasso, kernel: MaskLike, skip: MaskLike, hierarchy: float, params: Params
+) -> LassoNet:
+    """`LassoNet` of the inputs that a group lasso of both layers has.
+
+    Raises:
+        TypeError: If `hierarchy` is no number.
+        ValueError: If it is not positive, or the masks choose layers that do not fit.
+    """
+    check_number("hierarchy", hierarchy, above=0.0)
+    penalty = LassoNet(
+        1.0,
+        hierarchy=hierarchy,
+        skip=skip,
+        mask=kernel,
+        group_axis=inputs.group_axis,
+        scale=inputs.scale,
+        labels=inputs.labels,
+    )
+    penalty.bind(params)  # Refuses what does not fit, by name.
+    return penalty
+
+
+def relative_pull(bound: LassoNet | None, params: Params) -> float:
+    """How many times larger strengths must be than those of the group lasso.
+
+    With a pull g on W_j, an input leaves LassoNet where the strength is M·‖g‖₁, which is
+    at most M·√units·‖g‖₂, and not ‖g‖₂.
+    """
+    if bound is None:
+        return 1.0
+    tree = list(walk(params))
+    hits = chosen(as_mask(bound.mask), tree, params)
+    axis: Any = bound.group_axis
+    units = [
+        np.size(leaf.value) / np.shape(leaf.value)[axis]
+        for leaf, hit in zip(tree, hits, strict=True)
+        if hit
+    ]
+    return 1 + float(bound.hierarchy) * sum(units) ** 0.5
 
 
 def null_loss(

@@ -45,6 +45,7 @@ from jaxreg.penalties.grouped import (
     L1Linf as L1Linf,
     SparseGroupLasso as SparseGroupLasso,
 )
+from jaxreg.penalties.lassonet import LassoNet as LassoNet
 from jaxreg.penalties.nonconvex import (
     L0 as L0,
     L0L2 as L0L2,

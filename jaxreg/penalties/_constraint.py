@@ -34,8 +34,8 @@ class Constraint(Penalty):
         return jnp.max(_infinite(self.array_prox(-gradient, 1.0, None)), initial=0.0)
 
 
-class RoundedConstraint(Constraint):
-    """A constraint that rounding can break.
+class Rounded(Penalty):
+    """A penalty with a set that rounding can leave.
 
     `tolerance` is how far outside still counts as inside, relative to the extent of
     the set. By default it covers what rounding to the dtype of a leaf does to points of C.
@@ -64,6 +64,10 @@ class RoundedConstraint(Constraint):
         super().__post_init__()
         if self.tolerance is not None:
             check_number(f"{type(self).__name__}.tolerance", self.tolerance)
+
+
+class RoundedConstraint(Rounded, Constraint):
+    """A constraint that rounding can break."""
 
 
 class GroupConstraint(Constraint, Grouped):

@@ -177,7 +177,7 @@ class Grouped(Penalty):
     def _axes_at(self, tree: list[Leaf], needed: list[bool]) -> list[Any]:
         """The axis of each leaf, where patterns give leaves different ones."""
         axis: Any = self.group_axis
-        if not _is_by_pattern(axis):
+        if not is_by_pattern(axis):
             return [axis] * len(tree)
         entries = {(pattern,): own for pattern, own in axis}
         name = f"{type(self).__name__}.group_axis"
@@ -303,7 +303,8 @@ def is_uniform(scale: Any) -> bool:
     return isinstance(scale, str) or np.ndim(scale) == 0
 
 
-def _is_by_pattern(axis: Any) -> bool:
+def is_by_pattern(axis: Any) -> bool:
+    """Whether patterns of paths give leaves different axes."""
     return isinstance(axis, tuple) and any(isinstance(entry, tuple) for entry in axis)
 
 
@@ -311,7 +312,7 @@ def _as_axis(name: str, axis: Any) -> Any:
     """An axis as hashable ints: an int, a tuple of them, or pairs (pattern, axis)."""
     if isinstance(axis, Mapping):
         axis = tuple(axis.items())
-    if _is_by_pattern(axis):
+    if is_by_pattern(axis):
         for pattern, _ in axis:
             re.compile(pattern)
         return tuple((pattern, _as_axis(name, one)) for pattern, one in axis)

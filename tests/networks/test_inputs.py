@@ -110,10 +110,35 @@ def test_inputs_of_a_group_leave_together():
     assert found.chosen.tolist() == [0, 1, 2, 3]
 
 
-def test_several_kernels_read_the_inputs():
-    def with_skip(params, x):
-        return network(params, x) + x @ params["skip"]["kernel"]
+def with_skip(params, x):
+    return network(params, x) + x @ params["skip"]["kernel"]
 
+
+def test_lassonet_bounds_a_network_by_its_skip_connection():
+    params = {**start(), "skip": {"kernel": jnp.zeros((6, 1))}}
+    found = select_inputs(
+        with_skip,
+        params,
+        DATA,
+        kernel=FIRST,
+        skip=jr.named("skip/kernel"),
+        hierarchy=5.0,
+        method="adaptive lassonet",
+        folds=3,
+        num=30,
+        schedule=QUICK,
+    )
+    assert found.chosen.tolist() == [0, 1, 2]
+    assert found.counts[-1] == 0
+    first, skip = found.networks["first"]["kernel"], found.networks["skip"]["kernel"]
+    bound = 5.0 * np.linalg.norm(skip, axis=2, keepdims=True)
+    assert np.all(np.abs(first) <= bound * (1 + 1e-4) + 1e-6)
+    np.testing.assert_array_equal(found.used, np.any(skip != 0, axis=2))
+    errors = with_skip(found.params, X)[:, 0] - Y
+    assert np.mean(errors**2) < 0.2 * np.var(Y)
+
+
+def test_several_kernels_read_the_inputs():
     params = {**start(), "skip": {"kernel": 0.1 * jnp.ones((6, 1))}}
     kernels = jr.named("first/kernel", "skip/kernel")
     found = select_inputs(
@@ -159,7 +184,14 @@ NAN[3, 2] = np.nan
         ({"kernel": "first"}, TypeError, r"use jaxreg.named\('first'\)"),
         ({"data": (NAN, Y)}, ValueError, "x must be finite, but has NaN"),
         ({"data": (X, Y[:7])}, ValueError, "one entry or more for each sample"),
-        ({"method": "lassonet"}, ValueError, "method must be .*, got 'lassonet'"),
+        ({"method": "lasso"}, ValueError, "method must be .*, got 'lasso'"),
+        ({"method": "lassonet"}, ValueError, "skip must name the kernel of the skip"),
+        ({"skip": jr.named("second")}, ValueError, "for these alone, got method='adapt"),
+        (
+            {"method": "lassonet", "skip": jr.named("second/kernel")},
+            ValueError,
+            "must have the same number of groups, got",
+        ),
         ({"folds": 121}, ValueError, "at most the number of samples, 120, got 121"),
         ({"strengths": [1.0, 0.1]}, ValueError, "strengths must rise"),
         ({"strengths": [0.0, 0.1]}, ValueError, "strengths must be greater than 0"),

@@ -35,6 +35,7 @@ def fit(kind="Regressor", x=X, y=None, sample_weight=None, **parameters: Any):
         ({"x": X[:3], "y": Y[:3]}, "minimum of 4 is required"),
         ({"sample_weight": -np.ones(40)}, "Negative values in data"),
         ({"groups": [0, 1]}, r"a label for each of the 5 features, got shape \(2,\)"),
+        ({"hierarchy": 0.0}, "hierarchy must be greater than 0, got 0"),
         ({"method": "lasso"}, "method must be .*, got 'lasso'"),
         ({"activation": "sin"}, "activation must be one of 'tanh', .*, got 'sin'"),
         ({"hidden": 20}, r"such as \(20,\), got 20"),
@@ -127,3 +128,20 @@ def test_the_same_seed_gives_the_same_network():
     one, two = (fit("Classifier", **QUICK) for _ in range(2))
     np.testing.assert_array_equal(one.predict_proba(X), two.predict_proba(X))
     np.testing.assert_allclose(one.predict_proba(X).sum(axis=1), 1)
+
+
+def test_features_of_a_group_leave_lassonet_with_their_skip_connection():
+    parameters: dict[str, Any] = {"method": "lassonet", "hierarchy": 3.0, **QUICK}
+    model = fit("Classifier", groups=["a", "a", "b", "b", "c"], **parameters)
+    networks = model.path_.networks
+    first, skip = networks["Dense_0"]["kernel"], networks["Skip"]["kernel"]
+    assert first.shape == (20, 5, 6)
+    assert skip.shape == (20, 5, 2)
+    pairs = skip[:, :4].reshape(20, 2, 4), first[:, :4].reshape(20, 2, 12)
+    bound = 3.0 * np.linalg.norm(pairs[0], axis=2, keepdims=True)
+    assert np.all(np.abs(pairs[1]) <= bound * (1 + 1e-4) + 1e-6)
+    assert model.path_.counts[0] == 5
+    assert model.path_.counts[-1] == 0
+    unused = ~model.get_support()
+    changed = np.where(unused, 1e3, X)
+    np.testing.assert_array_equal(model.predict_proba(changed), model.predict_proba(X))

@@ -15,7 +15,13 @@ from tests.helpers.strategies import PENALTIES, SHAPE
 DRAWS = 250
 EPS = float(np.finfo(np.float32).eps)
 # Constants that are no magnitudes: they have ranges of their own.
-RANGES = {"p": (0.1, 1.0), "a": (2.1, 5.0), "count": (1.0, 4.0), "rank": (1.0, 2.0)}
+RANGES = {
+    "p": (0.1, 1.0),
+    "a": (2.1, 5.0),
+    "count": (1.0, 4.0),
+    "rank": (1.0, 2.0),
+    "hierarchy": (0.1, 10.0),
+}
 
 
 def draws(cls):
