@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxreg.linear._parameters import check_switches
 from jaxreg.solve.lasso.path import LinearPath
+from jaxreg.solve.results import PathResult
 from jaxreg.solve.sparse import is_sparse
 
 try:
@@ -80,7 +81,8 @@ class LinearModel(BaseEstimator):
         """Set the fitted attributes; others by name, without the underscore."""
         self.coef_, self.intercept_ = coefficients, intercept
         for name, value in attributes.items():
-            setattr(self, f"{name}_", value)
+            # An estimator does not keep its training data alive.
+            setattr(self, f"{name}_", _without_data(value))
         return self
 
     def _scores(self, X: Matrix) -> np.ndarray:  # noqa: N803
@@ -139,6 +141,12 @@ class LinearRegressor(RegressorMixin, LinearModel):
             n_iter=[1] * len(every) if several else 1,
             **attributes,
         )
+
+
+def _without_data(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_data(each) for each in value]
+    return value.without_data() if isinstance(value, PathResult) else value
 
 
 def targets_of(y: np.ndarray) -> np.ndarray:

@@ -117,7 +117,7 @@ def _result(
             "`converged`). Usual causes: badly scaled or collinear features, or perfectly "
             "separable classes. Standardise the features, or penalise them more.",
             RuntimeWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     validation = None
     if len(found.w) > 1:

@@ -8,9 +8,11 @@ from jaxreg.penalties import L1, L2, ElasticNet, Penalty
 from jaxreg.solve.checks import check_data, check_squares, real_numbers
 from jaxreg.solve.glm.core import solve_glm
 from jaxreg.solve.glm.result import GLMPath
+from jaxreg.solve.results import solved_again
 from jaxreg.strength.cross_validation import Folds
 
 
+@solved_again
 def multi_task_path(
     x: Any,
     y: Any,

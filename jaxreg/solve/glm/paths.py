@@ -9,9 +9,11 @@ from jaxreg.penalties import GroupLasso, Penalty
 from jaxreg.solve.checks import check_data, check_samples
 from jaxreg.solve.glm.core import loss_of_classes, solve_glm
 from jaxreg.solve.glm.result import GLMPath
+from jaxreg.solve.results import solved_again
 from jaxreg.strength.cross_validation import Folds
 
 
+@solved_again
 def logistic_path(
     x: Any,
     y: Any,
@@ -105,6 +107,7 @@ def logistic_path(
     )
 
 
+@solved_again
 def poisson_path(
     x: Any,
     y: Any,
@@ -181,6 +184,7 @@ def poisson_path(
     )
 
 
+@solved_again
 def group_lasso_path(
     x: Any,
     y: Any,

@@ -22,7 +22,7 @@ from jaxreg.solve.lasso._least_squares import (
     warn_if_inexact,
 )
 from jaxreg.solve.moments import Moments
-from jaxreg.solve.results import PathResult
+from jaxreg.solve.results import PathResult, solved_again
 from jaxreg.strength.cross_validation import Folds
 
 
@@ -53,6 +53,7 @@ class LinearPath(PathResult):
     """
 
 
+@solved_again
 def lasso_path(
     x: Any,
     y: Any = None,
@@ -145,6 +146,7 @@ def lasso_path(
     return _solve(model, x, y, sample_weight, strengths, folds, num, ratio)
 
 
+@solved_again
 def elastic_net_path(
     x: Any,
     y: Any = None,
