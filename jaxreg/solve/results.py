@@ -1,10 +1,8 @@
 """What every path function returns: models at many strengths, each with a certificate."""
 
 import dataclasses
-import functools
-import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple, ParamSpec, Self, TypeVar, cast
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -12,9 +10,6 @@ from jaxreg.solve.checks import check_concrete, check_strengths, real_numbers
 from jaxreg.solve.sparse import is_sparse, sparse_columns
 from jaxreg.strength.cross_validation import CrossValidation
 from jaxreg.strength.rules import index_by_rule
-
-P = ParamSpec("P")
-R = TypeVar("R", bound="PathResult")
 
 
 class PathModel(NamedTuple):
@@ -208,21 +203,3 @@ class PathResult:
             f"{type(self).__name__} of {strengths} strengths and {features} features, gaps "
             f"at most {np.max(np.abs(self.gaps)):.0e}"
         )
-
-
-def solved_again(path: Callable[P, R]) -> Callable[P, R]:
-    """Make the results of a path function know how to solve at other strengths."""
-    signature = inspect.signature(path)
-
-    @functools.wraps(path)
-    def solve(*args: P.args, **kwargs: P.kwargs) -> R:
-        found = path(*args, **kwargs)
-        given = signature.bind(*args, **kwargs).arguments
-
-        def again(strengths: list[float]) -> R:
-            arguments: Any = {**given, "strengths": strengths, "folds": None}
-            return cast(Any, path)(**arguments)
-
-        return dataclasses.replace(found, again=again)
-
-    return solve

@@ -5,10 +5,10 @@ from typing import Any
 
 from jaxreg.losses import Squared
 from jaxreg.penalties import L1, L2, ElasticNet, Penalty
+from jaxreg.solve.again import solved_again
 from jaxreg.solve.checks import check_data, check_squares, real_numbers
 from jaxreg.solve.glm.core import solve_glm
 from jaxreg.solve.glm.result import GLMPath
-from jaxreg.solve.results import solved_again
 from jaxreg.strength.cross_validation import Folds
 
 
@@ -33,6 +33,7 @@ def multi_task_path(
 
     The norm is Euclidean, so that a feature is used for all targets or for none. The cost
     grows with the cube of active features × targets: it is meant for some tens of targets.
+    `lasso_path` takes several targets too, each of which chooses its features alone.
 
     Args:
         x: Features, an array (samples, features), dense or sparse (SciPy's or JAX's).
@@ -77,7 +78,8 @@ def multi_task_path(
     if targets.ndim != 2 or 0 in targets.shape:
         raise ValueError(
             "y must be an array (samples, targets) with one of each at least, got shape "
-            f"{targets.shape}. `lasso_path` is for one target."
+            f"{targets.shape}. `lasso_path` is for one target, or for several, each with "
+            "a penalty of its own."
         )
     check_squares("y", targets)
     x, _, weights = check_data(x, targets[:, 0], sample_weight, sparse=True)

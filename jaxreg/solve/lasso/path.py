@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from jaxreg.penalties import L1, L2, ElasticNet
+from jaxreg.solve.again import solved_again
 from jaxreg.solve.checks import check_data, check_strengths
 from jaxreg.solve.gaps import is_certified
 from jaxreg.solve.lasso._folds import (
@@ -21,8 +22,10 @@ from jaxreg.solve.lasso._least_squares import (
     check_is_l1,
     warn_if_inexact,
 )
+from jaxreg.solve.lasso._targets import solve_columns
 from jaxreg.solve.moments import Moments
-from jaxreg.solve.results import PathResult, solved_again
+from jaxreg.solve.results import PathResult
+from jaxreg.solve.targets import TargetPaths, columns_of
 from jaxreg.strength.cross_validation import Folds
 
 
@@ -85,7 +88,9 @@ def lasso_path(
             active become dense. Or, in the place of x, y and
             sample_weight, `solve.Moments` of data that do not fit into memory:
             `lasso_path(moments, strengths=...)`.
-        y: The target, a number for each sample.
+        y: The target, a number for each sample; or several targets, an array (samples,
+            targets). Each has a model, strengths and folds of its own, and they share the
+            products of the features. (In `solve.multi_task_path` they share the penalty.)
         strengths: Positive numbers; by default `num` of them, evenly spaced on a
             logarithmic scale, from the smallest at which all coefficients are zero down to
             `ratio` times that. 0, least squares, is allowed where its solution is unique.
@@ -108,7 +113,8 @@ def lasso_path(
         ratio: The last strength as a fraction of the first, if none are given.
 
     Returns:
-        A `LinearPath`, with the strengths in the order in which they were given.
+        A `LinearPath`, with the strengths in the order in which they were given. Of
+        several targets, `solve.TargetPaths` with a `LinearPath` for each.
 
     Raises:
         TypeError: If something is no array of real numbers, or y is sparse; or if the
@@ -184,7 +190,7 @@ def elastic_net_path(
         ratio: As for `lasso_path`.
 
     Returns:
-        A `LinearPath`.
+        A `LinearPath`; of several targets, `solve.TargetPaths`.
 
     Raises:
         TypeError: If the penalty is another one; and as for `lasso_path`.
@@ -216,6 +222,36 @@ def _solve(
     ratio: float,
 ) -> LinearPath:
     """The path of a model on data as the user gave them; arguments of `lasso_path`."""
+    gaps = []
+
+    def solve(x: Any, y: Any, sample_weight: Any, folds: Any) -> LinearPath:
+        data = x, y, sample_weight
+        found, all_gaps = _solve_one(model, *data, strengths, folds, num, ratio)
+        gaps.append(all_gaps)
+        return found
+
+    columns = None if isinstance(x, Moments) else columns_of(y)
+    if columns is None:
+        found = solve(x, y, sample_weight, folds)
+    else:
+        each = solve_columns(columns, x, sample_weight, strengths, folds, solve)
+        # Types do not tell shapes: path functions have the type of one target.
+        found = cast(Any, TargetPaths(tuple(each)))
+    warn_if_inexact(np.concatenate(gaps))
+    return found
+
+
+def _solve_one(
+    model: LeastSquares,
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    strengths: Any,
+    folds: Any,
+    num: int,
+    ratio: float,
+) -> tuple[LinearPath, np.ndarray]:
+    """The path of one target, and all gaps, those of folds too."""
     parts: Any = None
     if isinstance(x, Moments):
         _check_alone(y, sample_weight)
@@ -239,8 +275,7 @@ def _solve(
         else:
             validation = moment_errors(model, strengths, parts)
         all_gaps = np.append(gaps, validation.results["gaps"])
-    warn_if_inexact(all_gaps)
-    return LinearPath(
+    path = LinearPath(
         strengths=strengths,
         coefficients=w,
         intercepts=intercepts,
@@ -249,6 +284,7 @@ def _solve(
         converged=is_certified(gaps, INEXACT),
         validation=validation,
     )
+    return path, all_gaps
 
 
 def _check_alone(y: Any, sample_weight: Any) -> None:
