@@ -36,7 +36,8 @@ def solved_again(path: Callable[P, R]) -> Callable[P, R]:
 
 def _knowing(found: Any, path: Callable[..., Any], given: dict[str, Any]) -> Any:
     def again(strengths: list[float]) -> PathResult:
-        return path(**{**given, "strengths": strengths, "folds": None})
+        others = {"strengths": strengths, "folds": None, "progress": False}
+        return path(**{**given, **others})
 
     return dataclasses.replace(found, again=again)
 

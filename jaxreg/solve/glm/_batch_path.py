@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxreg._dtypes import ROUNDING
+from jaxreg._progress import Tick
 from jaxreg.solve.glm._batch import Problems, Values
 from jaxreg.solve.glm._batch_step import lasso_steps, violations
 from jaxreg.solve.glm._candidate_model import allowed_violation
@@ -106,6 +107,7 @@ def follow_all(
     least: tuple[np.ndarray, np.ndarray],
     strengths: np.ndarray,
     tol: float,
+    tick: Tick,
 ) -> Solutions:
     """Solutions at falling strengths.
 
@@ -116,12 +118,15 @@ def follow_all(
             for the score, arrays (B,).
         strengths: An array (T, S).
         tol: The relative duality gap to reach.
+        tick: Called for each problem and strength.
     """
     search = _Search(problems, null, tol)
     each = []
     for column in strengths.T:
         w, loss, gap, violation, steps = search.solve(np.repeat(column, problems.folds))
         score = problems.scores(w) - least[1]
+        for _ in gap:
+            tick()
         each.append((w, loss - least[0], score, gap, violation, steps))
     parts = (np.stack(part, axis=1) for part in zip(*each, strict=True))
     return Solutions(*parts, failed=search.failed)

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from jaxreg._checks import check_number
+from jaxreg._progress import Tick, progress_bar
 from jaxreg.losses import LinearLoss, Logistic, Multinomial
 from jaxreg.penalties import L1, Penalty
 from jaxreg.solve.checks import check_strengths
@@ -40,6 +41,7 @@ def solve_glm(
     tol: float = 1e-9,
     of_sum: bool = False,
     rows: bool = False,
+    progress: bool = False,
 ) -> GLMPath:
     """Solve a model at many strengths, on all data and on each fold.
 
@@ -60,6 +62,7 @@ def solve_glm(
             folds, which have fewer samples, are penalised more.
         rows: Whether the coefficients of a feature, for all outputs, are one group: the
             penalty has their norm where it has absolute values.
+        progress: As for `logistic_path`.
 
     Raises:
         TypeError: If the penalty is another one than `strengths_of` takes.
@@ -71,10 +74,13 @@ def solve_glm(
     train, test = weights_of(model, folds)
     if strengths is not None:
         strengths = check_strengths(strengths, above=0.0)
+    grid = strengths if strengths is not None else grid_fractions(num, ratio)
+    total = len(train) * len(grid)
     # As JAX, which computes the losses of others, without warnings of NaN and infinity.
     with jax.enable_x64(True), np.errstate(all="ignore"):
         arranged = arrange(model, train, test, Layout.of(model, train))
-        found, gap = solve_arranged(model, arranged, strengths, num, ratio, tol)
+        with progress_bar(progress, total, "strength") as tick:
+            found, gap = solve_arranged(model, arranged, grid, strengths is None, tol, tick)
     warn_if_inexact(gap, tol)
     return found
 
@@ -104,19 +110,31 @@ def model_of(
 def solve_arranged(
     model: GLM,
     arranged: tuple[Data, list[Fold], Scale],
-    strengths: np.ndarray | None,
-    num: int,
-    ratio: float,
+    grid: np.ndarray,
+    relative: bool,
     tol: float,
+    tick: Tick,
 ) -> tuple[GLMPath, float]:
-    """Solve one model on all data and on each fold: the path, and the largest gap."""
+    """Solve one model on all data and on each fold.
+
+    Args:
+        model: The model.
+        arranged: Its data.
+        grid: Strengths.
+        relative: Whether these are fractions of the smallest one without features.
+        tol: As for `logistic_path`.
+        tick: Called for each strength and fold that is solved.
+
+    Returns:
+        The path, and the largest gap.
+    """
     data, parts, scale = arranged
     starts = [prepare(data, fold, tol) for fold in parts]
-    if strengths is None:
-        critical = first_strength(model, strength_max(*starts[-1]))
-        strengths = critical * grid_fractions(num, ratio)
+    strengths = grid
+    if relative:
+        strengths = first_strength(model, strength_max(*starts[-1])) * grid
     order = np.argsort(-strengths, kind="stable")
-    each = [follow(*start, strengths[order]) for start in starts]
+    each = [follow(*start, strengths[order], tick) for start in starts]
     back = np.argsort(order)
     found = Found(*(np.stack(part)[:, back] for part in zip(*each, strict=True)))
     null_loss = starts[-1][0].fold.null_loss

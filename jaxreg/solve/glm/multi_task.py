@@ -26,6 +26,7 @@ def multi_task_path(
     num: int = 100,
     ratio: float = 1e-3,
     tol: float = 1e-10,
+    progress: bool = False,
 ) -> GLMPath:
     """Least squares of several targets, which use the same features.
 
@@ -50,6 +51,7 @@ def multi_task_path(
         num: How many strengths.
         ratio: The last strength as a fraction of the first.
         tol: As for `logistic_path`.
+        progress: Whether to show a bar (needs tqdm).
 
     Returns:
         A `GLMPath`, with coefficients (strengths, features, targets) and intercepts
@@ -98,6 +100,7 @@ def multi_task_path(
         ratio=ratio,
         tol=tol,
         rows=True,
+        progress=progress,
     )
     outputs, validation = targets.shape[1], found.validation
     if validation is not None:  # The loss is a sum over targets.

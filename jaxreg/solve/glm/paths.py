@@ -29,6 +29,7 @@ def logistic_path(
     num: int = 100,
     ratio: float = 1e-2,
     tol: float = 1e-9,
+    progress: bool = False,
 ) -> GLMPath:
     """Logistic regression at many strengths, and its cross-validation.
 
@@ -70,6 +71,7 @@ def logistic_path(
             largest violation of the optimality conditions, relative to the error of the
             null model (or 1e-6, if `tol` is larger: coefficients need more digits than
             objectives).
+        progress: Whether to show a bar (needs tqdm).
 
     Returns:
         A `GLMPath`; of several targets, `solve.TargetPaths` with one for each.
@@ -107,6 +109,7 @@ def logistic_path(
         "num": num,
         "ratio": ratio,
         "tol": tol,
+        "progress": progress,
     }
     if columns is None:
         loss = loss_of_classes(first, weights)
@@ -134,6 +137,7 @@ def poisson_path(
     num: int = 100,
     ratio: float = 1e-2,
     tol: float = 1e-9,
+    progress: bool = False,
 ) -> GLMPath:
     """Poisson regression of counts at many strengths, and its cross-validation.
 
@@ -155,6 +159,7 @@ def poisson_path(
         ratio: The last strength as a fraction of the first. Larger than for `lasso_path`:
             coefficients of classes that a plane separates grow without bound below.
         tol: As for `logistic_path`; the loss of the null model is half its deviance.
+        progress: Whether to show a bar (needs tqdm).
 
     Returns:
         A `GLMPath`; of several targets, `solve.TargetPaths` with one for each.
@@ -185,6 +190,7 @@ def poisson_path(
         "num": num,
         "ratio": ratio,
         "tol": tol,
+        "progress": progress,
     }
 
     def loss_of(column: np.ndarray) -> Poisson:
@@ -223,6 +229,7 @@ def group_lasso_path(
     num: int = 100,
     ratio: float = 1e-2,
     tol: float = 1e-9,
+    progress: bool = False,
 ) -> GLMPath:
     """The group lasso at many strengths, and its cross-validation.
 
@@ -245,6 +252,7 @@ def group_lasso_path(
         ratio: The last strength as a fraction of the first. Larger than for `lasso_path`:
             coefficients of classes that a plane separates grow without bound below.
         tol: As for `logistic_path`.
+        progress: Whether to show a bar (needs tqdm).
 
     Returns:
         A `GLMPath`.
@@ -281,4 +289,5 @@ def group_lasso_path(
         num=num,
         ratio=ratio,
         tol=tol,
+        progress=progress,
     )

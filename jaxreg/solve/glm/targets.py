@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from jaxreg._checks import check_number
+from jaxreg._progress import Tick, progress_bar
 from jaxreg.losses import LinearLoss
 from jaxreg.penalties import Penalty
 from jaxreg.solve.checks import check_samples, check_strengths
@@ -55,20 +56,20 @@ class _Options(NamedTuple):
         shared: The features for many problems; `None` to solve one by one.
         train: Weights of the samples for training, of all data last.
         test: Likewise, for the score.
-        strengths: Positive numbers, or `None` for a grid for each target.
-        num: How many strengths, if none are given.
-        ratio: The last by the first.
+        grid: Strengths.
+        relative: Whether these are fractions of the first strength of each target.
         tol: The duality gap to reach.
+        tick: Called for each model that is solved.
     """
 
     layout: Layout
     shared: Shared | None
     train: np.ndarray
     test: np.ndarray
-    strengths: np.ndarray | None
-    num: int
-    ratio: float
+    grid: np.ndarray
+    relative: bool
     tol: float
+    tick: Tick
 
 
 def solve_targets(
@@ -86,6 +87,7 @@ def solve_targets(
     num: int,
     ratio: float,
     tol: float,
+    progress: bool,
 ) -> TargetPaths[GLMPath]:
     """Solve a model of each target, as `solve_glm` does.
 
@@ -103,6 +105,7 @@ def solve_targets(
         num: As for `logistic_path`.
         ratio: As for `logistic_path`.
         tol: As for `logistic_path`.
+        progress: As for `logistic_path`.
 
     Raises:
         TypeError: If the penalty is another one.
@@ -129,9 +132,12 @@ def solve_targets(
     with jax.enable_x64(True), np.errstate(all="ignore"):
         layout = Layout.of(first, train)
         shared = _shared(first, layout, train, test)
-    options = _Options(layout, shared, train, test, strengths, num, ratio, tol)
+    grid = strengths if strengths is not None else grid_fractions(num, ratio)
     parts = _parts(len(models), 1 if shared is None else len(train), layout)
-    each = _on_threads(lambda part: _solve(options, models[part]), parts)
+    total = len(models) * len(train) * len(grid)
+    with progress_bar(progress, total, "model") as tick:
+        options = _Options(layout, shared, train, test, grid, strengths is None, tol, tick)
+        each = _on_threads(lambda part: _solve(options, models[part]), parts)
     found = [one for part in each for one in part]
     inexact = [number for number, (_, gap) in enumerate(found) if not gap <= tol]
     largest = max(gap for _, gap in found)
@@ -197,12 +203,18 @@ def _solve(options: _Options, models: list[GLM]) -> list[tuple[GLMPath, float]]:
     """The paths of some targets, and the largest gaps."""
     each = [arrange(m, options.train, options.test, options.layout) for m in models]
     found: list[Any] = [None] * len(models)
+    tick = options.tick
     if options.shared is not None:
+        tick = _counted_already
         found = _together(options, options.shared, models, each)
     return [
-        solve_arranged(model, arranged, *options[-4:]) if done is None else done
+        solve_arranged(model, arranged, *options[-4:-1], tick) if done is None else done
         for model, arranged, done in zip(models, each, found, strict=True)
     ]
+
+
+def _counted_already() -> None:
+    """Models that are solved again do not move the bar."""
 
 
 def _together(
@@ -214,15 +226,14 @@ def _together(
     least = np.array([fold.weights @ each for each, fold in pairs])
     others = np.array([fold.test @ each for each, fold in pairs])
     null = null_models(problems, least, models[0].intercept)
-    strengths = options.strengths
-    if strengths is None:
+    grids = np.tile(options.grid, (len(models), 1))
+    if options.relative:
         first = strengths_max(problems, null)
         first = [first_strength(*one) for one in zip(models, first, strict=True)]
-        grids = np.multiply.outer(first, grid_fractions(options.num, options.ratio))
-    else:
-        grids = np.tile(strengths, (len(models), 1))
+        grids = np.multiply.outer(first, options.grid)
     order = np.argsort(-grids[0], kind="stable")
-    found = follow_all(problems, null, (least, others), grids[:, order], options.tol)
+    steps = options.tol, options.tick
+    found = follow_all(problems, null, (least, others), grids[:, order], *steps)
     back, folds = np.argsort(order), problems.folds
     results = []
     for number, (model, (_, _, scale)) in enumerate(zip(models, each, strict=True)):

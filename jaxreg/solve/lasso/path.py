@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from jaxreg._progress import Tick, progress_bar
 from jaxreg.penalties import L1, L2, ElasticNet
 from jaxreg.solve.again import solved_again
 from jaxreg.solve.checks import check_data, check_strengths
@@ -70,6 +71,7 @@ def lasso_path(
     folds: Folds | Sequence[Moments] | None = None,
     num: int = 100,
     ratio: float = 1e-3,
+    progress: bool = False,
 ) -> LinearPath:
     """The lasso at many strengths, and its cross-validation: exact, and fast.
 
@@ -111,6 +113,7 @@ def lasso_path(
             of which is left out once: `lasso_path(sum(parts), folds=parts)`.
         num: How many strengths, if none are given.
         ratio: The last strength as a fraction of the first, if none are given.
+        progress: Whether to show a bar of the folds and targets (needs tqdm).
 
     Returns:
         A `LinearPath`, with the strengths in the order in which they were given. Of
@@ -149,7 +152,8 @@ def lasso_path(
     """
     check_is_l1(penalty)
     model = LeastSquares(penalty, intercept, standardize, positive)
-    return _solve(model, x, y, sample_weight, strengths, folds, num, ratio)
+    data = x, y, sample_weight
+    return _solve(model, *data, strengths, folds, num, ratio, progress)
 
 
 @solved_again
@@ -166,6 +170,7 @@ def elastic_net_path(
     folds: Folds | Sequence[Moments] | None = None,
     num: int = 100,
     ratio: float = 1e-3,
+    progress: bool = False,
 ) -> LinearPath:
     """Least squares with multiples of a penalty, exact as `lasso_path` is.
 
@@ -188,6 +193,7 @@ def elastic_net_path(
         folds: As for `lasso_path`.
         num: As for `lasso_path`.
         ratio: As for `lasso_path`.
+        progress: As for `lasso_path`.
 
     Returns:
         A `LinearPath`; of several targets, `solve.TargetPaths`.
@@ -208,7 +214,8 @@ def elastic_net_path(
         Zou and Hastie, *Regularization and variable selection via the elastic net* (2005).
     """
     model = LeastSquares(penalty, intercept, standardize, positive)
-    return _solve(model, x, y, sample_weight, strengths, folds, num, ratio)
+    data = x, y, sample_weight
+    return _solve(model, *data, strengths, folds, num, ratio, progress)
 
 
 def _solve(
@@ -220,25 +227,37 @@ def _solve(
     folds: Any,
     num: int,
     ratio: float,
+    progress: bool,
 ) -> LinearPath:
     """The path of a model on data as the user gave them; arguments of `lasso_path`."""
     gaps = []
-
-    def solve(x: Any, y: Any, sample_weight: Any, folds: Any) -> LinearPath:
-        data = x, y, sample_weight
-        found, all_gaps = _solve_one(model, *data, strengths, folds, num, ratio)
-        gaps.append(all_gaps)
-        return found
-
     columns = None if isinstance(x, Moments) else columns_of(y)
-    if columns is None:
-        found = solve(x, y, sample_weight, folds)
-    else:
-        each = solve_columns(columns, x, sample_weight, strengths, folds, solve)
-        # Types do not tell shapes: path functions have the type of one target.
-        found = cast(Any, TargetPaths(tuple(each)))
+    total = _number_of_fits(columns, folds)
+    with progress_bar(progress, total, "fit") as tick:
+
+        def solve(x: Any, y: Any, sample_weight: Any, folds: Any) -> LinearPath:
+            data = x, y, sample_weight
+            found, all_gaps = _solve_one(model, *data, strengths, folds, num, ratio, tick)
+            gaps.append(all_gaps)
+            return found
+
+        if columns is None:
+            found = solve(x, y, sample_weight, folds)
+        else:
+            each = solve_columns(columns, x, sample_weight, strengths, folds, solve)
+            # Types do not tell shapes: path functions have the type of one target.
+            found = cast(Any, TargetPaths(tuple(each)))
     warn_if_inexact(np.concatenate(gaps))
     return found
+
+
+def _number_of_fits(columns: Sequence[Any] | None, folds: Any) -> int | None:
+    """One for each target on all data and on each fold; `None` if folds are not counted."""
+    if isinstance(folds, Sequence):
+        folds = len(folds)
+    if not isinstance(folds, int | None):
+        return None
+    return (1 if columns is None else len(columns)) * (1 + (folds or 0))
 
 
 def _solve_one(
@@ -250,6 +269,7 @@ def _solve_one(
     folds: Any,
     num: int,
     ratio: float,
+    tick: Tick,
 ) -> tuple[LinearPath, np.ndarray]:
     """The path of one target, and all gaps, those of folds too."""
     parts: Any = None
@@ -266,14 +286,15 @@ def _solve_one(
     if strengths is None:
         strengths = problem.grid(num, ratio)
     w, intercepts, gaps = problem.solve(strengths)
+    tick()
     null_loss = problem.null_loss
     del problem  # The folds need its memory.
     validation, all_gaps = None, gaps
     if parts is not None:
         if isinstance(parts, np.ndarray):
-            validation = fold_errors(model, x, y, weights, strengths, parts)
+            validation = fold_errors(model, x, y, weights, strengths, parts, tick)
         else:
-            validation = moment_errors(model, strengths, parts)
+            validation = moment_errors(model, strengths, parts, tick)
         all_gaps = np.append(gaps, validation.results["gaps"])
     path = LinearPath(
         strengths=strengths,
