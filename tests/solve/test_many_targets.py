@@ -102,6 +102,69 @@ def test_they_are_solved_together(name, monkeypatch):
     assert np.all(found.converged)
 
 
+def test_products_of_many_problems_are_those_of_each(monkeypatch):
+    seen: list[Any] = []
+    real = targets.null_models
+    monkeypatch.setattr(
+        targets, "null_models", lambda *args: seen.append(args[0]) or real(*args)
+    )
+    offset, y = RNG.normal(size=N) / 2, Y["poisson"][:, :2]
+    jr.poisson_path(X, y, offset=offset, num=2, folds=3, sample_weight=WEIGHTS)
+    problems: Any = min(seen, key=lambda one: one.shared is not seen[0].shared)
+    shared, which = problems.shared, np.arange(problems.number)
+    w = RNG.normal(size=(len(which), P + 1)) / 5
+    found = problems.evaluate(w, which)
+    shift = found.gradient[:, -1] / found.curvature
+    gradient, total = problems.dual(w, which, shift, np.full(len(which), 0.7))
+    np.testing.assert_allclose(gradient[:, -1], 0.0, atol=1e-14)
+    for number in which:
+        target, fold = divmod(number, problems.folds)
+        weights = shared.weights * shared.factors[fold] * in_fold(shared, fold)
+        known = problems.offset[target]
+        rate, counts = np.exp(w[number] @ shared.rows + known), problems.y[target]
+        slopes = rate - counts
+        np.testing.assert_allclose(weights.sum(), 1.0)
+        expected = shared.rows @ (weights * slopes)
+        np.testing.assert_allclose(found.gradient[number], expected, atol=1e-12)
+        d = 0.7 * (slopes - shift[number] * rate)
+        inside = np.maximum(d + counts, 1e-300)
+        conjugate = np.where(d + counts >= 0, inside * np.log(inside) - inside, np.inf)
+        expected = weights @ np.where(weights > 0, conjugate - d * known, 0.0)
+        np.testing.assert_allclose(total[number], expected)
+        hessian = (shared.rows * weights * rate) @ shared.rows.T
+        near = problems.hessians(w[number], target)[fold]
+        np.testing.assert_allclose(near, hessian, atol=1e-5)
+
+
+def test_gaps_are_bounds_far_from_the_minimum(monkeypatch):
+    seen: list[Any] = []
+    real = targets.null_models
+    monkeypatch.setattr(
+        targets, "null_models", lambda *args: seen.append(args) or real(*args)
+    )
+    jr.poisson_path(X, Y["poisson"], num=1, folds=2)
+    for problems, least, intercept in seen:
+        null = real(problems, least, intercept)
+        search = _batch_path._Search(problems, null, 1e-9)
+        strength = np.repeat(0.5 * _batch_path.strengths_max(problems, null), 3)
+        which = np.arange(problems.number)
+        search.l1, search.l2 = (strength[:, None] * part for part in search.factors)
+        before = search.values.loss + search.penalty(search.w, which)
+        gaps, _ = search.certificates(which)
+        search.solve(strength)
+        after = search.values.loss + search.penalty(search.w, which)
+        assert not search.failed.any()
+        assert np.all(before - after > 1e-3)
+        assert np.all(gaps * null.loss >= before - after - 1e-12)
+
+
+def in_fold(shared, fold):
+    member = np.zeros(len(shared.weights))
+    for block in shared.blocks:
+        member[block.samples] = block.train[fold]
+    return member
+
+
 def test_least_squares_share_moments(monkeypatch):
     calls = []
     real = _targets.moments_of_targets
@@ -112,9 +175,15 @@ def test_least_squares_share_moments(monkeypatch):
     assert calls == [1]
 
 
-@pytest.mark.parametrize("steps", [0, 2])
-def test_what_is_not_solved_together_is_solved_alone(monkeypatch, steps):
-    monkeypatch.setattr(_batch_path, "_STEPS", steps)
+def never_certified(_self, which):
+    return np.full((2, len(which)), np.inf)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("_STEPS", 0), ("_Search.certificates", never_certified)]
+)
+def test_what_is_not_solved_together_is_solved_alone(monkeypatch, name, value):
+    monkeypatch.setattr(f"jaxreg.solve.glm._batch_path.{name}", value)
     options: Any = {"num": 3, "ratio": 0.1, "folds": 2}
     found = jr.poisson_path(X, Y["poisson"][:, :2], **options)
     assert_each_is_alone(jr.poisson_path, X, Y["poisson"][:, :2], found, options)
