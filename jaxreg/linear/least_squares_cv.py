@@ -130,7 +130,8 @@ class ElasticNetCV(CrossValidated, LinearRegressor):
         if y.ndim > 1 and y.shape[1] > 1:
             raise ValueError(
                 f"y must hold one number for each sample, got shape {y.shape}: each target "
-                "has an alpha of its own, so fit one model for each."
+                "has an alpha of its own, so fit one model for each, or all of them by "
+                "`elastic_net_path` with folds."
             )
         y = column_or_1d(y, warn=True)
         every_ratio = check_strengths(self.l1_ratio, name="l1_ratio").tolist()
