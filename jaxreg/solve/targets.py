@@ -7,7 +7,9 @@ from typing import Any, Generic, TypeVar, overload
 
 import numpy as np
 
+from jaxreg.solve.checks import real_numbers
 from jaxreg.solve.results import PathResult
+from jaxreg.solve.sparse import is_sparse
 from jaxreg.strength.cross_validation import CrossValidation
 
 R = TypeVar("R", bound=PathResult)
@@ -153,16 +155,18 @@ def columns_of(y: Any) -> list[Any] | None:
     """The columns of several targets; `None` if y is one target.
 
     Raises:
+        TypeError: If y is sparse, traced by JAX, or holds no real numbers.
         ValueError: If there is no target, or y is no matrix.
     """
-    if np.ndim(y) < 2:
+    if np.ndim(y) < 2 and not is_sparse(y):
         return None
+    y = real_numbers("y", y)
     if np.ndim(y) > 2 or 0 in np.shape(y):
         raise ValueError(
             "y must be an array (samples,), or (samples, targets) with one of each at "
             f"least, got shape {np.shape(y)}."
         )
-    return list(np.asarray(y).T)
+    return list(y.T)
 
 
 @contextlib.contextmanager
