@@ -4,7 +4,7 @@
 
 Classes with the name of one of scikit-learn's take its arguments and have its attributes,
 so that code moves over by an import. Solutions are exact, and computed in double precision
-whatever JAX is set to.
+whatever JAX is set to. For X in float32, coefficients and predictions are rounded to it.
 
 Arguments that choose how a solver reaches the solution, not which solution it is, are
 accepted and have no effect. Solutions are exact, there is nothing to stop, to start or to

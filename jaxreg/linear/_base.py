@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxreg.linear._parameters import check_switches
 from jaxreg.solve.lasso.path import LinearPath
+from jaxreg.solve.results import PathResult
 from jaxreg.solve.sparse import is_sparse
 
 try:
@@ -23,6 +24,8 @@ except ImportError as error:
 
 Matrix = Any
 """What scikit-learn takes for an array (samples, features)."""
+FLOATS = np.float64, np.float32
+"""The dtypes of X that stay; all others become the first one."""
 Vector = Any
 """What scikit-learn takes for a number for each sample."""
 
@@ -40,6 +43,8 @@ class LinearModel(BaseEstimator):
     fit_intercept: bool
     _takes_sparse = False
     """Whether X may be sparse."""
+    _dtype: Any = np.dtype(np.float64)
+    """The dtype of the coefficients: float32 for such X, although solved in float64."""
 
     def __sklearn_tags__(self) -> Any:
         tags: Any = super().__sklearn_tags__()
@@ -64,10 +69,13 @@ class LinearModel(BaseEstimator):
         check_switches(self.get_params(deep=False))
         formats = "csc" if self._takes_sparse else False
         checks = {
-            **{"dtype": np.float64, "y_numeric": True, "accept_sparse": formats},
+            **{"dtype": FLOATS, "y_numeric": True, "accept_sparse": formats},
             **checks,
         }
-        x, y = validate_data(self, X, y, **checks)
+        found: Any = validate_data(self, X, y, **checks)
+        x, y = found
+        self._dtype = x.dtype
+        x = x.astype(np.float64, copy=False)
         x, y = x if is_sparse(x) else np.asarray(x), np.asarray(y)
         if checks["y_numeric"] and y.dtype.kind in "US":
             y = y.astype(np.float64)  # A ValueError for words, as scikit-learn's.
@@ -78,15 +86,20 @@ class LinearModel(BaseEstimator):
 
     def _fitted(self, coefficients: Any, intercept: Any, **attributes: Any) -> Self:
         """Set the fitted attributes; others by name, without the underscore."""
-        self.coef_, self.intercept_ = coefficients, intercept
+        self.coef_ = coefficients.astype(self._dtype, copy=False)
+        self.intercept_ = intercept
+        if np.size(intercept) and self._dtype != np.float64:
+            cast = np.asarray(intercept).astype(self._dtype)
+            self.intercept_ = cast if cast.ndim else cast[()]
         for name, value in attributes.items():
-            setattr(self, f"{name}_", value)
+            # An estimator does not keep its training data alive.
+            setattr(self, f"{name}_", _without_data(value))
         return self
 
     def _scores(self, X: Matrix) -> np.ndarray:  # noqa: N803
         check_is_fitted(self)
         formats = "csr" if self._takes_sparse else False
-        checks: Any = {"dtype": np.float64, "reset": False, "accept_sparse": formats}
+        checks: Any = {"dtype": FLOATS, "reset": False, "accept_sparse": formats}
         x = validate_data(self, X, **checks)
         return x @ self.coef_.T + self.intercept_
 
@@ -139,6 +152,12 @@ class LinearRegressor(RegressorMixin, LinearModel):
             n_iter=[1] * len(every) if several else 1,
             **attributes,
         )
+
+
+def _without_data(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_data(each) for each in value]
+    return value.without_data() if isinstance(value, PathResult) else value
 
 
 def targets_of(y: np.ndarray) -> np.ndarray:

@@ -14,8 +14,14 @@ from sklearn.utils.metadata_routing import (
     process_routing,
 )
 
-from jaxreg.linear._parameters import check_count, check_number, check_strengths
-from jaxreg.strength.rules import mean_losses
+from jaxreg.linear._parameters import (
+    check_choice,
+    check_count,
+    check_number,
+    check_strengths,
+)
+from jaxreg.strength.cross_validation import CrossValidation
+from jaxreg.strength.rules import mean_losses, one_standard_error
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -81,6 +87,30 @@ def folds_of(
     """
     splitter: Any = check_cv(cv, y, classifier=classifier)
     return list(splitter.split(x, y, **(split or {})))
+
+
+def index_by_rule(
+    rule: str, scores: np.ndarray, strengths: np.ndarray, remedy: str
+) -> tuple[int, int]:
+    """Which variant of a model, and which strength, a rule chooses.
+
+    Args:
+        rule: `"best"`; or `"1se"` for `one_standard_error` among the strengths of the
+            variant that has the best one.
+        scores: An array (variants, strengths, folds); higher is better.
+        strengths: An array (variants, strengths).
+        remedy: What to do if no model has a finite score on every fold.
+
+    Raises:
+        ValueError: If there is no such rule, none has, or there is only one fold for
+            `"1se"`.
+    """
+    check_choice("rule", rule, ("best", "1se"))
+    best = best_of(scores.reshape(-1, scores.shape[-1]), remedy)
+    which, index = divmod(best, scores.shape[1])
+    if rule == "1se":
+        index = one_standard_error(CrossValidation(strengths[which], scores[which], True))
+    return which, index
 
 
 def best_of(scores: np.ndarray, remedy: str) -> int:

@@ -9,8 +9,8 @@ from jaxreg.linear._cross_validation import (
     RESCALE,
     CrossValidated,
     alphas_of,
-    best_of,
     folds_of,
+    index_by_rule,
 )
 from jaxreg.linear._parameters import check_alpha, check_number
 from jaxreg.solve.glm.paths import group_lasso_path
@@ -137,6 +137,8 @@ class GroupLassoCV(CrossValidated, _Grouped):
         fit_intercept: Whether there is an intercept, which is not penalised.
         cv: The number of folds, a splitter or pairs of indices; five folds if `None`.
         tol: The duality gap to reach, as a fraction of the loss of the null model.
+        rule: `"best"` for the least error; `"1se"` for the largest alpha whose error is
+            within one standard error of it, see `one_standard_error`.
 
     Attributes:
         coef_: A coefficient for each feature.
@@ -168,6 +170,7 @@ class GroupLassoCV(CrossValidated, _Grouped):
         fit_intercept: bool = True,
         cv: Any = None,
         tol: float = 1e-9,
+        rule: str = "best",
     ) -> None:
         self.groups = groups
         self.scale = scale
@@ -176,6 +179,7 @@ class GroupLassoCV(CrossValidated, _Grouped):
         self.fit_intercept = fit_intercept
         self.cv = cv
         self.tol = tol
+        self.rule = rule
 
     def fit(
         self,
@@ -203,7 +207,8 @@ class GroupLassoCV(CrossValidated, _Grouped):
         folds = folds_of(self.cv, x, y, self._routed(sample_weight, params)[0])
         path = self._path(x, y, weights, strengths=alphas, folds=folds, **grid)
         assert path.validation is not None
-        best = best_of(-path.validation.scores, RESCALE)
+        scores, strengths = -path.validation.scores[None], path.strengths[None]
+        _, best = index_by_rule(self.rule, scores, strengths, RESCALE)
         return self._chosen(
             path,
             best,

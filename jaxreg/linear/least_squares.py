@@ -7,9 +7,10 @@ from sklearn.base import MultiOutputMixin
 from sklearn.utils.metadata_routing import UNUSED
 
 from jaxreg.convert.conventions import from_sklearn
-from jaxreg.linear._base import LinearRegressor, Matrix, Vector, targets_of
+from jaxreg.linear._base import LinearRegressor, Matrix, Vector
 from jaxreg.linear._parameters import check_alpha, check_ratio
 from jaxreg.solve.lasso.path import elastic_net_path
+from jaxreg.solve.targets import TargetPaths
 
 
 class ElasticNet(MultiOutputMixin, LinearRegressor):
@@ -98,18 +99,16 @@ class ElasticNet(MultiOutputMixin, LinearRegressor):
         check_alpha(self.alpha)
         penalty = from_sklearn(1.0, check_ratio(self.l1_ratio))
         x, y, weights = self._validated(X, y, sample_weight, multi_output=True)
-        paths = [
-            elastic_net_path(
-                x,
-                target,
-                [self.alpha],
-                penalty=penalty,
-                intercept=self.fit_intercept,
-                positive=self.positive,
-                sample_weight=weights,
-            )
-            for target in targets_of(y)
-        ]
+        found: Any = elastic_net_path(
+            x,
+            y,
+            [self.alpha],
+            penalty=penalty,
+            intercept=self.fit_intercept,
+            positive=self.positive,
+            sample_weight=weights,
+        )
+        paths = list(found) if isinstance(found, TargetPaths) else [found]
         return self._fitted_at(paths, [0] * len(paths), y)
 
     @property

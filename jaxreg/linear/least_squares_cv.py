@@ -12,8 +12,8 @@ from jaxreg.linear._cross_validation import (
     RESCALE,
     CrossValidated,
     alphas_of,
-    best_of,
     folds_of,
+    index_by_rule,
 )
 from jaxreg.linear._parameters import check_ratio, check_strengths
 from jaxreg.solve.lasso.path import elastic_net_path
@@ -33,6 +33,9 @@ class ElasticNetCV(CrossValidated, LinearRegressor):
         fit_intercept: Whether there is an intercept.
         cv: Folds: their number, a splitter or pairs of indices; by default five.
         positive: Whether coefficients must not be negative.
+        rule: `"best"` for the least error; `"1se"` for the largest alpha whose error is
+            within one standard error of it (with the `l1_ratio` of the best), see
+            `one_standard_error`.
 
     Attributes:
         alpha_: The chosen alpha.
@@ -82,6 +85,7 @@ class ElasticNetCV(CrossValidated, LinearRegressor):
         positive: bool = False,
         random_state: Any = None,
         selection: str = "cyclic",
+        rule: str = "best",
     ) -> None:
         self.l1_ratio = l1_ratio
         self.eps = eps
@@ -98,6 +102,7 @@ class ElasticNetCV(CrossValidated, LinearRegressor):
         self.positive = positive
         self.random_state = random_state
         self.selection = selection
+        self.rule = rule
 
     def fit(
         self,
@@ -125,7 +130,8 @@ class ElasticNetCV(CrossValidated, LinearRegressor):
         if y.ndim > 1 and y.shape[1] > 1:
             raise ValueError(
                 f"y must hold one number for each sample, got shape {y.shape}: each target "
-                "has an alpha of its own, so fit one model for each."
+                "has an alpha of its own, so fit one model for each, or all of them by "
+                "`elastic_net_path` with folds."
             )
         y = column_or_1d(y, warn=True)
         every_ratio = check_strengths(self.l1_ratio, name="l1_ratio").tolist()
@@ -150,13 +156,12 @@ class ElasticNetCV(CrossValidated, LinearRegressor):
         ]
         validations = [found.validation for found in paths if found.validation is not None]
         errors = np.stack([found.scores for found in validations])
-        best = best_of(-errors.reshape(-1, len(folds)), RESCALE)
-        which, index = np.unravel_index(best, errors.shape[:2])
-        path = paths[which]
         grids = np.stack([found.strengths for found in paths])
+        which, index = index_by_rule(self.rule, -errors, grids, RESCALE)
+        path = paths[which]
         return self._fitted_at(
             [path],
-            [int(index)],
+            [index],
             y,
             alpha=path.strengths[index],
             l1_ratio=ratios[which],
@@ -180,6 +185,7 @@ class LassoCV(ElasticNetCV):
         fit_intercept: As for `ElasticNetCV`.
         cv: As for `ElasticNetCV`.
         positive: As for `ElasticNetCV`.
+        rule: As for `ElasticNetCV`.
 
     Attributes:
         alpha_: As for `ElasticNetCV`; so are all others.
@@ -213,6 +219,7 @@ class LassoCV(ElasticNetCV):
         positive: bool = False,
         random_state: Any = None,
         selection: str = "cyclic",
+        rule: str = "best",
     ) -> None:
         self.eps = eps
         self.n_alphas = n_alphas
@@ -228,3 +235,4 @@ class LassoCV(ElasticNetCV):
         self.positive = positive
         self.random_state = random_state
         self.selection = selection
+        self.rule = rule

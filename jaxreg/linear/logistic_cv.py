@@ -32,6 +32,7 @@ from jaxreg.linear._logistic import (
 from jaxreg.linear._parameters import check_choice, check_count, check_strengths
 from jaxreg.solve.glm.result import GLMPath
 from jaxreg.strength import CrossValidation
+from jaxreg.strength.rules import one_standard_error
 
 REMEDY = "folds may be too small for the score. Take larger folds, or another `scoring`."
 
@@ -62,6 +63,9 @@ class LogisticRegressionCV(CrossValidated, LogisticModel):
         use_legacy_attributes: Whether `C_`, `l1_ratio_`, `scores_`, `coefs_paths_` and
             `n_iter_` have the forms of scikit-learn before 1.8: arrays with an entry for
             each class, dictionaries by class, axes in the order (folds, Cs, ratios).
+        rule: `"best"` for the best score; `"1se"` for the smallest C whose score is within
+            one standard error of it (with the `l1_ratio` of the best), see
+            `one_standard_error`. Only with `refit`.
 
     Attributes:
         classes_: The classes.
@@ -120,6 +124,7 @@ class LogisticRegressionCV(CrossValidated, LogisticModel):
         multi_class: str = "deprecated",
         random_state: Any = None,
         use_legacy_attributes: Any = False,
+        rule: str = "best",
     ) -> None:
         self.Cs = Cs
         self.l1_ratios = l1_ratios
@@ -140,6 +145,7 @@ class LogisticRegressionCV(CrossValidated, LogisticModel):
         self.multi_class = multi_class
         self.random_state = random_state
         self.use_legacy_attributes = use_legacy_attributes
+        self.rule = rule
 
     def fit(
         self,
@@ -164,6 +170,9 @@ class LogisticRegressionCV(CrossValidated, LogisticModel):
             ValueError: If data or parameters are not valid.
         """
         data = self._checked(X, y, sample_weight)
+        check_choice("rule", self.rule, ("best", "1se"))
+        if self.rule == "1se" and not self.refit:
+            raise ValueError("rule must be 'best' with refit=False, got '1se'.")
         self.Cs_, self.l1_ratios_ = self._grid()
         split, score = self._routed(sample_weight, params)
         labels = self.classes_[data[1].astype(int)]
@@ -291,6 +300,8 @@ class LogisticRegressionCV(CrossValidated, LogisticModel):
         self.cross_validation_ = CrossValidation(
             path.strengths, self.scores_[:, ratio].T, higher_is_better=True
         )
+        if self.rule == "1se":
+            index = one_standard_error(self.cross_validation_)
         self._fitted(
             path.coefficients[index].reshape(path.coefficients.shape[1], -1).T,
             np.atleast_1d(path.intercepts[index]),

@@ -11,8 +11,8 @@ from jaxreg.linear._cross_validation import (
     RESCALE,
     CrossValidated,
     alphas_of,
-    best_of,
     folds_of,
+    index_by_rule,
 )
 from jaxreg.linear._parameters import check_number, check_ratio, check_strengths
 from jaxreg.solve.glm.multi_task import multi_task_path
@@ -193,6 +193,9 @@ class MultiTaskElasticNetCV(CrossValidated, _MultiTask):
         alphas: How many alphas, or the alphas themselves.
         fit_intercept: Whether there are intercepts.
         cv: Folds: their number, a splitter or pairs of indices; by default five.
+        rule: `"best"` for the least error; `"1se"` for the largest alpha whose error is
+            within one standard error of it (with the `l1_ratio` of the best), see
+            `one_standard_error`.
 
     Attributes:
         alpha_: The chosen alpha.
@@ -236,6 +239,7 @@ class MultiTaskElasticNetCV(CrossValidated, _MultiTask):
         n_jobs: int | None = None,
         random_state: Any = None,
         selection: str = "cyclic",
+        rule: str = "best",
     ) -> None:
         self.l1_ratio = l1_ratio
         self.eps = eps
@@ -250,6 +254,7 @@ class MultiTaskElasticNetCV(CrossValidated, _MultiTask):
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.selection = selection
+        self.rule = rule
 
     def fit(self, X: Matrix, y: Vector, **params: Any) -> Self:  # noqa: N803
         """Choose the strength, and fit the model with it.
@@ -281,13 +286,12 @@ class MultiTaskElasticNetCV(CrossValidated, _MultiTask):
         ]
         validations = [found.validation for found in paths if found.validation is not None]
         errors = np.stack([found.scores for found in validations])
-        best = best_of(-errors.reshape(-1, len(folds)), RESCALE)
-        which, index = np.unravel_index(best, errors.shape[:2])
-        path = paths[which]
         grids = np.stack([found.strengths for found in paths])
+        which, index = index_by_rule(self.rule, -errors, grids, RESCALE)
+        path = paths[which]
         return self._chosen(
             path,
-            int(index),
+            index,
             alpha=path.strengths[index],
             l1_ratio=ratios[which],
             alphas=grids if len(ratios) > 1 and alphas is None else grids[0],
@@ -309,6 +313,7 @@ class MultiTaskLassoCV(MultiTaskElasticNetCV):
         alphas: As for `MultiTaskElasticNetCV`.
         fit_intercept: As for `MultiTaskElasticNetCV`.
         cv: As for `MultiTaskElasticNetCV`.
+        rule: As for `MultiTaskElasticNetCV`.
 
     Attributes:
         alpha_: As for `MultiTaskElasticNetCV`; so are all others.
@@ -341,6 +346,7 @@ class MultiTaskLassoCV(MultiTaskElasticNetCV):
         n_jobs: int | None = None,
         random_state: Any = None,
         selection: str = "cyclic",
+        rule: str = "best",
     ) -> None:
         self.eps = eps
         self.n_alphas = n_alphas
@@ -354,3 +360,4 @@ class MultiTaskLassoCV(MultiTaskElasticNetCV):
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.selection = selection
+        self.rule = rule

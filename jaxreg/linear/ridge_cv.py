@@ -12,8 +12,8 @@ from jaxreg.linear._base import LinearRegressor, Matrix, Vector, targets_of
 from jaxreg.linear._cross_validation import (
     RESCALE,
     CrossValidated,
-    best_of,
     folds_of,
+    index_by_rule,
     scorer_of,
     takes,
 )
@@ -45,6 +45,8 @@ class RidgeCV(MultiOutputMixin, CrossValidated, LinearRegressor):
         store_cv_results: Whether to keep `cv_results_`; for `cv=None`.
         alpha_per_target: Whether each target has its own alpha; for `cv=None`.
         store_cv_values: The name that scikit-learn before 1.7 has for `store_cv_results`.
+        rule: `"best"` for the best score; `"1se"` for the largest alpha whose score is
+            within one standard error of it, see `one_standard_error`; for folds (`cv`).
 
     Attributes:
         alpha_: The chosen alpha, or one for each target.
@@ -82,6 +84,7 @@ class RidgeCV(MultiOutputMixin, CrossValidated, LinearRegressor):
         store_cv_results: bool | None = False,
         alpha_per_target: bool = False,
         store_cv_values: Any = "deprecated",
+        rule: str = "best",
     ) -> None:
         self.alphas = alphas
         self.fit_intercept = fit_intercept
@@ -91,6 +94,7 @@ class RidgeCV(MultiOutputMixin, CrossValidated, LinearRegressor):
         self.store_cv_results = store_cv_results
         self.alpha_per_target = alpha_per_target
         self.store_cv_values = store_cv_values
+        self.rule = rule
 
     def fit(
         self,
@@ -123,7 +127,9 @@ class RidgeCV(MultiOutputMixin, CrossValidated, LinearRegressor):
         data = _Data(x, y, weights, alphas, score)
         scores = self._left_out(data) if self.cv is None else self._on_folds(data, split)
         remedy = REMEDY if self.cv is not None or self.scoring is not None else RESCALE
-        best = [best_of(part, remedy) for part in scores]
+        best = [
+            index_by_rule(self.rule, part[None], alphas[None], remedy)[1] for part in scores
+        ]
         paths = [
             ridge_of(x, target, alphas, self.fit_intercept, weights)
             for target in targets_of(y)

@@ -16,3 +16,4 @@ from jaxreg.solve.lasso.path import (
     lasso_path as lasso_path,
 )
 from jaxreg.solve.moments import Moments as Moments
+from jaxreg.solve.targets import TargetPaths as TargetPaths

@@ -1,13 +1,29 @@
 """What every path function returns: models at many strengths, each with a certificate."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from jaxreg.solve.checks import check_concrete, real_numbers
+from jaxreg.solve.checks import check_concrete, check_strengths, real_numbers
 from jaxreg.solve.sparse import is_sparse, sparse_columns
 from jaxreg.strength.cross_validation import CrossValidation
+from jaxreg.strength.rules import index_by_rule
+
+
+class PathModel(NamedTuple):
+    """One model of a path.
+
+    Attributes:
+        coefficients: An array (features,); for several classes (features, classes).
+        intercept: A number, or an array (classes,).
+        gap: The bound on objective − minimum, as in `PathResult.gaps`.
+    """
+
+    coefficients: np.ndarray
+    intercept: Any
+    gap: float
 
 
 def _matrix(x: Any) -> Any:
@@ -35,6 +51,7 @@ class PathResult:
             `gaps * null_loss` are in units of the objective.
         converged: An array (strengths,): whether |gap| is at most the tolerance.
         validation: With `folds`, the score of every strength on every fold.
+        again: Solves at other strengths, for `coef_at`; `None` where it is not known how.
     """
 
     strengths: np.ndarray
@@ -44,6 +61,88 @@ class PathResult:
     null_loss: float
     converged: np.ndarray
     validation: CrossValidation | None = None
+    again: Callable[[list[float]], Any] | None = None
+
+    def coef_at(self, strength: float) -> PathModel:
+        """The model at any strength of the path's range, not only at those of its grid.
+
+        It is solved, not interpolated: a path bends between the strengths of its grid where
+        a feature enters or leaves. So it costs as much as one strength of a new path, and
+        has a certificate of its own. The result keeps references to the data for this; do
+        not write to them. Copies made by pickle, and results that belong to an estimator,
+        are without the data.
+
+        Args:
+            strength: Between the smallest and the largest of `strengths`.
+
+        Returns:
+            A `PathModel`: coefficients, intercept, gap.
+
+        Raises:
+            TypeError: If the strength is no number.
+            ValueError: If it is out of range; or not one of `strengths`, and the data are
+                gone.
+
+        Example:
+            >>> from jaxreg.solve import lasso_path
+            >>> x, y = np.eye(2), np.array([2.0, 1.0])
+            >>> found = lasso_path(x, y, [0.75, 0.25], intercept=False)
+            >>> found.coef_at(0.5).coefficients
+            array([1., 0.])
+        """
+        strength = float(check_strengths(strength, name="strength")[0])
+        smallest, largest = np.min(self.strengths), np.max(self.strengths)
+        if not smallest <= strength <= largest:
+            raise ValueError(
+                f"strength must be between those of the path, {smallest:g} and "
+                f"{largest:g}, got {strength:g}: solve a path that includes it."
+            )
+        same = np.flatnonzero(self.strengths == strength)
+        if same.size:
+            found, index = self, same[0]
+        elif self.again is None:
+            raise ValueError(
+                f"strength must be one of `strengths`, got {strength:g}: this path is "
+                "without its data (it was pickled, or belongs to an estimator). Call the "
+                "path function with this strength."
+            )
+        else:
+            found, index = self.again([strength]), 0
+        return PathModel(
+            found.coefficients[index], found.intercepts[index], float(found.gaps[index])
+        )
+
+    def select(self, rule: str = "best") -> int:
+        """The index of the strength that cross-validation chooses.
+
+        Args:
+            rule: `"best"` for `select_best`, `"1se"` for `one_standard_error`.
+
+        Returns:
+            The index: `found.strengths[i]`, `found.coefficients[i]`.
+
+        Raises:
+            ValueError: If there was no cross-validation, or there is no such rule; and as
+                the rule does.
+
+        Example:
+            >>> from jaxreg.solve import lasso_path
+            >>> x = np.array([[1.0], [2.0], [3.0], [4.0]])
+            >>> y = np.array([1.5, 1.5, 2.5, 4.5])
+            >>> found = lasso_path(x, y, [1.0, 0.1], folds=2)
+            >>> found.select("best"), found.select("1se")
+            (1, 0)
+        """
+        if self.validation is None:
+            raise ValueError("A rule chooses by cross-validation: give the path `folds`.")
+        return index_by_rule(self.validation, rule)
+
+    def without_data(self) -> Self:
+        """The same models, without the references to the data that `coef_at` needs."""
+        return dataclasses.replace(self, again=None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "again": None}  # Copies by pickle need no data.
 
     @property
     def absolute_gaps(self) -> np.ndarray:

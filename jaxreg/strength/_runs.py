@@ -10,7 +10,7 @@ import functools
 import math
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -20,6 +20,7 @@ from jax import Array
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, PartitionSpec
 
+from jaxreg._progress import progress_bar
 from jaxreg._tree import walk
 from jaxreg.strength._layouts import Layout, Spread, layout_of
 from jaxreg.strength._saved import Saved, fingerprint, is_key
@@ -91,20 +92,21 @@ def _run_blocks(
         lambda leaf: np.empty((*layout.sizes, *leaf.shape), leaf.dtype), one
     )
     # Load finished blocks first: a damaged file is an error before anything runs.
-    for number in _with_progress(
-        sorted(range(len(starts)), key=lambda n: not done[n]), progress
-    ):
-        window = layout.window(starts[number])
-        if saved is not None and done[number]:
-            leaves = saved.load(number)
-        else:
-            block = _run_block(train, layout, spread, operands, starts[number])
-            part = tuple(map(slice, layout.extent(starts[number])))
-            leaves = [leaf[part] for leaf in jax.tree.leaves(block)]
-            if saved is not None and not saved.save(number, leaves):
-                unsaved.append(number)
-        for whole, part in zip(jax.tree.leaves(results), leaves, strict=True):
-            whole[window] = part.view(whole.dtype)  # npz does not know bfloat16.
+    order = sorted(range(len(starts)), key=lambda n: not done[n])
+    with progress_bar(progress, len(order), "chunk") as tick:
+        for number in order:
+            window = layout.window(starts[number])
+            if saved is not None and done[number]:
+                leaves = saved.load(number)
+            else:
+                block = _run_block(train, layout, spread, operands, starts[number])
+                part = tuple(map(slice, layout.extent(starts[number])))
+                leaves = [leaf[part] for leaf in jax.tree.leaves(block)]
+                if saved is not None and not saved.save(number, leaves):
+                    unsaved.append(number)
+            for whole, part in zip(jax.tree.leaves(results), leaves, strict=True):
+                whole[window] = part.view(whole.dtype)  # npz does not know bfloat16.
+            tick()
     if saved is not None:
         for number in unsaved:
             window = layout.window(starts[number])
@@ -309,15 +311,3 @@ def _free_bytes(device: Any) -> float | None:
     except (AttributeError, ValueError):  # not on this operating system
         return None
     return _FRACTION.get(device.platform, _FRACTION_ELSEWHERE) * free
-
-
-def _with_progress(numbers: Sequence[int], progress: bool) -> Iterator[int]:
-    if not progress:
-        return iter(numbers)
-    try:
-        from tqdm.auto import tqdm
-    except ImportError as error:
-        raise ImportError(
-            'progress=True needs tqdm: `pip install "jaxreg[progress]"`.'
-        ) from error
-    return iter(tqdm(numbers, unit="chunk"))

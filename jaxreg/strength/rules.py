@@ -85,6 +85,25 @@ def one_standard_error(found: CrossValidation, *, paired: bool = False) -> int:
     return int(np.argmax(np.where(within, _ordered_ranks(found.strengths), -1)))
 
 
+def index_by_rule(found: CrossValidation, rule: Any) -> int:
+    """The strength that a rule chooses, by the rule's name.
+
+    Args:
+        found: Scores of strengths on folds.
+        rule: `"best"` for `select_best`, `"1se"` for `one_standard_error`.
+
+    Returns:
+        Its index.
+
+    Raises:
+        ValueError: If there is no such rule; and as the rule does.
+    """
+    if not isinstance(rule, str) or rule not in _RULES:
+        words = ", ".join(map(repr, _RULES))
+        raise ValueError(f"rule must be one of {words}, got {rule!r}.")
+    return _RULES[rule](found)
+
+
 def select_by_sparsity(strengths: Any, zero_fractions: ArrayLike, target: float) -> int:
     """The smallest strength that makes at least a wanted fraction of the weights zero.
 
@@ -157,6 +176,9 @@ def mean_losses(
             "not, where all targets are the same)."
         )
     raise ValueError(message + (usual if remedy is None else f": {remedy}"))
+
+
+_RULES = {"best": select_best, "1se": one_standard_error}
 
 
 def _losses_of(found: Any) -> np.ndarray:

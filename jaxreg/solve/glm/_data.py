@@ -50,6 +50,40 @@ class GLM(NamedTuple):
     of_sum: bool = False
 
 
+class Layout(NamedTuple):
+    """What depends on the features and the folds only, not on the targets.
+
+    Attributes:
+        design: The features in the units of Newton's method.
+        mean: What was subtracted from each feature, an array (p,).
+        divisor: What the difference was divided by, an array (p,).
+        l1: Strengths at λ = 1 for these, an array (folds, k, p); 0 for the intercept.
+        l2: Likewise, of ½ Σ l2 · w².
+    """
+
+    design: Design
+    mean: np.ndarray
+    divisor: np.ndarray
+    l1: np.ndarray
+    l2: np.ndarray
+
+    @classmethod
+    def of(cls, model: GLM, train: np.ndarray) -> "Layout":
+        """The layout for weights of samples (folds, n), of all data last."""
+        totals = train.sum(1)
+        train = train / train.sum(1, keepdims=True)
+        mean, scale = _units(model, train[-1])
+        design = Design.of(model.x, mean, scale, model.intercept)
+        divisor = np.tile(scale, (len(train), 1))
+        if model.standardize:
+            spreads = np.stack([_moments(model, weights)[1] for weights in train])
+            divisor /= np.where(spreads > 0, spreads, scale)
+        l1, l2 = _scaled_strengths(model, divisor)
+        if model.of_sum:
+            l1, l2 = (part * (totals[-1] / totals)[:, None, None] for part in (l1, l2))
+        return cls(design, mean, scale, l1, l2)
+
+
 class Scale(NamedTuple):
     """The shift and the scale of each feature.
 
@@ -148,7 +182,7 @@ def _per_feature(strength: Any, outputs: int) -> np.ndarray:
 
 
 def arrange(
-    model: GLM, train: np.ndarray, test: np.ndarray
+    model: GLM, train: np.ndarray, test: np.ndarray, layout: Layout
 ) -> tuple[Data, list[Fold], Scale]:
     """Features as rows of mean 0 and mean square 1, the last one of ones.
 
@@ -156,31 +190,24 @@ def arrange(
         model: The model.
         train: Weights of the samples, an array (folds, n); of all data last.
         test: Likewise, for the score.
+        layout: The layout of the features, which targets may share.
 
     Returns:
         Data and folds for Newton's method; and the scale of the features.
     """
-    totals = train.sum(1)
     train, test = (weights / weights.sum(1, keepdims=True) for weights in (train, test))
     loss, offset = model.loss, model.offset
     intercepts = np.zeros(offset.shape[1])
     if model.intercept:
         intercepts = loss.null_intercept(offset, train[-1])
         loss, offset = loss.shifted(offset + intercepts, train[-1])
-    scale = _scale(model, train[-1], intercepts)
-    design = Design.of(model.x, scale.mean, scale.divisor, model.intercept)
-    divisor = np.tile(scale.divisor, (len(train), 1))
-    if model.standardize:
-        spreads = np.stack([_moments(model, weights)[1] for weights in train])
-        divisor /= np.where(spreads > 0, spreads, scale.divisor)
-    l1, l2 = _scaled_strengths(model, divisor)
-    if model.of_sum:
-        l1, l2 = (part * (totals[-1] / totals)[:, None, None] for part in (l1, l2))
     # For each sample min ℓ, which is minus the conjugate at 0.
     least = -np.asarray(loss.sample_conjugates(np.zeros_like(loss.y)))
     groups = None if model.group is None else _groups(model.group, model.intercept)
-    folds = [Fold(*parts) for parts in zip(train, test, l1, l2, strict=True)]
-    return Data(design, loss, offset.T, least, groups), folds, scale
+    each = zip(train, test, layout.l1, layout.l2, strict=True)
+    folds = [Fold(*parts) for parts in each]
+    scale = Scale(layout.mean, layout.divisor, intercepts)
+    return Data(layout.design, loss, offset.T, least, groups), folds, scale
 
 
 def _scaled_strengths(model: GLM, divisor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -207,7 +234,7 @@ def _groups(group: np.ndarray, intercept: bool) -> Groups:
     return Groups.of(names.ravel())
 
 
-def _scale(model: GLM, weights: np.ndarray, intercepts: np.ndarray) -> Scale:
+def _units(model: GLM, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Means and root mean squares of the features; one for all in groups as they are."""
     mean, spread = _moments(model, weights)
     first = model.x[[0]].toarray()[0] if is_sparse(model.x) else model.x[0]
@@ -216,7 +243,7 @@ def _scale(model: GLM, weights: np.ndarray, intercepts: np.ndarray) -> Scale:
     divisor = np.where(constant, 1.0, spread)
     if model.group is not None and not model.standardize:
         divisor = np.full_like(divisor, np.sqrt(np.mean(divisor**2)))
-    return Scale(mean, divisor, intercepts)
+    return mean, divisor
 
 
 def _moments(model: GLM, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -26,7 +26,7 @@ import numpy as np
 _STEPS = 200
 # Added to the diagonal, relative to it, so that systems with duplicated columns have a
 # solution.
-_DAMPING = 1e-11
+DAMPING = 1e-11
 
 
 class _Quadratic(NamedTuple):
@@ -133,7 +133,7 @@ def _newton_step(q: _Quadratic, gradient: np.ndarray, active: np.ndarray) -> np.
     """The Newton step in the active coefficients; the others keep their values."""
     matrix = q.h[np.ix_(active, active)]
     diagonal = np.diagonal(matrix)
-    damping = np.where(diagonal > 0, _DAMPING * diagonal, 1.0)
+    damping = np.where(diagonal > 0, DAMPING * diagonal, 1.0)
     matrix[np.diag_indices(len(active))] += damping
     d = np.zeros_like(gradient)
     d[active] = solve_positive(matrix, -gradient[active])

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxreg._dtypes import ROUNDING
+from jaxreg._progress import Tick
 from jaxreg.solve.glm._candidate_model import (
     Data,
     Fold,
@@ -139,10 +140,14 @@ def _critical(problem: Problem, gradient: np.ndarray) -> float:
     return float(np.max(ratios, initial=0.0))
 
 
-def follow(problem: Problem, here: Position, strengths: np.ndarray) -> Found:
-    """Solutions at falling strengths."""
-    parts = zip(*_blocks(problem, here, strengths), strict=True)
-    return Found(*(np.concatenate(part) for part in parts))
+def follow(problem: Problem, here: Position, strengths: np.ndarray, tick: Tick) -> Found:
+    """Solutions at falling strengths, each of which is one tick."""
+    blocks = []
+    for block in _blocks(problem, here, strengths):
+        blocks.append(block)
+        for _ in block.gap:
+            tick()
+    return Found(*(np.concatenate(part) for part in zip(*blocks, strict=True)))
 
 
 def _blocks(problem: Problem, here: Position, strengths: np.ndarray) -> Iterator[Found]:

@@ -5,12 +5,14 @@ from typing import Any
 
 from jaxreg.losses import Squared
 from jaxreg.penalties import L1, L2, ElasticNet, Penalty
+from jaxreg.solve.again import solved_again
 from jaxreg.solve.checks import check_data, check_squares, real_numbers
 from jaxreg.solve.glm.core import solve_glm
 from jaxreg.solve.glm.result import GLMPath
 from jaxreg.strength.cross_validation import Folds
 
 
+@solved_again
 def multi_task_path(
     x: Any,
     y: Any,
@@ -24,6 +26,7 @@ def multi_task_path(
     num: int = 100,
     ratio: float = 1e-3,
     tol: float = 1e-10,
+    progress: bool = False,
 ) -> GLMPath:
     """Least squares of several targets, which use the same features.
 
@@ -31,6 +34,7 @@ def multi_task_path(
 
     The norm is Euclidean, so that a feature is used for all targets or for none. The cost
     grows with the cube of active features × targets: it is meant for some tens of targets.
+    `lasso_path` takes several targets too, each of which chooses its features alone.
 
     Args:
         x: Features, an array (samples, features), dense or sparse (SciPy's or JAX's).
@@ -47,6 +51,7 @@ def multi_task_path(
         num: How many strengths.
         ratio: The last strength as a fraction of the first.
         tol: As for `logistic_path`.
+        progress: Whether to show a bar (needs tqdm).
 
     Returns:
         A `GLMPath`, with coefficients (strengths, features, targets) and intercepts
@@ -75,7 +80,8 @@ def multi_task_path(
     if targets.ndim != 2 or 0 in targets.shape:
         raise ValueError(
             "y must be an array (samples, targets) with one of each at least, got shape "
-            f"{targets.shape}. `lasso_path` is for one target."
+            f"{targets.shape}. `lasso_path` is for one target, or for several, each with "
+            "a penalty of its own."
         )
     check_squares("y", targets)
     x, _, weights = check_data(x, targets[:, 0], sample_weight, sparse=True)
@@ -94,6 +100,7 @@ def multi_task_path(
         ratio=ratio,
         tol=tol,
         rows=True,
+        progress=progress,
     )
     outputs, validation = targets.shape[1], found.validation
     if validation is not None:  # The loss is a sum over targets.

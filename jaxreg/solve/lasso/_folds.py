@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxreg._progress import Tick
 from jaxreg.solve.checks import check_squares
 from jaxreg.solve.lasso._least_squares import LeastSquares
 from jaxreg.solve.moments import Moments
@@ -40,6 +41,7 @@ def fold_errors(
     weights: np.ndarray | None,
     strengths: np.ndarray,
     parts: np.ndarray,
+    tick: Tick,
 ) -> CrossValidation:
     """Mean squared errors on samples that a fold was not trained on.
 
@@ -52,6 +54,7 @@ def fold_errors(
         weights: Of the samples, or `None`.
         strengths: The strengths.
         parts: Of the samples, from `fold_parts`.
+        tick: Called for each fold that is solved.
     """
     buffers = threading.local()
 
@@ -62,6 +65,7 @@ def fold_errors(
         train_x = _training_rows(x, part[0], buffers)
         problem = model.with_data(train_x, train_y, train_weights)
         w, intercepts, gaps = problem.solve(strengths)
+        tick()
         active = np.flatnonzero(np.any(w != 0, axis=0))
         others = (
             x[np.flatnonzero(part[1])][:, active]
@@ -107,7 +111,7 @@ def moment_parts(whole: Moments, folds: Any) -> list[Moments]:
 
 
 def moment_errors(
-    model: LeastSquares, strengths: np.ndarray, parts: list[Moments]
+    model: LeastSquares, strengths: np.ndarray, parts: list[Moments], tick: Tick
 ) -> CrossValidation:
     """Mean squared errors on each part, of models of all others."""
     scores, gaps = [], []
@@ -121,6 +125,7 @@ def moment_errors(
         spread = np.einsum("si,si->s", errors @ part.scatter, errors) / part.weight
         scores.append((errors @ part.mean - intercepts) ** 2 + np.maximum(spread, 0.0))
         gaps.append(gap)
+        tick()
     results: Any = {"gaps": np.stack(gaps, 1)}
     return CrossValidation(strengths, np.stack(scores, 1), results=results)
 

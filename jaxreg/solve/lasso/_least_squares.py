@@ -348,7 +348,7 @@ def warn_if_inexact(gaps: np.ndarray) -> None:
             "depend on each other up to rounding. Penalise them more, or centre features "
             "that are far from zero.",
             RuntimeWarning,
-            stacklevel=4,  # The caller of the path function, which calls _solve.
+            stacklevel=5,  # The caller of the path function, which `solved_again` wraps.
         )
 
 

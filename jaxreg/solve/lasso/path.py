@@ -2,11 +2,13 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from jaxreg._progress import Tick, progress_bar
 from jaxreg.penalties import L1, L2, ElasticNet
+from jaxreg.solve.again import solved_again
 from jaxreg.solve.checks import check_data, check_strengths
 from jaxreg.solve.gaps import is_certified
 from jaxreg.solve.lasso._folds import (
@@ -21,8 +23,10 @@ from jaxreg.solve.lasso._least_squares import (
     check_is_l1,
     warn_if_inexact,
 )
+from jaxreg.solve.lasso._targets import solve_columns
 from jaxreg.solve.moments import Moments
 from jaxreg.solve.results import PathResult
+from jaxreg.solve.targets import TargetPaths, columns_of
 from jaxreg.strength.cross_validation import Folds
 
 
@@ -53,6 +57,7 @@ class LinearPath(PathResult):
     """
 
 
+@solved_again
 def lasso_path(
     x: Any,
     y: Any = None,
@@ -66,6 +71,7 @@ def lasso_path(
     folds: Folds | Sequence[Moments] | None = None,
     num: int = 100,
     ratio: float = 1e-3,
+    progress: bool = False,
 ) -> LinearPath:
     """The lasso at many strengths, and its cross-validation: exact, and fast.
 
@@ -84,7 +90,9 @@ def lasso_path(
             active become dense. Or, in the place of x, y and
             sample_weight, `solve.Moments` of data that do not fit into memory:
             `lasso_path(moments, strengths=...)`.
-        y: The target, a number for each sample.
+        y: The target, a number for each sample; or several targets, an array (samples,
+            targets). Each has a model, strengths and folds of its own, and they share the
+            products of the features. (In `solve.multi_task_path` they share the penalty.)
         strengths: Positive numbers; by default `num` of them, evenly spaced on a
             logarithmic scale, from the smallest at which all coefficients are zero down to
             `ratio` times that. 0, least squares, is allowed where its solution is unique.
@@ -105,9 +113,11 @@ def lasso_path(
             of which is left out once: `lasso_path(sum(parts), folds=parts)`.
         num: How many strengths, if none are given.
         ratio: The last strength as a fraction of the first, if none are given.
+        progress: Whether to show a bar of the folds and targets (needs tqdm).
 
     Returns:
-        A `LinearPath`, with the strengths in the order in which they were given.
+        A `LinearPath`, with the strengths in the order in which they were given. Of
+        several targets, `solve.TargetPaths` with a `LinearPath` for each.
 
     Raises:
         TypeError: If something is no array of real numbers, or y is sparse; or if the
@@ -142,9 +152,11 @@ def lasso_path(
     """
     check_is_l1(penalty)
     model = LeastSquares(penalty, intercept, standardize, positive)
-    return _solve(model, x, y, sample_weight, strengths, folds, num, ratio)
+    data = x, y, sample_weight
+    return _solve(model, *data, strengths, folds, num, ratio, progress)
 
 
+@solved_again
 def elastic_net_path(
     x: Any,
     y: Any = None,
@@ -158,6 +170,7 @@ def elastic_net_path(
     folds: Folds | Sequence[Moments] | None = None,
     num: int = 100,
     ratio: float = 1e-3,
+    progress: bool = False,
 ) -> LinearPath:
     """Least squares with multiples of a penalty, exact as `lasso_path` is.
 
@@ -180,9 +193,10 @@ def elastic_net_path(
         folds: As for `lasso_path`.
         num: As for `lasso_path`.
         ratio: As for `lasso_path`.
+        progress: As for `lasso_path`.
 
     Returns:
-        A `LinearPath`.
+        A `LinearPath`; of several targets, `solve.TargetPaths`.
 
     Raises:
         TypeError: If the penalty is another one; and as for `lasso_path`.
@@ -200,7 +214,8 @@ def elastic_net_path(
         Zou and Hastie, *Regularization and variable selection via the elastic net* (2005).
     """
     model = LeastSquares(penalty, intercept, standardize, positive)
-    return _solve(model, x, y, sample_weight, strengths, folds, num, ratio)
+    data = x, y, sample_weight
+    return _solve(model, *data, strengths, folds, num, ratio, progress)
 
 
 def _solve(
@@ -212,8 +227,51 @@ def _solve(
     folds: Any,
     num: int,
     ratio: float,
+    progress: bool,
 ) -> LinearPath:
     """The path of a model on data as the user gave them; arguments of `lasso_path`."""
+    gaps = []
+    columns = None if isinstance(x, Moments) else columns_of(y)
+    total = _number_of_fits(columns, folds)
+    with progress_bar(progress, total, "fit") as tick:
+
+        def solve(x: Any, y: Any, sample_weight: Any, folds: Any) -> LinearPath:
+            data = x, y, sample_weight
+            found, all_gaps = _solve_one(model, *data, strengths, folds, num, ratio, tick)
+            gaps.append(all_gaps)
+            return found
+
+        if columns is None:
+            found = solve(x, y, sample_weight, folds)
+        else:
+            each = solve_columns(columns, x, sample_weight, strengths, folds, solve)
+            # Types do not tell shapes: path functions have the type of one target.
+            found = cast(Any, TargetPaths(tuple(each)))
+    warn_if_inexact(np.concatenate(gaps))
+    return found
+
+
+def _number_of_fits(columns: Sequence[Any] | None, folds: Any) -> int | None:
+    """One for each target on all data and on each fold; `None` if folds are not counted."""
+    if isinstance(folds, Sequence):
+        folds = len(folds)
+    if not isinstance(folds, int | None):
+        return None
+    return (1 if columns is None else len(columns)) * (1 + (folds or 0))
+
+
+def _solve_one(
+    model: LeastSquares,
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    strengths: Any,
+    folds: Any,
+    num: int,
+    ratio: float,
+    tick: Tick,
+) -> tuple[LinearPath, np.ndarray]:
+    """The path of one target, and all gaps, those of folds too."""
     parts: Any = None
     if isinstance(x, Moments):
         _check_alone(y, sample_weight)
@@ -228,17 +286,17 @@ def _solve(
     if strengths is None:
         strengths = problem.grid(num, ratio)
     w, intercepts, gaps = problem.solve(strengths)
+    tick()
     null_loss = problem.null_loss
     del problem  # The folds need its memory.
     validation, all_gaps = None, gaps
     if parts is not None:
         if isinstance(parts, np.ndarray):
-            validation = fold_errors(model, x, y, weights, strengths, parts)
+            validation = fold_errors(model, x, y, weights, strengths, parts, tick)
         else:
-            validation = moment_errors(model, strengths, parts)
+            validation = moment_errors(model, strengths, parts, tick)
         all_gaps = np.append(gaps, validation.results["gaps"])
-    warn_if_inexact(all_gaps)
-    return LinearPath(
+    path = LinearPath(
         strengths=strengths,
         coefficients=w,
         intercepts=intercepts,
@@ -247,6 +305,7 @@ def _solve(
         converged=is_certified(gaps, INEXACT),
         validation=validation,
     )
+    return path, all_gaps
 
 
 def _check_alone(y: Any, sample_weight: Any) -> None:

@@ -1,0 +1,41 @@
+"""A bar of what is done, if it is wanted."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Generator
+from typing import Any
+
+Tick = Callable[[], None]
+"""Says that one more of the total is done; threads may call it."""
+
+
+@contextlib.contextmanager
+def progress_bar(show: bool, total: int | None, unit: str) -> Generator[Tick]:
+    """A bar that each call of the yielded function moves by one.
+
+    Args:
+        show: Whether there is a bar.
+        total: How many calls there will be, if it is known.
+        unit: What is counted.
+
+    Raises:
+        ImportError: If there shall be a bar, and tqdm is missing.
+    """
+    if not show:
+        yield lambda: None
+        return
+    try:
+        from tqdm.auto import tqdm
+    except ImportError as error:
+        raise ImportError(
+            'progress=True needs tqdm: `pip install "jaxreg[progress]"`.'
+        ) from error
+    lock = threading.Lock()
+    with tqdm(total=total, unit=unit) as bar:
+
+        def tick() -> None:
+            with lock:
+                made: Any = bar
+                made.update()
+
+        yield tick
