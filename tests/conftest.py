@@ -87,8 +87,6 @@ def pytest_terminal_summary(terminalreporter):
 @pytest.fixture(scope="module", autouse=True)
 def _forget():
     """Let go of a file's programs: each maps memory, and Linux allows 65,530 maps."""
-    # The checks for leaks collect garbage at every trace. What is imported is none.
-    gc.freeze()
     yield
     jax.clear_caches()
 
