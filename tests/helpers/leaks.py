@@ -2,13 +2,13 @@
 
 import contextlib
 import gc
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import jax
 
 
 @contextlib.contextmanager
-def checking_leaks() -> Iterator[None]:
+def checking_leaks() -> Generator[None]:
     """As `jax.checking_leaks`, without a look at what was there before.
 
     JAX collects garbage at every trace: of all that is imported, which takes most of a

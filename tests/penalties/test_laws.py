@@ -273,7 +273,8 @@ def test_the_gradient_of_the_envelope_is_the_way_to_the_prox(cls):
     with jax.enable_x64(True):
         x = X + np.float64(Z) * np.pi / 100  # away from kinks
         for step in (0.1, 1.0, 10.0):
-            assert_close(*gradient_of_the_envelope(x, penalty, step), 1e-8)
+            slope, way = gradient_of_the_envelope(x, penalty, step)
+            assert_close(slope, way, 1e-8)
 
 
 @law()
