@@ -10,7 +10,7 @@ import jax
 import pytest
 from hypothesis import Phase, settings
 
-from tests.helpers import flags, skipped
+from tests.helpers import flags, skipped, tiers
 from tests.helpers.processes import ROOT, UNREADABLE
 
 # Compilation makes timings erratic; a fixed seed makes failures repeat.
@@ -55,17 +55,27 @@ gc.set_threshold(100_000)
 def pytest_addoption(parser):
     what = "only tests that are skipped where a library to compare with is not installed"
     parser.addoption("--oracles", action="store_true", help=what)
+    what = "all tests, also what others make improbable: see tests/helpers/tiers.py"
+    parser.addoption("--exhaustive", action="store_true", help=what)
 
 
 def pytest_collection_modifyitems(config, items):
     if config.getoption("--oracles"):
-        kept = list(filter(skipped.may_be_skipped, items))
-        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-        items[:] = kept
+        _keep(config, items, list(filter(skipped.may_be_skipped, items)))
+    if not config.getoption("--exhaustive"):
+        _keep(config, items, tiers.by_default(items))
+
+
+def _keep(config, items, kept):
+    chosen = set(kept)
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = kept
 
 
 def pytest_configure(config):
     config.addinivalue_line("filterwarnings", UNREADABLE)
+    for marker in tiers.MARKERS:
+        config.addinivalue_line("markers", marker)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -24,20 +24,33 @@ SECTIONS = {
 }
 
 
+# What they would notice, explicit axes or those of `shard_map` mostly do.
+EXHAUSTIVE = {"Auto", "shard_map, check_vma=False"}
+
+
+def one_of(sections):
+    marks = dict.fromkeys(EXHAUSTIVE, pytest.mark.exhaustive)
+    params = [pytest.param(name, marks=marks.get(name, ())) for name in sections]
+    return pytest.mark.parametrize("section", params)
+
+
 @pytest.fixture(scope="module")
-def report():
+def report(request):
     """What eight devices were checked for, and what was wrong with it, by section."""
-    (printed,) = outputs(start("tests.helpers.sharding", devices=8))
+    chosen = set(SECTIONS)
+    if not request.config.getoption("--exhaustive"):
+        chosen -= EXHAUSTIVE
+    (printed,) = outputs(start("tests.helpers.sharding", *chosen, devices=8))
     return json.loads(printed)
 
 
-@pytest.mark.parametrize("section", SECTIONS)
+@one_of(SECTIONS)
 def test_eight_devices_are_one(section, report):
     assert {name: what for name, what in report[section].items() if what} == {}
     assert len(report[section]) >= SECTIONS[section]
 
 
-@pytest.mark.parametrize("section", ["Auto", "Explicit"])
+@one_of(["Auto", "Explicit"])
 def test_every_penalty_and_transform_is_there(section, report):
     checked = " ".join(report[section])
     for cls in PENALTIES:

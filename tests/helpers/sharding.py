@@ -1,6 +1,7 @@
 """Everything on parameters that eight devices share, beside the same on one device.
 
-`python -m tests.helpers.sharding` prints what it checked and what was wrong, as JSON.
+`python -m tests.helpers.sharding SECTION ...` prints what it checked and what was wrong, as
+JSON: on a mesh and in `shard_map` in the sections that are named, and in all others.
 """
 
 import contextlib
@@ -358,9 +359,13 @@ def with_transforms(kind, params, metric, expected, report):
     report.note(kind, "no gathers by transforms", large)
 
 
+def _section(checked):
+    return f"shard_map, check_vma={checked}"
+
+
 def in_shard_map(checked, expected, report):
     """As in a mesh, but each device computes with its part alone."""
-    section = f"shard_map, check_vma={checked}"
+    section = _section(checked)
     mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
     compute = outcomes if checked else slopes  # What is not tracked differs in these alone.
     penalties = {n: p for n, p in penalties_of(specs=SPECS).items() if not is_gathering(p)}
@@ -504,9 +509,11 @@ def main():
     report = Report()
     expected = on_one_device()
     for kind in ("Auto", "Explicit"):
-        on_a_mesh(kind, expected, report)
+        if kind in sys.argv:
+            on_a_mesh(kind, expected, report)
     for checked in (True, False):
-        in_shard_map(checked, expected, report)
+        if _section(checked) in sys.argv:
+            in_shard_map(checked, expected, report)
     in_pmap(report)
     compacted(report)
     with contextlib.redirect_stdout(sys.stderr):

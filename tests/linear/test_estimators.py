@@ -33,6 +33,7 @@ FEW: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.covering("estimator", "check")
 @parametrize_with_checks([each(**FEW.get(each.__name__, {})) for each in ESTIMATORS])
 def test_estimators_pass_the_checks_of_sklearn(estimator, check):
     check(estimator)

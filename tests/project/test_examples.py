@@ -32,6 +32,7 @@ BUDGETS = {
 of_digits, of_lassos, of_decays = map(pytest.mark.xdist_group, ("a", "b", "c"))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "script",
     [script for script in SCRIPTS if script.stem not in BUDGETS and script not in RECIPES],
@@ -100,6 +101,7 @@ def decays(tmp_path_factory):
     return rows_of("weight_decay", tmp_path_factory.mktemp("decays"))
 
 
+@pytest.mark.exhaustive
 @of_digits
 def test_only_a_prox_makes_exact_zeros(digits):
     zeros = {name: row["zeros %"] for name, row in digits.items()}
@@ -112,6 +114,7 @@ def test_only_a_prox_makes_exact_zeros(digits):
         assert digits[name]["unused px"] > 4, name
 
 
+@pytest.mark.exhaustive
 @of_digits
 def test_no_regularizer_costs_accuracy(digits):
     plain = digits["no regularization"]["test acc"]
@@ -120,6 +123,7 @@ def test_no_regularizer_costs_accuracy(digits):
         assert abs(row["test acc"] - plain) < 0.02, name
 
 
+@pytest.mark.exhaustive
 @of_digits
 def test_prox_adam_solves_the_problem_of_l1_in_the_loss(digits):
     prox, loss = digits["L1, prox_adam"], digits["L1 in the loss"]
@@ -128,6 +132,7 @@ def test_prox_adam_solves_the_problem_of_l1_in_the_loss(digits):
     assert digits["L1, naive prox"]["objective"] > 2 * loss["objective"]
 
 
+@pytest.mark.exhaustive
 @of_digits
 def test_every_kind_of_decay_shrinks_the_weights(digits):
     plain = digits["no regularization"]["mean|w|"]
@@ -150,6 +155,7 @@ def test_only_the_right_metric_reaches_the_lasso(lassos):
         assert lassos[name]["zeros"] < zeros, name
 
 
+@pytest.mark.exhaustive
 @of_decays
 def test_decays_shrink_as_they_say(decays):
     norms = {name: row["|w| at end"] for name, row in decays.items()}
@@ -161,6 +167,7 @@ def test_decays_shrink_as_they_say(decays):
     assert norms["constrained"] == pytest.approx(norms["no decay"], rel=0.02)
 
 
+@pytest.mark.exhaustive
 @of_decays
 def test_bf16_loses_a_decay_and_compensated_gets_it_back(decays):
     norms = {name: row["|w| at end"] for name, row in decays.items()}

@@ -95,6 +95,7 @@ def test_a_prox_that_adam_does_not_know_is_refused_before_the_first_step(cls):
         jaxreg.prox_sgd(0.1, cls(), momentum=0.9).init(params)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("script", "arguments", "expected"),
     [

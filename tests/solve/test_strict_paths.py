@@ -10,6 +10,7 @@ import pytest
 
 import jaxreg as jr
 from jaxreg import losses
+from tests.helpers.leaks import checking_leaks
 from tests.helpers.strategies import public
 
 RNG = np.random.default_rng(0)
@@ -30,7 +31,7 @@ def strict():
         jax.debug_nans(True),
         jax.numpy_rank_promotion("raise"),
         jax.numpy_dtype_promotion("strict"),
-        jax.checking_leaks(),
+        checking_leaks(),
     ):
         yield
 

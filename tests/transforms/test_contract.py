@@ -145,6 +145,7 @@ def test_jit_agrees_with_eager_and_compiles_once(recipe):
 
 
 @every_transform
+@pytest.mark.covering("recipe", "dtype")
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_scan(recipe, dtype):
     tx, params, gradients = recipe(), params_of(dtype), gradients_of(dtype)
@@ -206,6 +207,7 @@ def test_the_initial_parameters_may_be_donated_and_be_the_reference(recipe):
 
 
 @every_transform
+@pytest.mark.covering("recipe", "dtype")
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_export_to_all_platforms(recipe, dtype):
     platforms = ("cpu", "cuda", "tpu")
@@ -312,6 +314,7 @@ MASKS = {
 
 
 @every_transform
+@pytest.mark.covering("recipe", "mask", times=2)
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
 def test_strengths_are_felt_inside_the_mask_only(recipe, mask):
     if recipe.is_paired and mask is not jaxreg.weights:
@@ -385,6 +388,7 @@ PAIRS = [*((dtype, dtype) for dtype in DTYPES), *MIXED]
 
 
 @every_transform
+@pytest.mark.covering("recipe", "param update", times=2)
 @pytest.mark.parametrize(("param", "update"), PAIRS)
 def test_updates_have_the_promoted_dtype(recipe, param, update):
     with jax.enable_x64("float64" in (param, update)):
@@ -513,6 +517,7 @@ def test_in_multi_steps(recipe):
 
 
 @every_transform
+@pytest.mark.covering("recipe", "dtype")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_in_apply_if_finite(recipe, dtype):
     params, gradients = params_of(dtype), gradients_of(dtype)
@@ -664,6 +669,7 @@ FRAMEWORKS = {
 
 
 @every_constant
+@pytest.mark.covering("recipe", "framework", times=2)
 @pytest.mark.parametrize("framework", FRAMEWORKS.values(), ids=FRAMEWORKS)
 def test_in_a_framework(recipe, framework):
     if recipe.is_paired:

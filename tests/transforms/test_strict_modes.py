@@ -17,6 +17,7 @@ import pytest
 
 import jaxreg as jr
 from jaxreg.penalties.fields import strength_fields
+from tests.helpers.leaks import checking_leaks
 from tests.helpers.strategies import PENALTIES
 from tests.helpers.transforms import CONSTANT, REMEMBERING, SCHEDULED
 from tests.plot.test_plot import PICTURES
@@ -28,7 +29,7 @@ def tracing():
     with (
         jax.numpy_rank_promotion("raise"),
         jax.numpy_dtype_promotion("strict"),
-        jax.checking_leaks(),
+        checking_leaks(),
     ):
         yield
 
@@ -46,6 +47,12 @@ def run(mode, function, *args):
     """The function under a mode: traced, or step by step if it is about numbers."""
     with STRICT[mode]():
         return function(*args) if mode == "nans" else jax.eval_shape(function, *args)
+
+
+def test_a_leak_is_found():
+    leaked = []
+    with pytest.raises(Exception, match="Leaked"), tracing():
+        jax.eval_shape(leaked.append, 1.0)
 
 
 # Penalties.

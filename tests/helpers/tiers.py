@@ -1,0 +1,64 @@
+"""Which tests run by default, and which only with `--exhaustive`.
+
+Most products of parameters find no more faults than a part of them in which each value
+occurs. A test marked `covering("a", "b c")` runs by default for such a part: each value of
+`a`, and each pair of `b` and `c`, occurs in it, `times` times if there are as many. One
+marked `exhaustive` does not run by default at all.
+"""
+
+import functools
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pytest
+
+MARKERS = [
+    "exhaustive: runs only with --exhaustive",
+    "covering(*names, times=1): without --exhaustive, a part with every value of them",
+]
+
+
+def by_default(items: Iterable[pytest.Item]) -> list[pytest.Item]:
+    """The tests that run without `--exhaustive`, in their order."""
+    items = [item for item in items if item.get_closest_marker("exhaustive") is None]
+    kept = {item.nodeid for item in _covering(items)}
+    return [
+        item
+        for item in items
+        if item.get_closest_marker("covering") is None or item.nodeid in kept
+    ]
+
+
+def _covering(items: list[pytest.Item]) -> Iterator[pytest.Item]:
+    """Of the marked tests, each that has a value which others before it lack."""
+    seen: Counter[tuple[str, ...]] = Counter()
+    for item in sorted(items, key=_shuffled):
+        mark = item.get_closest_marker("covering")
+        if mark is None:
+            continue
+        function = item.nodeid.partition("[")[0]
+        values = [(function, names, _value(item, names)) for names in mark.args]
+        if any(seen[value] < mark.kwargs.get("times", 1) for value in values):
+            seen.update(values)
+            yield item
+
+
+def _shuffled(item: pytest.Item) -> int:
+    """The same order in every process, but not that of the product."""
+    return zlib.crc32(item.nodeid.encode())
+
+
+def _value(item: Any, names: str) -> str:
+    parameters = item.callspec.params
+    return " ".join(_name(parameters[name]) for name in names.split())
+
+
+def _name(value: Any) -> str:
+    """What tells a value from others; scikit-learn's checks are of some estimator."""
+    if isinstance(value, functools.partial):
+        return f"{_name(value.func)} {value.keywords}"
+    if hasattr(value, "get_params"):  # An estimator: its parameters do not matter.
+        return type(value).__name__
+    return getattr(value, "__name__", None) or repr(value)
