@@ -63,7 +63,7 @@ def test_what_a_step_needs_for_a_moment_is_not_kept_for_all_leaves():
     optimizer = OPTIMIZERS["adam"]()
     arguments = PARAMS, optimizer.init(PARAMS), PARAMS
     compiled = step(optimizer).lower(*arguments).compile()
-    needed = compiled.memory_analysis().temp_size_in_bytes
+    needed = compiled.memory_analysis().temp_size_in_bytes  # pyright: ignore[reportOptionalMemberAccess]
     everything = sum(leaf.nbytes for leaf in PARAMS.values())
     assert needed < everything  # Two and a half times as much without an order.
 
