@@ -16,7 +16,7 @@ from jax import Array
 
 from jaxreg._dtypes import compute_dtype
 from jaxreg._groups import Entries, Groups, metric_units, norms, unit_norms, units
-from jaxreg.operators.roots import concave_root, secular_root, summable
+from jaxreg.operators.roots import concave_root, secular_bound, secular_root
 
 
 def rounding(*values: Any) -> float:
@@ -62,9 +62,9 @@ def onto_l2_ball(
     ratio = radius / scale
     pull = jax.tree.map(jnp.multiply, metric, unit)
     held = jax.tree.map(jnp.multiply, metric, groups.spread(ratio))
-    weights = summable(groups, jax.tree.map(jnp.reciprocal, held))
     start = norms(groups, pull) * (1 - ratio / jnp.where(is_solved, 1.0, length))
-    root = secular_root(groups, pull, weights, start, is_solved)
+    start = start, secular_bound(groups, pull, held)
+    root = secular_root(groups, pull, held, start, is_solved)
     moved = jax.tree.map(
         lambda pull, held, root, radius: radius * (pull / (held + root)),
         pull,

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxreg._groups import Entries, Groups, scaled, unit_norms, units
+from jaxreg._groups import Entries, Groups, norms, scaled, unit_norms, units
 
 
 def shrink_norms(
@@ -34,38 +34,41 @@ def shrink_norms(
 def _shrink_in_metric(
     groups: Groups, entries: tuple[Entries, Entries], threshold: Array, metric: Entries
 ) -> Entries:
-    """zᵢ = xᵢ·wᵢθ/(wᵢθ + 1) with w = d/t, where θ = ‖z‖ solves  Σ (wᵢxᵢ/(wᵢθ + 1))² = 1.
+    """zᵢ = xᵢ·θ/(θ + oᵢ) with o = t/d, where θ = ‖z‖ solves  Σ (xᵢ/(θ + oᵢ))² = 1.
 
     Of `entries`, the second are x in the units of the threshold t, in which it is about 1.
     """
     x, unit = entries
-    tiny = jnp.finfo(threshold.dtype).tiny
-    inverse = groups.spread(1 / jnp.maximum(threshold, tiny))
-    weights = summable(groups, jax.tree.map(jnp.multiply, metric, inverse))
+    weights = _summable_weights(groups, metric, threshold)
     pull = unit_norms(groups, jax.tree.map(jnp.multiply, weights, unit))
     removed = (pull <= 1) & (threshold > 0)
     is_solved = removed | (threshold == 0)
+    offsets = jax.tree.map(lambda t, d: t / d, groups.spread(threshold), metric)
+    # Where all offsets are small, ‖z‖ is that of x less the mean of them; the other guess
+    # is exact where all are equal. The bound is the root if all were the smallest.
     length = unit_norms(groups, unit)
-    # Where all w are large, ‖z‖ is that of x less the mean of 1/w; the other is exact
-    # where all w are equal, and never above the largest.
-    square = jax.tree.map(lambda u, w: jnp.square(u) / w, unit, weights)
-    mean = groups.total(square) / jnp.where(is_solved, 1.0, jnp.square(length))
-    bound = length * (1 - 1 / jnp.where(is_solved, 1.0, pull))
-    start = jnp.where(2 * mean <= length, length - mean, bound)
-    root = secular_root(groups, unit, weights, start, is_solved)
+    square = jax.tree.map(lambda u, o: jnp.square(u) * o, unit, offsets)
+    mean = groups.total(square) / jnp.where(length == 0, 1.0, jnp.square(length))
+    guess = length * (1 - 1 / jnp.where(is_solved, 1.0, pull))
+    start = jnp.where(2 * mean <= length, length - mean, guess)
+    widest = groups.largest(weights)
+    low = (pull - 1) / jnp.where(widest == 0, 1.0, widest)
+    root = secular_root(groups, unit, offsets, (start, low), is_solved)
 
-    def entry(x: Array, w: Array, root: Array, removed: Array, is_solved: Array) -> Any:
-        kept = jnp.where(is_solved, x, x * (w * root / (w * root + 1)))
+    def entry(x: Array, o: Array, root: Array, removed: Array, is_solved: Array) -> Any:
+        kept = jnp.where(is_solved, x, x * (root / (root + o)))
         return jnp.where(removed, 0.0, kept)
 
     spreads = map(groups.spread, (root, removed, is_solved))
-    return jax.tree.map(entry, x, weights, *spreads)
+    return jax.tree.map(entry, x, offsets, *spreads)
 
 
-def summable(groups: Groups, weights: Entries) -> Entries:
-    """Weights, none so large that squares of what they multiply could not be added."""
-    limit = (float(jnp.finfo(groups.dtype).max) / 16 / np.max(groups.sizes)) ** 0.5
-    return jax.tree.map(lambda w: jnp.minimum(w, limit), weights)
+def _summable_weights(groups: Groups, metric: Entries, threshold: Array) -> Entries:
+    """metric/threshold, none so large that squares of it could not be added."""
+    limits = jnp.finfo(groups.dtype)
+    limit = (float(limits.max) / 16 / np.max(groups.sizes)) ** 0.5
+    inverse = groups.spread(1 / jnp.maximum(threshold, limits.tiny))
+    return jax.tree.map(lambda d, inv: jnp.minimum(d * inv, limit), metric, inverse)
 
 
 # Most Newton steps: 2 or 3 are usual; 10 were the most for metrics and weights of many
@@ -75,29 +78,30 @@ _NEWTON_STEPS = 16
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def secular_root(
-    groups: Groups, x: Entries, weights: Entries, start: Array, is_solved: Array
+    groups: Groups,
+    x: Entries,
+    offsets: Entries,
+    start: tuple[Array, Array],
+    is_solved: Array,
 ) -> Array:
-    """The root θ of  Σ (wᵢxᵢ/(wᵢθ + 1))² = 1, for each group.
+    """The root θ of  Σ (xᵢ/(θ + oᵢ))² = 1, for each group.
 
     1/√Σ(...)² is a concave function of θ, so Newton's method on it never passes the root
-    from below and, from any point, converges without safeguards (as for a trust region);
-    a step never ends below the root for weights that are all equal to the largest. Each
-    step reads all entries, so there are as few as it takes. The derivatives are those of a
-    step at the root.
+    from below and, from any point, converges without safeguards (as for a trust region).
+    Each step reads all entries, so there are as few as it takes. The derivatives are those
+    of a step at the root.
 
     Args:
         groups: The groups.
         x: Entries.
-        weights: Positive entries w; see `summable`.
-        start: Where to start from, for each group.
+        offsets: o ≥ 0.
+        start: Where to start from, and a lower bound of the root, for each group.
         is_solved: Groups without an equation; their root is 1.
 
     Returns:
         A number for each group.
     """
-    pull = unit_norms(groups, jax.tree.map(jnp.multiply, weights, x))
-    widest = groups.largest(weights)
-    low = jnp.where(is_solved, 1.0, (pull - 1) / jnp.where(widest == 0, 1.0, widest))
+    guess, low = (jnp.where(is_solved, 1.0, part) for part in start)
 
     def is_open(state: tuple[Any, Array, Array]) -> Array:
         count, _, is_exact = state
@@ -105,38 +109,38 @@ def secular_root(
 
     def step(state: tuple[Any, Array, Array]) -> tuple[Any, Array, Array]:
         count, root, _ = state
-        root, is_exact = _newton_step(groups, root, x, weights, is_solved)
+        root, is_exact = _newton_step(groups, root, x, offsets, is_solved)
         return count + 1, jnp.maximum(root, low), is_exact
 
-    start = jnp.where(is_solved, 1.0, jnp.maximum(start, low))
-    return jax.lax.while_loop(is_open, step, (0, start, is_solved))[1]
+    first = 0, jnp.maximum(guess, low), is_solved
+    return jax.lax.while_loop(is_open, step, first)[1]
 
 
 @secular_root.defjvp
 def _secular_root_jvp(groups: Groups, primals: Any, tangents: Any) -> tuple[Array, Array]:
-    x, weights, start, is_solved = primals
-    root = secular_root(groups, x, weights, start, is_solved)
+    x, offsets, start, is_solved = primals
+    root = secular_root(groups, x, offsets, start, is_solved)
 
-    def step(x: Entries, weights: Entries) -> Array:
+    def step(x: Entries, offsets: Entries) -> Array:
         # Where there is nothing to solve, nothing can be too large for a derivative.
         solved = groups.spread(is_solved)
         x = jax.tree.map(lambda x, done: jnp.where(done, 0.0, x), x, solved)
-        return _newton_step(groups, root, x, weights, is_solved)[0]
+        return _newton_step(groups, root, x, offsets, is_solved)[0]
 
-    return root, jax.jvp(step, (x, weights), tuple(tangents[:2]))[1]
+    return root, jax.jvp(step, (x, offsets), tuple(tangents[:2]))[1]
 
 
 def _newton_step(
-    groups: Groups, root: Array, x: Entries, weights: Entries, is_solved: Array
+    groups: Groups, root: Array, x: Entries, offsets: Entries, is_solved: Array
 ) -> tuple[Array, Array]:
     """Where a Newton step of all groups leads, and whether that is the root, to all digits.
 
-    With p the fraction of each term in the sum and g = w/(wθ + 1) ≤ 1/θ, the function's
+    With p the fraction of each term in the sum and g = 1/(θ + o) ≤ 1/θ, the function's
     curvature is h''/h' = −3·Var_p(g)/E_p(g), and Var_p(θg) ≤ 1 − E_p(θg). So a short step
     of length δ ends within about 3/2·(1 − E_p(θg))·δ²/θ of the root, which is exact where
     the sum then is 1 but for its rounding.
     """
-    rates = jax.tree.map(lambda w, r: w / (w * r + 1), weights, groups.spread(root))
+    rates = jax.tree.map(lambda o, r: 1 / (r + o), offsets, groups.spread(root))
     squares = jax.tree.map(lambda x, g: jnp.square(x * g), x, rates)
     total = groups.total(squares)
     slope = groups.total(jax.tree.map(jnp.multiply, squares, rates))
@@ -151,6 +155,12 @@ def _newton_step(
     # What is flat is far above the root. What is NaN stays so: there is nothing to find.
     moved = jnp.where(is_flat & ~is_solved, 0.0, root + length)
     return moved, is_solved | is_exact | jnp.isnan(length)
+
+
+def secular_bound(groups: Groups, x: Entries, offsets: Entries) -> Array:
+    """Of a secular root: from each entry alone, and from the largest offset for all."""
+    alone = jax.tree.map(lambda x, o: jnp.maximum(jnp.abs(x) - o, 0.0), x, offsets)
+    return jnp.maximum(groups.largest(alone), norms(groups, x) - groups.largest(offsets))
 
 
 def concave_root(

@@ -25,7 +25,7 @@ from jax import Array
 from jaxreg._arithmetic import over, power_of_two
 from jaxreg._checks import Scalar
 from jaxreg._groups import Entries, Groups, norms
-from jaxreg.operators.roots import concave_root, secular_root
+from jaxreg.operators.roots import concave_root, secular_bound, secular_root
 
 # Zeros of v stand for this, beside entries of size 1. It gives a direction to θ where v is
 # zero and W is not; which one does not matter, but for the metric.
@@ -173,9 +173,8 @@ def _skip_slope(
         lambda v, a, r: a * v / r, direction, skip.metric, groups.spread(r)
     )
     offsets = jax.tree.map(jnp.subtract, skip.metric, groups.spread(least))
-    ones = jax.tree.map(jnp.ones_like, offsets)
-    start = norms(groups, pulls)
-    root = secular_root(groups, pulls, ones, offsets, start, is_closed)
+    start = norms(groups, pulls), secular_bound(groups, pulls, offsets)
+    root = secular_root(groups, pulls, offsets, start, is_closed)
     denominators = jax.tree.map(jnp.add, offsets, groups.spread(root))
     parts = jax.tree.map(jnp.divide, pulls, denominators)
     squares = jax.tree.map(jnp.square, parts)

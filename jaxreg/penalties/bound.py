@@ -159,7 +159,11 @@ class BoundPenalty:
         return [landed.get(i, value) for i, value in enumerate(values)]
 
     def prox_in_turn(
-        self, step: Scalar, start: Callable[[Sequence[int], Array | None], Start]
+        self,
+        step: Scalar,
+        start: Callable[[Sequence[int], Array | None], Start],
+        *,
+        all_in_turn: bool = False,
     ) -> dict[int, Array]:
         """The prox at the leaves in blocks, where leaves wait for others before them.
 
@@ -167,6 +171,7 @@ class BoundPenalty:
             step: The proximal step.
             start: Gives the value and the metric of some leaves, by their indices, that are
                 computed after a number is known; `None`: at once.
+            all_in_turn: Whether a prox that works entry by entry waits too.
 
         Returns:
             A value for each leaf in a block, by its index.
@@ -174,7 +179,7 @@ class BoundPenalty:
         check_distinct(self.tree)
         landed: dict[int, Array] = {}
         done = None
-        for blocks in self._turns:
+        for blocks in self._turns(all_in_turn):
             found = start([i for block in blocks for i in block.indices], done)
             values, metrics = ({i: own[k] for i, own in found.items()} for k in (0, 1))
             for block in blocks:
@@ -183,22 +188,23 @@ class BoundPenalty:
             done = finished([landed[i] for block in blocks for i in block.indices])
         return landed
 
-    @functools.cached_property
-    def _turns(self) -> list[list[Block]]:
+    def _turns(self, all_in_turn: bool) -> list[list[Block]]:
         """Blocks that are computed at once, in order.
 
         A prox that works entry by entry needs nothing for a moment only. The others wait
         for each other, some numbers at a time.
         """
-        at_once = [block for block in self.separate if block.term.is_by_entry()]
-        turns, size = [at_once], _AT_ONCE
+        turns: list[list[Block]] = [[]]
+        size = _AT_ONCE
         for block in self.separate:
-            if not block.term.is_by_entry():
-                if size >= _AT_ONCE:
-                    turns.append([])
-                    size = 0
-                turns[-1].append(block)
-                size += sum(np.size(self.tree[i].value) for i in block.indices)
+            if block.term.is_by_entry() and not all_in_turn:
+                turns[0].append(block)
+                continue
+            if size >= _AT_ONCE:
+                turns.append([])
+                size = 0
+            turns[-1].append(block)
+            size += sum(np.size(self.tree[i].value) for i in block.indices)
         return [blocks for blocks in turns if blocks]
 
     def metrics(self, metric: Params) -> list[Any]:

@@ -1,5 +1,6 @@
 """A proximal step whose choice of zeros is averaged over a window of steps."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ from jaxreg._dtypes import compute_dtype, raise_precision
 from jaxreg._tree import Params, assembled, values_beside
 from jaxreg.penalties import Penalty
 from jaxreg.penalties.bound import BoundPenalty
-from jaxreg.transforms._lift import Slot, slots_of, where_updated
+from jaxreg.transforms._lift import Slot, UpdatesAt, where_updated
 from jaxreg.transforms._states import Dual, zeros_at
 
 # This many roundings leave a quotient about two digits.
@@ -22,11 +23,10 @@ def averaged_prox_update(
     bound: BoundPenalty,
     penalty: Penalty,
     factor: Scalar,
-    updates: Params,
+    updates_at: UpdatesAt,
     dual: Dual,
     window: Scalar,
     learning_rate: Scalar,
-    metric: Params,
 ) -> tuple[Params, Dual]:
     """A proximal step whose choice of zeros is averaged over a window of n steps.
 
@@ -38,37 +38,36 @@ def averaged_prox_update(
         bound: factor·R, at the parameters w.
         penalty: R.
         factor: What its strengths are multiplied by in this step.
-        updates: The updates u so far.
+        updates_at: Gives the updates u so far and the scales d of some leaves.
         dual: The state, as `zero_dual` starts it.
         window: The largest n; at first, n counts the steps with a penalty.
         learning_rate: The length of one step.
-        metric: The scales d of the step.
 
     Returns:
         The updates that take the parameters to the new w, and the new state.
     """
     params, tree = bound.params, bound.tree
-    slots = slots_of(updates, params, tree, bound.metrics(metric))
-    subgradients = values_beside(tree, params, where_updated(updates, dual.subgradients))
+    subgradients = values_beside(tree, params, where_updated(params, dual.subgradients))
     length = jnp.minimum(dual.length + 1, window).astype(jnp.float32)
+    slots: dict[int, Slot] = {}
+    points: dict[int, Array] = {}
 
     def reach_of(slot: Slot, steps: Any) -> Array:
         dtype = compute_dtype(slot.leaf.value.dtype)
         return jnp.asarray(steps * learning_rate * factor, dtype) / slot.term
 
-    start = [
-        slot.leaf.value
-        if slot.term is None
-        else raise_precision(slot.leaf.value)
-        + raise_precision(slot.update)
-        + reach_of(slot, length - 1) * q
-        for slot, q in zip(slots, subgradients, strict=True)
-    ]
-    landed = bound.prox(length * learning_rate, metric, at=start)
-    gradients = _gradients(bound, penalty, slots, landed)
-    moved = [slot.update for slot in slots]
-    for i, gradient in gradients.items():
-        slot, z, w = slots[i], start[i], landed[i]
+    def start(indices: Sequence[int], done: Array | None) -> dict[int, tuple[Any, Any]]:
+        for i, (update, scale) in updates_at(indices, done).items():
+            slots[i] = Slot(tree[i], update, scale)
+            reach = reach_of(slots[i], length - 1)
+            points[i] = slots[i].reached + reach * subgradients[i]
+        return {i: (points[i], slots[i].term) for i in indices}
+
+    landed = bound.prox_in_turn(length * learning_rate, start, all_in_turn=True)
+    others = updates_at([i for i in range(len(tree)) if i not in landed], None)
+    moved = [others[i][0] if i in others else None for i in range(len(tree))]
+    for i, gradient in _gradients(bound, penalty, landed).items():
+        slot, z, w = slots[i], points[i], landed[i]
         moved[i] = slot.finish(w - raise_precision(slot.leaf.value))
         reach = reach_of(slot, length)
         subgradients[i] = _subgradient(z - w, w, reach, gradient, subgradients[i])
@@ -83,16 +82,15 @@ def averaged_prox_update(
 
 
 def _gradients(
-    bound: BoundPenalty, penalty: Penalty, slots: list[Slot], landed: list[Any]
+    bound: BoundPenalty, penalty: Penalty, landed: dict[int, Array]
 ) -> dict[int, Array]:
-    """The gradient of R at each chosen leaf, by its index."""
+    """The gradient of R at each leaf in a block, by its index."""
 
     def value(arrays: dict[int, Array]) -> Array:
-        values = [arrays.get(i, w) for i, w in enumerate(landed)]
+        values = [arrays.get(i, leaf.value) for i, leaf in enumerate(bound.tree)]
         return penalty(assembled(bound.tree, bound.params, values))
 
-    chosen = {i: landed[i] for i, slot in enumerate(slots) if slot.term is not None}
-    return jax.grad(value)(chosen)
+    return jax.grad(value)(landed)
 
 
 def zero_dual(bound: BoundPenalty) -> Dual:

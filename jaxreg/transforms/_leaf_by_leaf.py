@@ -34,6 +34,7 @@ class Scaled:
         state: The state of the scaling; in the end, the new one.
         params: The parameters.
         extra_args: What else its `update` is given.
+        needs_scale: Whether the d of each leaf is of use.
     """
 
     metric_of: Callable[[Any], Any]
@@ -42,6 +43,7 @@ class Scaled:
     state: Any
     params: Params
     extra_args: dict[str, Any]
+    needs_scale: Sequence[bool]
 
     def __post_init__(self) -> None:
         self.tree: list[Leaf] = list(walk(self.params))
@@ -101,12 +103,23 @@ class LeafByLeaf(Scaled):
             for i, value in zip(own, getattr(new, name), strict=True):
                 part[i] = value
         self._last = new
-        scales = self.metric_of(new)
+        scales = self.metric_of(new._replace(**self._needed(new, own)))
         if not isinstance(scales, list):
             scales = [scales] * len(own)
         found = zip(own, directions, map(_fitted, scales, params), strict=True)
         nothing: Directions = dict.fromkeys(indices, (None, None))
         return nothing | {i: (direction, scale) for i, direction, scale in found}
+
+    def _needed(self, new: Any, own: Sequence[int]) -> dict[str, list[Any]]:
+        """The parts of a new state where scales are of use."""
+        unused = optax.MaskedNode()
+        return {
+            name: [
+                x if self.needs_scale[i] else unused
+                for i, x in zip(own, getattr(new, name), strict=True)
+            ]
+            for name in self._parts
+        }
 
     def new_state(self) -> Any:
         parts = {
@@ -118,8 +131,8 @@ class LeafByLeaf(Scaled):
 
 def _fitted(scale: Any, leaf: Any) -> Any:
     """A scale in the dtype in which formulas about a leaf compute."""
-    is_array = hasattr(leaf, "dtype") and jnp.ndim(scale) > 0
-    return jnp.asarray(scale, compute_dtype(leaf.dtype)) if is_array else scale
+    is_array = isinstance(scale, Array)
+    return scale.astype(compute_dtype(leaf.dtype)) if is_array else scale
 
 
 def _update(

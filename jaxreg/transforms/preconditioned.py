@@ -23,7 +23,7 @@ from jax import Array
 
 from jaxreg._checks import Scalar, check_number
 from jaxreg._dtypes import is_tiny, raise_precision
-from jaxreg._tree import Leaf, Params, assembled, values_beside, walk
+from jaxreg._tree import Leaf, Params, values_beside, walk
 from jaxreg.masks.selection import MaskLike, as_mask, weights
 from jaxreg.penalties import Penalty
 from jaxreg.transforms._arguments import check_arguments, check_steps
@@ -150,7 +150,8 @@ def prox_preconditioned(
         factor = _factor_at(count, strength_schedule, warmup_steps)
         scaled_penalty = penalty if is_number(factor, 1) else penalty * factor
         bound, dual = scaled_penalty.bind(where_updated(gradients, params)), ()
-        tree, given = bound.tree, (scaling, gradients, state.inner, params, extra_args)
+        tree, chosen = bound.tree, bound.is_regularized
+        given = scaling, gradients, state.inner, params, extra_args, chosen
         if metric is None:
             scaled = LeafByLeaf(metric_of, *given)
         else:
@@ -164,12 +165,8 @@ def prox_preconditioned(
             }
 
         if averages:
-            found = updates_at(range(len(tree)), None).values()
-            moved, scales = (
-                assembled(tree, bound.params, x) for x in zip(*found, strict=True)
-            )
             updates, dual = averaged_prox_update(
-                bound, penalty, factor, moved, state.dual, window, rate, scales
+                bound, penalty, factor, updates_at, state.dual, window, rate
             )
         else:
             updates = prox_update_in_turn(bound, rate, updates_at)
