@@ -58,7 +58,8 @@ class LassoNet(Rounded, Grouped):
         together: With a mask as `skip`, a regular expression: leaves whose paths give the
             same match are a network of their own; see `GroupLasso`.
         tolerance: How far weights may exceed the bound, relative to it; by default what
-            rounding does.
+            rounding does. Adding an optimizer's update rounds once more, so give some
+            where R is wanted between two proxes: it is ∞ beyond the bound.
         mask: Which leaves; by default `weights`.
 
     Raises:
