@@ -84,6 +84,8 @@ for kind in (getattr(jr, name) for name in dir(jr)):
 
 def seen_by(penalty: jr.Penalty, pair: jax.Array) -> jax.Array:
     """The pair, or the matrix that it stands for."""
+    if isinstance(penalty, jr.penalties.LassoNet):  # Of one input: its θ and its W.
+        return pair[None]
     return jnp.stack([pair, pair[::-1]]) if penalty.min_ndim > 1 else pair
 
 
