@@ -13,6 +13,9 @@ from hypothesis import Phase, settings
 from tests.helpers import flags, skipped, tiers
 from tests.helpers.processes import ROOT, UNREADABLE
 
+# A list of fonts or settings in the user's home may be of another Matplotlib.
+os.environ["MPLCONFIGDIR"] = str(ROOT / ".pytest_cache" / "matplotlib")
+
 # Compilation makes timings erratic; a fixed seed makes failures repeat.
 settings.register_profile(
     "jaxreg",

@@ -1,5 +1,6 @@
 """The notebook for Colab runs from top to bottom, and is committed without outputs."""
 
+import importlib
 import os
 
 import pytest
@@ -8,6 +9,7 @@ from tests.helpers.processes import ROOT
 
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
+pytest.importorskip("matplotlib")
 
 pytestmark = pytest.mark.xdist_group("notebook")
 
@@ -18,6 +20,8 @@ DEVICES = 2
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory):
     """What each cell of code has shown, as text and as kinds of output."""
+    # The first process that draws lists all fonts, and says so where that takes long.
+    importlib.import_module("matplotlib.font_manager")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     changes = {
         "JAXREG_STEPS": "100",
