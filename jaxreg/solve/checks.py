@@ -10,11 +10,18 @@ from jaxreg._checks import check_numbers, is_real
 from jaxreg.masks.selection import chosen_arrays
 from jaxreg.penalties import Penalty
 from jaxreg.penalties.fields import strength_fields
+from jaxreg.solve.sharded import ShardedFeatures, is_sharded, of_all_processes
 from jaxreg.solve.sparse import is_sparse, sparse_columns
 
 
 def check_data(
-    x: Any, y: Any, sample_weight: Any, *, rescaled: bool = False, sparse: bool = False
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    *,
+    rescaled: bool = False,
+    sparse: bool = False,
+    sharded: bool = False,
 ) -> tuple[Any, np.ndarray, Any]:
     """Arrays of 64-bit floats.
 
@@ -25,6 +32,7 @@ def check_data(
         rescaled: Whether numbers of any magnitude are allowed, because they are rescaled
             next. Then `units_of` checks that x is finite, in its pass over x.
         sparse: Whether x may be sparse; then it is returned as `sparse_columns`.
+        sharded: Whether x may be sharded; then it is returned as `ShardedFeatures`.
 
     Raises:
         TypeError: If they are sparse, complex or no numbers, or are traced by JAX; or if
@@ -38,6 +46,8 @@ def check_data(
     if sparse and is_sparse(x):
         check_concrete("x", x)
         x = sparse_columns("x", x)
+    elif sharded and is_sharded(x) and is_real(x) and x.ndim == 2:
+        x = ShardedFeatures.of(x)
     else:
         x = real_numbers("x", x)
     if x.ndim != 2 or 0 in x.shape:
@@ -45,7 +55,9 @@ def check_data(
             "x must be an array (samples, features) with one of each at least, got shape "
             f"{x.shape}."
         )
-    if not rescaled:
+    if isinstance(x, ShardedFeatures):
+        _check_sharded("x", x)
+    elif not rescaled:
         check_squares("x", x.data if is_sparse(x) else x)
     y = check_samples("y", y, x.shape[0], rescaled=rescaled)
     if sample_weight is None:
@@ -75,7 +87,7 @@ def check_samples(
 
     With `rescaled`, their squares may overflow or underflow.
     """
-    array = real_numbers(name, value)
+    array = real_numbers(name, of_all_processes(value))
     if array.shape != (samples,):
         raise ValueError(
             f"{name} must hold one number for each of the {samples} samples, got shape "
@@ -94,7 +106,19 @@ def check_squares(name: str, array: np.ndarray) -> None:
     # Not flat @ flat: the threads of BLAS stay busy for a while, which slows JAX's down.
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         square = np.einsum("i,i", flat, flat)
-    if not np.isfinite(square) or (square < np.finfo(float).tiny and np.any(flat)):
+    _check_square(name, square, not np.any(flat))
+
+
+def _check_sharded(name: str, x: ShardedFeatures) -> None:
+    """The same of features on several devices."""
+    with jax.enable_x64(True), np.errstate(over="ignore", invalid="ignore"):
+        square = np.sum(x.mean_squares(np.ones(x.shape[0]), None))
+        largest = np.max(x.largest())
+    _check_square(name, square, largest == 0)
+
+
+def _check_square(name: str, square: float, is_zero: bool) -> None:
+    if not np.isfinite(square) or (square < np.finfo(float).tiny and not is_zero):
         raise ValueError(
             f"{name} must be finite, and the sum of squares must neither overflow nor "
             "underflow: got NaN, infinity, or numbers too large or too small. Divide these "

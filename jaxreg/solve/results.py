@@ -4,9 +4,12 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
+import jax
 import numpy as np
 
+from jaxreg._checks import is_real
 from jaxreg.solve.checks import check_concrete, check_strengths, real_numbers
+from jaxreg.solve.sharded import ShardedFeatures, is_sharded
 from jaxreg.solve.sparse import is_sparse, sparse_columns
 from jaxreg.strength.cross_validation import CrossValidation
 from jaxreg.strength.rules import index_by_rule
@@ -27,7 +30,9 @@ class PathModel(NamedTuple):
 
 
 def _matrix(x: Any) -> Any:
-    """Features in float64; `sparse_columns` if they are sparse."""
+    """Features in float64; `sparse_columns` if they are sparse, or `ShardedFeatures`."""
+    if is_sharded(x) and is_real(x) and x.ndim == 2:
+        return ShardedFeatures.of(x)
     if not is_sparse(x):
         return real_numbers("x", x)
     check_concrete("x", x)
@@ -173,14 +178,17 @@ class PathResult:
             )
         active = np.any(self.coefficients != 0, axis=0).reshape(features, -1).any(axis=1)
         few = self.coefficients[:, active]
-        if is_sparse(x):
-            products = x[:, active] @ np.moveaxis(few, 1, 0).reshape(few.shape[1], -1)
-            products = np.moveaxis(
-                products.reshape(x.shape[0], len(few), *few.shape[2:]), 1, 0
-            )
-        else:
+        if isinstance(x, np.ndarray):
             products = np.moveaxis(np.tensordot(few, x[:, active], axes=(1, 1)), -1, 1)
-        return products + self.intercepts[:, None]
+            return products + self.intercepts[:, None]
+        kernel = np.moveaxis(few, 1, 0).reshape(few.shape[1], -1)
+        if isinstance(x, ShardedFeatures):
+            with jax.enable_x64(True):
+                products = x.rows(np.flatnonzero(active)).combined(kernel.T).T
+        else:
+            products = x[:, active] @ kernel
+        products = products.reshape(x.shape[0], len(few), *few.shape[2:])
+        return np.moveaxis(products, 1, 0) + self.intercepts[:, None]
 
     def predict(self, x: Any) -> np.ndarray:
         """The mean response of all models.

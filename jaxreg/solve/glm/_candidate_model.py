@@ -23,9 +23,10 @@ import numpy as np
 
 from jaxreg._dtypes import ROUNDING
 from jaxreg.losses import LinearLoss
-from jaxreg.solve.glm._design import Design
+from jaxreg.solve.glm._design import Design, Rows
 from jaxreg.solve.glm._groups import Groups, directions, lengths
 from jaxreg.solve.glm._lasso_step import solve_positive
+from jaxreg.solve.sharded import ShardedRows
 
 # Violations relative to the error without features: smaller ones are rounding, and larger
 # ones would leave errors in coefficients that one more Newton step takes away.
@@ -111,7 +112,7 @@ class Model(NamedTuple):
     Attributes:
         data: Features, loss and offsets.
         fold: The weights of the samples.
-        rows: The features of the candidates, each once, an array (features, n).
+        rows: The features of the candidates, each once.
         row: For each candidate its row there, an array (m,).
         output: And the output that it belongs to.
         groups: The groups of the candidates, or `None`.
@@ -120,7 +121,7 @@ class Model(NamedTuple):
 
     data: Data
     fold: Fold
-    rows: np.ndarray
+    rows: Rows | ShardedRows
     row: np.ndarray
     output: np.ndarray
     groups: Groups | None
@@ -139,11 +140,11 @@ class Model(NamedTuple):
         """The part of η that coefficients make, an array (k, n)."""
         kernel = np.zeros((len(self.data.offset), len(self.rows)))
         kernel[self.output, self.row] = w
-        return kernel @ self.rows
+        return self.rows.combined(kernel)
 
     def gradient(self, slopes: np.ndarray) -> np.ndarray:
         """The gradient of the loss in the candidates, given weighted slopes (k, n)."""
-        return (slopes @ self.rows.T)[self.output, self.row]
+        return self.rows.products(slopes)[self.output, self.row]
 
     def loss(self, weights: np.ndarray, eta: np.ndarray) -> float:
         """The mean loss above the least possible one."""
@@ -158,17 +159,16 @@ class Model(NamedTuple):
         diagonal, minus = self.data.curvatures(eta)
         roots = np.sqrt(self.fold.weights * diagonal)
         h = np.zeros((len(self.row), len(self.row)))
-        for output, root in enumerate(roots):
+        for output in range(len(roots)):
             mine = np.flatnonzero(self.output == output)
-            scaled = self.rows[self.row[mine]] * root
-            h[np.ix_(mine, mine)] = scaled @ scaled.T
+            part = self.rows.gram(self.row[mine], roots, self.output[mine])
+            h[np.ix_(mine, mine)] = part
         if minus is None:
             return h
         roots = np.sqrt(self.fold.weights) * minus
-        scaled = self.rows[self.row] * roots[self.output]
         # A certain class makes entries differences of nearly equal numbers.
         rounding = np.diag(ROUNDING * np.diagonal(h))
-        return h - scaled @ scaled.T + rounding
+        return h - self.rows.gram(self.row, roots, self.output) + rounding
 
     def at(self, w: np.ndarray, l1: np.ndarray, l2: np.ndarray) -> Point:
         eta = self.predictor(w) + self.data.offset

@@ -17,6 +17,7 @@ from jaxreg.solve.checks import check_penalty
 from jaxreg.solve.glm._candidate_model import Data, Fold
 from jaxreg.solve.glm._design import Design
 from jaxreg.solve.glm._groups import Groups
+from jaxreg.solve.sharded import ShardedFeatures
 from jaxreg.solve.sparse import is_sparse, largest_of, mean_squares
 
 
@@ -25,7 +26,7 @@ class GLM(NamedTuple):
 
     Attributes:
         loss: The loss of targets (n, k).
-        x: Features, an array (n, p) or a `csc_array`.
+        x: Features, an array (n, p), a `csc_array`, or `ShardedFeatures`.
         offset: Known parts of the linear predictors, an array (n, k).
         weights: The weights of the samples, an array (n,).
         l1: Strengths at λ = 1, an array (k, p).
@@ -237,7 +238,7 @@ def _groups(group: np.ndarray, intercept: bool) -> Groups:
 def _units(model: GLM, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Means and root mean squares of the features; one for all in groups as they are."""
     mean, spread = _moments(model, weights)
-    first = model.x[[0]].toarray()[0] if is_sparse(model.x) else model.x[0]
+    first = _first_sample(model.x)
     constant = spread == 0
     mean = np.where(constant & model.intercept, first, mean)
     divisor = np.where(constant, 1.0, spread)
@@ -246,14 +247,26 @@ def _units(model: GLM, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, divisor
 
 
+def _first_sample(x: Any) -> np.ndarray:
+    """The features of the first sample."""
+    if isinstance(x, ShardedFeatures):
+        return x.means(np.eye(1, x.shape[0])[0])
+    return x[[0]].toarray()[0] if is_sparse(x) else x[0]
+
+
 def _moments(model: GLM, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The mean and the standard deviation of every feature.
 
     Without an intercept 0 and the root mean square.
     """
-    x = model.x
-    mean = x.T @ weights if model.intercept else np.zeros(x.shape[1])
-    spread = np.sqrt(mean_squares(x, weights, mean))
+    x, mean = model.x, np.zeros(model.x.shape[1])
+    if isinstance(x, ShardedFeatures):
+        mean = x.means(weights) if model.intercept else mean
+        squares, largest = x.mean_squares(weights, mean), x.largest()
+    else:
+        mean = x.T @ weights if model.intercept else mean
+        squares = mean_squares(x, weights, mean)
+        largest = largest_of(x, np.arange(x.shape[1]))
+    spread = np.sqrt(squares)
     # The spread of a constant feature is a rounding error.
-    largest = largest_of(x, np.arange(x.shape[1]))
     return mean, np.where(spread <= ROUNDING * largest, 0.0, spread)

@@ -9,6 +9,7 @@ from jaxreg.solve.again import solved_again
 from jaxreg.solve.checks import check_data, check_squares, real_numbers
 from jaxreg.solve.glm.core import solve_glm
 from jaxreg.solve.glm.result import GLMPath
+from jaxreg.solve.sharded import of_all_processes
 from jaxreg.strength.cross_validation import Folds
 
 
@@ -37,7 +38,8 @@ def multi_task_path(
     `lasso_path` takes several targets too, each of which chooses its features alone.
 
     Args:
-        x: Features, an array (samples, features), dense or sparse (SciPy's or JAX's).
+        x: Features, an array (samples, features), dense, sparse (SciPy's or JAX's) or
+            sharded.
         y: The targets, an array (samples, targets).
         strengths: As for `logistic_path`.
         penalty: An `L1` (the default, of strength 1), `L2` or `ElasticNet`, with norms of
@@ -76,7 +78,7 @@ def multi_task_path(
         Obozinski, Taskar and Jordan, *Joint covariate selection and joint subspace
         selection for multiple classification problems* (2010).
     """
-    targets = real_numbers("y", y)
+    targets = real_numbers("y", of_all_processes(y))
     if targets.ndim != 2 or 0 in targets.shape:
         raise ValueError(
             "y must be an array (samples, targets) with one of each at least, got shape "
@@ -84,7 +86,7 @@ def multi_task_path(
             "a penalty of its own."
         )
     check_squares("y", targets)
-    x, _, weights = check_data(x, targets[:, 0], sample_weight, sparse=True)
+    x, _, weights = check_data(x, targets[:, 0], sample_weight, sparse=True, sharded=True)
     if not isinstance(penalty, L1 | L2 | ElasticNet | None):
         raise TypeError(f"penalty must be an L1, L2 or ElasticNet, got {penalty!r}.")
     found = solve_glm(

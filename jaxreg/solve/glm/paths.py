@@ -43,10 +43,13 @@ def logistic_path(
     classes.
 
     Sparse features are centred and scaled without being stored; those that are or may
-    become active are made dense.
+    become active are made dense. A JAX array that a mesh divides over its samples stays on
+    its devices, and in its dtype: only sums over the samples and what has a number for each
+    sample are gathered. With `jax.distributed` all processes must call this.
 
     Args:
-        x: Features, an array (samples, features), dense or sparse (SciPy's or JAX's).
+        x: Features, an array (samples, features), dense, sparse (SciPy's or JAX's) or
+            sharded.
         y: For each sample its class: 0 or 1, bools, or 0, ..., k − 1, each of which occurs.
             Or several targets, an array (samples, targets) of 0 and 1: each column has a
             model, strengths and folds of its own. With up to 512 dense features, all
@@ -100,7 +103,7 @@ def logistic_path(
     """
     columns = columns_of(y)
     first = y if columns is None else np.zeros(len(columns[0]))
-    x, first, weights = check_data(x, first, sample_weight, sparse=True)
+    x, first, weights = check_data(x, first, sample_weight, sparse=True, sharded=True)
     options: Any = {
         "penalty": penalty,
         "intercept": intercept,
@@ -144,7 +147,8 @@ def poisson_path(
         min  mean of exp(η) − y·η  +  strength · penalty(w),   η = offset + x @ w + bias
 
     Args:
-        x: Features, an array (samples, features), dense or sparse (SciPy's or JAX's).
+        x: Features, an array (samples, features), dense, sparse (SciPy's or JAX's) or
+            sharded.
         y: Counts (or rates), at least 0; or several targets, an array (samples, targets),
             as for `logistic_path`.
         strengths: As for `logistic_path`.
@@ -181,7 +185,7 @@ def poisson_path(
     """
     columns = columns_of(y)
     first = y if columns is None else np.zeros(len(columns[0]))
-    x, first, weights = check_data(x, first, sample_weight, sparse=True)
+    x, first, weights = check_data(x, first, sample_weight, sparse=True, sharded=True)
     options: Any = {
         "penalty": penalty,
         "intercept": intercept,
@@ -238,7 +242,8 @@ def group_lasso_path(
     For classes: `logistic_path` with `penalty=GroupLasso(labels=labels)`.
 
     Args:
-        x: Features, an array (samples, features), dense or sparse (SciPy's or JAX's).
+        x: Features, an array (samples, features), dense, sparse (SciPy's or JAX's) or
+            sharded.
         y: The target, one number for each sample.
         labels: An integer for each feature; equal labels make one group.
         strengths: As for `logistic_path`.
@@ -272,7 +277,7 @@ def group_lasso_path(
         Yuan and Lin, *Model selection and estimation in regression with grouped
         variables* (2006).
     """
-    x, y, weights = check_data(x, y, sample_weight, sparse=True)
+    x, y, weights = check_data(x, y, sample_weight, sparse=True, sharded=True)
     if len(np.shape(labels)) != 1 or len(labels) != x.shape[1]:
         raise ValueError(
             f"labels must hold an integer for each of the {x.shape[1]} features, got shape "

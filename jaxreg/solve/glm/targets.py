@@ -2,7 +2,7 @@
 
 The features are arranged once. Where all of them can be candidates, the models of some
 targets and all folds are solved together (`_batch_path`), in a thread for each core; those
-that this does not solve, and all models of sparse or of more features, one by one.
+that this does not solve, and all models of sparse, sharded or more features, one by one.
 """
 
 import concurrent.futures
@@ -33,7 +33,6 @@ from jaxreg.solve.glm.core import (
     weights_of,
 )
 from jaxreg.solve.glm.result import GLMPath
-from jaxreg.solve.sparse import is_sparse
 from jaxreg.solve.targets import TargetPaths, naming_target
 from jaxreg.strength.critical import grid_fractions
 from jaxreg.strength.cross_validation import Folds
@@ -169,7 +168,7 @@ def _shared(
     """The features for many problems; `None` if these must be solved one by one."""
     few = layout.design.shape[0] <= FEATURES and model.group is None
     unpenalised = np.any(model.l1 + model.l2 == 0)
-    if is_sparse(model.x) or unpenalised or not few:
+    if not isinstance(model.x, np.ndarray) or unpenalised or not few:
         return None
     train, test = (part / part.sum(1, keepdims=True) for part in (train, test))
     folds = [Fold(*part) for part in zip(train, test, layout.l1, layout.l2, strict=True)]
