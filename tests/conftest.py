@@ -60,12 +60,17 @@ def pytest_addoption(parser):
     parser.addoption("--oracles", action="store_true", help=what)
     what = "all tests, also what others make improbable: see tests/helpers/tiers.py"
     parser.addoption("--exhaustive", action="store_true", help=what)
+    what = "only the tests that need --exhaustive to run"
+    parser.addoption("--left-out", action="store_true", help=what)
 
 
 def pytest_collection_modifyitems(config, items):
     if config.getoption("--oracles"):
         _keep(config, items, list(filter(skipped.may_be_skipped, items)))
-    if not config.getoption("--exhaustive"):
+    if config.getoption("--left-out"):
+        default = set(tiers.by_default(items))
+        _keep(config, items, [item for item in items if item not in default])
+    elif not config.getoption("--exhaustive"):
         _keep(config, items, tiers.by_default(items))
 
 

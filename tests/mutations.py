@@ -734,7 +734,7 @@ def is_killed(fault: Fault) -> bool:
         shutil.copytree(ROOT / "tests", copy / "tests")
         shutil.copy(ROOT / "pyproject.toml", copy)
         fault.place_in(copy / "jaxreg")
-        options = ["-x", "-q", "--numprocesses=0", "-p", "no:cacheprovider"]
+        options = ["-x", "-q", "-n", "0", "--exhaustive", "-p", "no:cacheprovider"]
         done = subprocess.run(
             [sys.executable, "-m", "pytest", *options, *fault.command()],
             cwd=copy,

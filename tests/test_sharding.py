@@ -24,8 +24,8 @@ SECTIONS = {
 }
 
 
-# What they would notice, explicit axes or those of `shard_map` mostly do.
-EXHAUSTIVE = {"Auto", "shard_map, check_vma=False"}
+# What they would notice, `shard_map` mostly does.
+EXHAUSTIVE = {"Auto", "Explicit", "shard_map, check_vma=False"}
 
 
 def one_of(sections):

@@ -3,7 +3,9 @@
 Most products of parameters find no more faults than a part of them in which each value
 occurs. A test marked `covering("a", "b c")` runs by default for such a part: each value of
 `a`, and each pair of `b` and `c`, occurs in it, `times` times if there are as many. One
-marked `exhaustive` does not run by default at all.
+marked `sampled(n)` runs for one case of n: it checks what the cases share, such as a base
+class, and other tests are sampled at other cases. One marked `exhaustive` does not run by
+default at all.
 """
 
 import functools
@@ -17,18 +19,37 @@ import pytest
 MARKERS = [
     "exhaustive: runs only with --exhaustive",
     "covering(*names, times=1): without --exhaustive, a part with every value of them",
+    "sampled(n): without --exhaustive, one case of n",
 ]
 
 
 def by_default(items: Iterable[pytest.Item]) -> list[pytest.Item]:
     """The tests that run without `--exhaustive`, in their order."""
     items = [item for item in items if item.get_closest_marker("exhaustive") is None]
-    kept = {item.nodeid for item in _covering(items)}
-    return [
-        item
-        for item in items
-        if item.get_closest_marker("covering") is None or item.nodeid in kept
-    ]
+    marked = {item.nodeid for item in items if _mark(item) is not None}
+    kept = {item.nodeid for item in [*_covering(items), *_sampled(items)]}
+    return [item for item in items if item.nodeid in kept or item.nodeid not in marked]
+
+
+def _mark(item: pytest.Item) -> Any:
+    return item.get_closest_marker("covering") or item.get_closest_marker("sampled")
+
+
+def _sampled(items: list[pytest.Item]) -> Iterator[pytest.Item]:
+    """Of the cases of each test that is sampled, one of n, the first among them."""
+    seen: Counter[str] = Counter()
+    for item in sorted(items, key=_shuffled):
+        mark = item.get_closest_marker("sampled")
+        if mark is None:
+            continue
+        function = _function(item)
+        if seen[function] % mark.args[0] == 0:
+            yield item
+        seen[function] += 1
+
+
+def _function(item: pytest.Item) -> str:
+    return item.nodeid.partition("[")[0]
 
 
 def _covering(items: list[pytest.Item]) -> Iterator[pytest.Item]:
@@ -38,7 +59,7 @@ def _covering(items: list[pytest.Item]) -> Iterator[pytest.Item]:
         mark = item.get_closest_marker("covering")
         if mark is None:
             continue
-        function = item.nodeid.partition("[")[0]
+        function = _function(item)
         values = [(function, names, _value(item, names)) for names in mark.args]
         if any(seen[value] < mark.kwargs.get("times", 1) for value in values):
             seen.update(values)

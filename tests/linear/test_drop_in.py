@@ -80,6 +80,7 @@ FEWER = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_argument_is_accepted(name):
     ours = inspect.signature(getattr(jl, name)).parameters

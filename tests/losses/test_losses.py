@@ -209,6 +209,7 @@ def pair_name(number):
     return "-".join(cls.__name__ for cls in PAIRS[number])
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("number", range(len(PAIRS)), ids=pair_name)
 def test_gaps_are_upper_bounds_and_close_at_the_minimum(number):
     kind, cls = PAIRS[number]

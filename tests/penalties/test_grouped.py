@@ -237,6 +237,7 @@ def test_thresholds_are_those_found_by_sorting(ratio, size):
 # Derivatives of the prox.
 
 
+@pytest.mark.sampled(2)
 @every_grouped
 @pytest.mark.parametrize("with_metric", [False, True])
 def test_derivatives_of_the_prox_are_finite_and_right(cls, with_metric):
@@ -352,6 +353,7 @@ def test_exclusive_lasso_takes_steps_of_any_length():
 # Axes, shapes and strengths.
 
 
+@pytest.mark.sampled(2)
 @every_grouped
 def test_convolution_kernels(cls):
     x = normal(3, 3, 2, 4)
@@ -482,6 +484,7 @@ def test_scales_and_labels_must_fit():
 # Labels.
 
 
+@pytest.mark.sampled(2)
 @every_grouped
 def test_labels_against_an_axis(cls):
     x, metric = normal(4, 3, scale=2), np.exp(normal(4, 3, seed=1))
@@ -504,6 +507,7 @@ def test_labels_against_an_axis(cls):
     close(scaled.prox(flat).reshape(4, 3), of(cls, scale=scale).prox(x))
 
 
+@pytest.mark.sampled(2)
 @every_grouped
 def test_labels_of_rows(cls):
     kernel, labels = normal(5, 3), (0, 1, 0, 1, 1)
@@ -528,6 +532,7 @@ def stacked(layer):
     return np.concatenate([kernel.reshape(-1, kernel.shape[-1]), layer["bias"][None]])
 
 
+@pytest.mark.sampled(2)
 @every_grouped
 def test_groups_over_the_leaves_of_a_layer(cls):
     penalty = of(cls, together=r".*/", mask=jaxreg.everything)

@@ -209,6 +209,7 @@ def test_prox_is_firmly_nonexpansive(cls, data):
         assert np.sum(weight * moved**2) <= np.sum(weight * moved * apart) + slack
 
 
+@pytest.mark.sampled(3)
 @law()
 @given(data=st.data())
 def test_a_uniform_metric_is_a_shorter_step(cls, data):
@@ -228,6 +229,7 @@ def test_an_array_of_metrics_is_refused_or_right(cls):
     assert_close(reached, prox(sample(cls), X, 0.25))
 
 
+@pytest.mark.sampled(3)
 @law(finite)
 @given(data=st.data())
 def test_no_step_is_the_identity(cls, data):
@@ -235,6 +237,7 @@ def test_no_step_is_the_identity(cls, data):
     assert_close(prox(penalty, x, 0.0, metric), x)
 
 
+@pytest.mark.sampled(3)
 @law(finite, has_strengths)
 @given(data=st.data())
 def test_no_strength_does_nothing(cls, data):
@@ -425,6 +428,7 @@ def test_gradient_in_the_strengths_is_that_of_the_value(cls, data):
 # Precision.
 
 
+@pytest.mark.sampled(3)
 @law()
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
 def test_dtypes_are_kept(cls, dtype):
@@ -435,6 +439,7 @@ def test_dtypes_are_kept(cls, dtype):
     assert jax.eval_shape(jax.grad(penalty), x).dtype == dtype
 
 
+@pytest.mark.sampled(3)
 @law()
 def test_float64_is_kept(cls):
     with jax.enable_x64(True):
@@ -454,6 +459,7 @@ def as_stored_and_raised(penalty, stored):
     return (penalty(stored), penalty.prox(stored)), (penalty(raised), lowered)
 
 
+@pytest.mark.sampled(3)
 @law()
 def test_low_precision_is_only_in_the_storage(cls):
     entries = np.random.default_rng(0).normal(size=(668, 3), scale=300)  # 300² > 65504
@@ -463,6 +469,7 @@ def test_low_precision_is_only_in_the_storage(cls):
     chex.assert_trees_all_equal(*as_stored_and_raised(sample(cls), stored))
 
 
+@pytest.mark.sampled(3)
 @law(uses_prox=False)
 def test_many_small_leaves_add_up_in_float32(cls):
     penalty, leaf = sample(cls), jnp.full((4, 2), 1 + 2**-7, jnp.bfloat16)
@@ -495,6 +502,7 @@ def compiled(penalty, x):
     return outcome(penalty, x), (slopes, penalty.strength_max(x))
 
 
+@pytest.mark.sampled(3)
 @law()
 def test_a_compiled_call_is_an_eager_one_and_moves_nothing(cls):
     given = jax.tree.map(jnp.asarray, (sample(cls), X))
@@ -503,6 +511,7 @@ def test_a_compiled_call_is_an_eager_one_and_moves_nothing(cls):
     assert_close(found, outcome(*given))
 
 
+@pytest.mark.sampled(3)
 @law()
 def test_vmap_is_a_loop_and_strengths_are_not_baked_in(cls):
     points = [X, Z, 0 * X]
@@ -515,6 +524,7 @@ def test_vmap_is_a_loop_and_strengths_are_not_baked_in(cls):
     assert_close(at_once, stacked(expected))
 
 
+@pytest.mark.sampled(3)
 @law(has_strengths)
 def test_penalties_can_be_made_of_tracers(cls):
     def made(strength, factor):
@@ -540,6 +550,7 @@ def test_pytree_round_trip(cls):
 # Trees, masks and strengths.
 
 
+@pytest.mark.sampled(3)
 @law()
 def test_a_mask_separates_leaves(cls):
     penalty = sample(cls)
@@ -552,6 +563,7 @@ def test_a_mask_separates_leaves(cls):
         assert not np.any(jax.grad(masked)(params)["bias"])
 
 
+@pytest.mark.sampled(3)
 @law(any_metric)
 def test_a_metric_is_needed_only_where_the_penalty_is(cls):
     penalty, metric = sample(cls), 1 + X**2
@@ -559,6 +571,7 @@ def test_a_metric_is_needed_only_where_the_penalty_is(cls):
     chex.assert_trees_all_equal(moved, {"kernel": penalty.prox(X, 0.5, metric), "bias": Z})
 
 
+@pytest.mark.sampled(3)
 @law(has_strengths)
 def test_strengths_per_layer(cls):
     names, (weak, strong) = strength_fields(cls), (sample(cls, 0.1), sample(cls, 2.0))
@@ -572,6 +585,7 @@ def test_strengths_per_layer(cls):
     assert_close(penalty.prox(params, 0.5), moved)
 
 
+@pytest.mark.sampled(3)
 @law(entrywise, has_strengths)
 def test_strengths_per_coordinate(cls):
     columns = [sample(cls, 0.1), sample(cls, 2.0)]
@@ -581,6 +595,7 @@ def test_strengths_per_coordinate(cls):
     assert_close(both.prox(X, 0.5), jnp.stack(moved, axis=1))
 
 
+@pytest.mark.sampled(3)
 @law(has_strengths, uses_prox=False)
 @pytest.mark.parametrize("bad", [-1.0, np.nan, np.array([1.0, -1.0]), {"a": -1.0}])
 def test_bad_strengths_are_refused(cls, bad):
@@ -600,6 +615,7 @@ def at_a_scalar(penalty, x):
     return alone, (penalty(x[None]), penalty.prox(x[None])[0])
 
 
+@pytest.mark.sampled(3)
 @law(any_shape)
 def test_scalar_leaves(cls):
     alone, in_a_vector = at_a_scalar(sample(cls), jnp.array(-2.0))
@@ -614,6 +630,7 @@ def at_an_empty_leaf(penalty, empty):
     return penalty(empty), both, penalty.strength_max(X), moved, slope
 
 
+@pytest.mark.sampled(3)
 @law()
 def test_empty_leaves(cls):
     empty = jnp.zeros((0, 2) if cls.min_ndim else 0)
@@ -650,6 +667,7 @@ def test_equality_hash_and_repr(cls):
         assert getattr(changed, name) == 7.0
 
 
+@pytest.mark.sampled(3)
 @law(uses_prox=False)
 def test_a_factor_scales_the_strengths(cls):
     penalty = sample(cls)
@@ -661,6 +679,7 @@ def test_a_factor_scales_the_strengths(cls):
         assert_close(doubled(Z), 2 * penalty(Z))
 
 
+@pytest.mark.sampled(3)
 @law()
 def test_sums(cls):
     here, there = sample(cls, 0.1), sample(cls, 2.0).replace(mask=~jaxreg.weights)
@@ -676,6 +695,7 @@ def test_sums(cls):
             (here + here).prox(X)
 
 
+@pytest.mark.sampled(3)
 @law()
 @given(data=st.data())
 def test_squares_meet_any_penalty_on_a_leaf(cls, data):
@@ -696,6 +716,7 @@ def test_squares_meet_any_penalty_on_a_leaf(cls, data):
     assert reached[0] <= np.min(reached) + 1e-6 * (1 + abs(reached[0]))
 
 
+@pytest.mark.sampled(3)
 @law(entrywise, convex)
 @given(data=st.data())
 def test_intervals_meet_convex_penalties_of_entries_on_a_leaf(cls, data):
@@ -714,6 +735,7 @@ def test_intervals_meet_convex_penalties_of_entries_on_a_leaf(cls, data):
         assert reached[0] <= np.min(reached) + 1e-6 * (1 + abs(reached[0]))
 
 
+@pytest.mark.sampled(3)
 @law(convex, finite, has_strengths)
 @given(data=st.data())
 def test_strength_max_of_a_sum_with_squares_is_that_of_the_other_term(cls, data):
@@ -751,6 +773,7 @@ def test_intervals_on_a_leaf_must_meet():
         (L1(0.1).toward(X) + L2(0.1)).strength_max(X)
 
 
+@pytest.mark.sampled(3)
 @law()
 def test_toward_moves_the_origin(cls):
     penalty, params = sample(cls), {"kernel": X, "bias": Z}

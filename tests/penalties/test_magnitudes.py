@@ -127,6 +127,7 @@ def test_value_and_gradient_are_right_at_every_magnitude(cls):
     assert np.all((error <= 1e-5 * scale + TINY) | ~is_number)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("cls", PENALTIES)
 def test_critical_scales_are_right_at_every_magnitude(cls):
     penalty, x, _, _ = draws(cls)

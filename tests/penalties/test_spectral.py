@@ -186,6 +186,7 @@ def jacobians_of(cls):
 JACOBIANS = {cls: jacobians_of(cls) for cls in (NuclearNorm, SpectralNorm)}
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("x", HARD.values(), ids=HARD.keys())
 @every_prox
 def test_derivatives_of_the_prox_are_right_where_those_of_scico_are_nan(cls, x):

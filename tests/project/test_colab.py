@@ -140,6 +140,7 @@ def check_versions(lines):
     assert set(lines) >= {f"{name} {version}" for name, version in wanted.items()}
 
 
+@pytest.mark.exhaustive
 def test_an_uploaded_wheel_is_installed_and_jax_is_left_alone(runtime):
     wheel = make_wheel(runtime.folder, *JAXREG)
     lines = shown(runtime.run_cell())

@@ -102,6 +102,7 @@ def defined(code):
     return [s.get_name() for s in symbols if s.is_assigned() or s.is_imported()]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("page", "place"), EXAMPLES)
 def test_example_gives_what_the_page_says(page, place):
     outcome = outcomes(page)[place]
@@ -152,6 +153,7 @@ def libraries(page):
     return set(found) - NEEDED - sys.stdlib_module_names
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("page", [page for page in PAGES if libraries(page)])
 def test_a_page_runs_without_other_libraries(page, monkeypatch):
     absent = libraries(page)

@@ -41,3 +41,12 @@ def test_every_value_of_a_product_occurs_so_often(times):
 def test_other_tests_run_unless_they_are_exhaustive():
     plain, other = item("plain"), item("other", pytest.mark.exhaustive.mark)
     assert tiers.by_default([plain, other]) == [plain]
+
+
+@pytest.mark.parametrize("cases", [1, 9, 10])
+def test_one_case_of_n_is_a_sample(cases):
+    mark = pytest.mark.sampled(3).mark
+    first, second = ([item(n, mark, a=a) for a in range(cases)] for n in ("f", "g"))
+    kept: list[Any] = tiers.by_default([*first, *second])
+    for each in (first, second):
+        assert sum(case in kept for case in each) == -(-cases // 3)

@@ -43,6 +43,7 @@ def test_paths_follow_the_units(scales, options):
     assert np.max(np.abs(found.gaps)) <= 1e-12
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("features", [10, 70, 300])
 @pytest.mark.parametrize("l2", [1.0, [0.0, *[1e-12] * 9]], ids=["all", "nine"])
 def test_squares_beside_tiny_targets_are_certified(l2, features):

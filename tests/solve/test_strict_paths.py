@@ -89,6 +89,7 @@ def test_every_path_is_in_the_table():
     assert set(RUNS) == {name for name in dir(jr.solve) if name.endswith(ends)}
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", RUNS)
 def test_paths_run_under_strict_modes(name):
     with strict():
@@ -112,6 +113,7 @@ LOSSES = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", [cls.__name__ for cls in public(losses.LinearLoss)])
 @pytest.mark.parametrize(
     ("outputs", "penalty", "x64"),

@@ -154,6 +154,7 @@ def test_the_same_on_a_mesh_of_eight_devices():
     finished(script("mesh", devices=8))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.processes
 def test_sweeps_and_every_transform_are_the_same_from_two_processes():
     with socket.socket() as free:

@@ -152,6 +152,7 @@ def gaps(found: Any, l2: float) -> list[float]:
     ]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("way", (PROXIMAL | ORTHANT).values(), ids=PROXIMAL | ORTHANT)
 def test_the_lasso_is_solved_at_every_strength(way):
     found = path(way)

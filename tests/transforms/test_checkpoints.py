@@ -67,6 +67,7 @@ def runs(tmp_path_factory):
     return middle, restored, trained(middle), trained(restored)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_it_resumes_bit_for_bit(name, runs):
     middle, restored, straight, resumed = (run[name] for run in runs)

@@ -162,6 +162,7 @@ def test_scan(recipe, dtype):
     )
 
 
+@pytest.mark.sampled(3)
 @every_constant
 def test_vmap_over_every_number_is_a_loop(recipe):
     def trained(made):
@@ -425,6 +426,7 @@ def test_float8_is_rounded_float32(recipe, dtype):
     assert all(jnp.all(jnp.isfinite(w.astype("float32"))) for w in jax.tree.leaves(moved))
 
 
+@pytest.mark.sampled(3)
 @every_constant
 def test_exact_zeros_are_exact_in_every_precision(recipe):
     def zeros(param, update, wrap):
@@ -504,6 +506,7 @@ def test_injected_hyperparameters_change_without_recompilation(recipe):
     close(changed, train(recipe(**doubled), params, gradients_of(), 1)[0], rtol=1e-4)
 
 
+@pytest.mark.sampled(3)
 @every_transform
 def test_in_multi_steps(recipe):
     params, gradients = params_of(), gradients_of()
@@ -516,6 +519,7 @@ def test_in_multi_steps(recipe):
     close((trained, state.inner_opt_state), train(recipe(), params, gradients))
 
 
+@pytest.mark.sampled(3)
 @every_transform
 @pytest.mark.covering("recipe", "dtype")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -70,6 +70,7 @@ def test_a_bare_array_is_called_so(recipe):
         tx.update([KERNEL], tx.init(KERNEL), KERNEL)
 
 
+@pytest.mark.sampled(3)
 @every_constant
 @pytest.mark.parametrize("hole", [None, optax.MaskedNode()], ids=["None", "MaskedNode"])
 def test_missing_and_other_dtypes_are_fine(recipe, hole):

@@ -49,6 +49,7 @@ GOOD = {
 }
 
 
+@pytest.mark.sampled(2)
 @every_wrapper
 @pytest.mark.parametrize("kind", GOOD)
 def test_what_keeps_its_digits_is_taken(name, kind):

@@ -38,6 +38,7 @@ def counts_of(state):
     return [x for _, x in optax.tree_utils.tree_get_all_with_path(state, "count")]
 
 
+@pytest.mark.sampled(3)
 @every_recipe
 def test_there_is_one_count_if_anything_is_counted(recipe):
     state = state_after(recipe(), 3)
@@ -139,6 +140,7 @@ def assert_frozen_leaves_are_as_filtered(tx):
     assert jnp.any(trained["dense"]["kernel"] != PARAMS["dense"]["kernel"])
 
 
+@pytest.mark.sampled(3)
 @every_recipe
 def test_frozen_leaves_are_as_if_filtered(recipe):
     assert_frozen_leaves_are_as_filtered(recipe.finish(recipe()))
@@ -150,6 +152,7 @@ TOGETHER = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("penalty", TOGETHER.values(), ids=TOGETHER)
 @pytest.mark.parametrize(
     "recipe", [recipe for recipe in CONSTANT if "penalty" in recipe.arguments], ids=str

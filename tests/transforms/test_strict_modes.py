@@ -83,6 +83,7 @@ def everything_of(penalty, params):
     return found
 
 
+@pytest.mark.sampled(3)
 @every_mode_and_dtype
 @pytest.mark.parametrize("cls", PENALTIES)
 def test_penalties(cls, dtype, mode):
@@ -113,6 +114,7 @@ def of_dtype(dtype):
     return params, jax.tree.map(lambda x: x / 8, params)
 
 
+@pytest.mark.sampled(3)
 @every_mode_and_dtype
 @every_recipe
 def test_transforms(recipe, dtype, mode):

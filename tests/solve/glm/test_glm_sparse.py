@@ -88,6 +88,7 @@ def test_wide_sparse_features_are_not_made_dense(monkeypatch):
     assert 0 < max(made) < 200 * 50_000 / 50
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "name", sorted(name for name in vars(linear) if isinstance(vars(linear)[name], type))
 )

@@ -65,6 +65,7 @@ def columns_left_out(data):
 # Against other libraries.
 
 
+@pytest.mark.sampled(2)
 @EACH
 @pytest.mark.parametrize("positive", [False, True], ids=["signed", "positive"])
 @pytest.mark.parametrize("ratio", [1.0, 0.5], ids=["lasso", "elastic net"])
