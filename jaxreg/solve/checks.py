@@ -93,7 +93,7 @@ def check_squares(name: str, array: np.ndarray) -> None:
     flat = array.ravel(order="K")
     # Not flat @ flat: the threads of BLAS stay busy for a while, which slows JAX's down.
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        square = np.einsum("i,i", flat, flat)
+        square = np.einsum("i,i", flat, flat, dtype=np.float64)
     if not np.isfinite(square) or (square < np.finfo(float).tiny and np.any(flat)):
         raise ValueError(
             f"{name} must be finite, and the sum of squares must neither overflow nor "
