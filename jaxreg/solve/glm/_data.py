@@ -17,7 +17,7 @@ from jaxreg.solve.checks import check_penalty
 from jaxreg.solve.glm._candidate_model import Data, Fold
 from jaxreg.solve.glm._design import Design
 from jaxreg.solve.glm._groups import Groups
-from jaxreg.solve.sparse import is_sparse, largest_of, mean_squares
+from jaxreg.solve.sparse import column_products, is_sparse, largest_of, mean_squares
 
 
 class GLM(NamedTuple):
@@ -36,6 +36,7 @@ class GLM(NamedTuple):
             intercept, of mean square 1.
         of_sum: Whether the objective has the sum of the losses of all samples: then folds,
             which have fewer samples, are penalised more.
+        score: That of the folds, see `check_score`.
     """
 
     loss: LinearLoss
@@ -48,6 +49,7 @@ class GLM(NamedTuple):
     intercept: bool
     standardize: bool
     of_sum: bool = False
+    score: str = "deviance"
 
 
 class Layout(NamedTuple):
@@ -98,20 +100,30 @@ class Scale(NamedTuple):
     intercepts: np.ndarray
 
     def back(self, w: np.ndarray, model: GLM) -> tuple[np.ndarray, np.ndarray]:
-        """Coefficients (..., k, p) and intercepts (..., k) of the original features.
+        """Coefficients and intercepts of the original features; it overwrites `w`.
 
         Unpenalised coefficients of several classes are centred: only their differences
         matter, and those that add up to zero are the smallest.
+
+        Args:
+            w: Those of the scaled features, an array (folds, strengths, k, p).
+            model: The model.
+
+        Returns:
+            Arrays (folds, strengths, k, p) and (folds, strengths, k).
         """
         features, several = len(self.divisor), isinstance(model.loss, Multinomial)
-        coefficients = w[..., :features] / self.divisor
+        coefficients = w[..., :features]
+        active = np.flatnonzero(np.any(coefficients != 0, axis=(0, 1, 2)))
+        coefficients[..., active] /= self.divisor[active]
         if several:
-            unpenalised = np.all(model.l1 + model.l2 == 0, axis=0)
-            means = np.mean(coefficients, axis=-2, keepdims=True)
-            coefficients = coefficients - np.where(unpenalised, means, 0.0)
+            only = np.flatnonzero(np.all(model.l1 + model.l2 == 0, axis=0))
+            means = np.mean(coefficients[..., only], axis=-2, keepdims=True)
+            coefficients[..., only] -= means
         if not model.intercept:
             return coefficients, np.zeros(w.shape[:-1])
-        intercepts = self.intercepts + w[..., features] - coefficients @ self.mean
+        shifts = coefficients[..., active] @ self.mean[active]
+        intercepts = self.intercepts + w[..., features] - shifts
         if several:
             intercepts -= np.mean(intercepts, axis=-1, keepdims=True)
         return coefficients, intercepts
@@ -252,7 +264,9 @@ def _moments(model: GLM, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Without an intercept 0 and the root mean square.
     """
     x = model.x
-    mean = x.T @ weights if model.intercept else np.zeros(x.shape[1])
+    mean = np.zeros(x.shape[1])
+    if model.intercept:
+        mean = column_products(x, weights) if is_sparse(x) else x.T @ weights
     spread = np.sqrt(mean_squares(x, weights, mean))
     # The spread of a constant feature is a rounding error.
     largest = largest_of(x, np.arange(x.shape[1]))
