@@ -29,8 +29,10 @@ from jaxreg._dtypes import ROUNDING
 
 CANCELS = 1e-4
 """Columns whose squared norm falls below this fraction by the projection are projected."""
-DENSE = 2**20
+DENSE = 2**18
 """How many numbers of a few columns are made dense at a time."""
+SPARSE = 0.1
+"""Up to this fraction of entries, columns are multiplied as sparse ones."""
 ENTRIES = 2**16
 """About how many entries of a few columns are looked at, or made double, at a time."""
 
@@ -138,8 +140,8 @@ def column_blocks(x: Any) -> Iterator[tuple[slice, Any]]:
 
 
 def column_products(x: Any, vectors: np.ndarray) -> np.ndarray:
-    """Xᵀ·vectors in double precision, of sparse columns with (n,) or (n, vectors)."""
-    if x.dtype == np.float64:
+    """Xᵀ·vectors of sparse columns, vectors (n,) or (n, number), in their precision."""
+    if x.dtype == vectors.dtype:
         return x.T @ vectors
     # SciPy would make all entries double, at each product.
     return np.concatenate([part.T @ vectors for _, part in column_blocks(x)])
@@ -252,15 +254,21 @@ class Projected(NamedTuple):
     def inner(self, ids: np.ndarray, others: np.ndarray) -> np.ndarray:
         """Products of some features with others, an array (ids, others)."""
         left, right = (some_columns(self.columns, each) for each in (ids, others))
-        left = left.T
-        found = -self.inside[:, ids].T @ self.inside[:, others]
-        width = max(DENSE // right.shape[0], 1)
-        if right.nnz < 0.02 * np.prod(right.shape):
-            return found + (left @ right).toarray()
-        for start in range(0, len(others), width):
-            part = slice(start, start + width)
-            found[:, part] += left @ right[:, part].toarray()
-        return found
+        return inner_products(left, right) - self.inside[:, ids].T @ self.inside[:, others]
+
+
+def inner_products(left: Any, right: Any) -> np.ndarray:
+    """leftᵀ·right of sparse columns, an array."""
+    is_sparser = right.nnz < SPARSE * np.prod(right.shape)
+    numbers = ENTRIES // max(left.shape[1], 1) if is_sparser else DENSE // left.shape[0]
+    width = max(numbers, 1)
+    found = np.empty((left.shape[1], right.shape[1]))
+    for start in range(0, right.shape[1], width):
+        part = slice(start, start + width)
+        some = right[:, part]
+        product = left.T @ (some if is_sparser else some.toarray())
+        found[:, part] = product.toarray() if is_sparser else product
+    return found
 
 
 def project_sparse(
