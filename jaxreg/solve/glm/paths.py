@@ -43,8 +43,7 @@ def logistic_path(
     class is a reference; unpenalised coefficients and intercepts add up to zero over the
     classes.
 
-    Sparse features are centred and scaled without being stored; those that are or may
-    become active are made dense.
+    Sparse features are centred and scaled without becoming dense.
 
     Args:
         x: Features, an array (samples, features), dense or sparse (SciPy's or JAX's).
