@@ -5,22 +5,27 @@ import threading
 from collections.abc import Callable, Generator
 from typing import Any
 
+import numpy as np
+
 Tick = Callable[[], None]
 """Says that one more of the total is done; threads may call it."""
 
 
 @contextlib.contextmanager
-def progress_bar(show: bool, total: int | None, unit: str) -> Generator[Tick]:
+def progress_bar(show: Any, total: int | None, unit: str) -> Generator[Tick]:
     """A bar that each call of the yielded function moves by one.
 
     Args:
-        show: Whether there is a bar.
+        show: Whether there is a bar, a bool.
         total: How many calls there will be, if it is known.
         unit: What is counted.
 
     Raises:
+        TypeError: If `show` is no bool.
         ImportError: If there shall be a bar, and tqdm is missing.
     """
+    if not isinstance(show, bool | np.bool_):
+        raise TypeError(f"progress must be True or False, got {show!r}.")
     if not show:
         yield lambda: None
         return

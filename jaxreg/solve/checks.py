@@ -105,7 +105,7 @@ def check_squares(name: str, array: np.ndarray) -> None:
     flat = array.ravel(order="K")
     # Not flat @ flat: the threads of BLAS stay busy for a while, which slows JAX's down.
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        square = np.einsum("i,i", flat, flat)
+        square = np.einsum("i,i", flat, flat, dtype=np.float64)
     _check_square(name, square, not np.any(flat))
 
 

@@ -51,29 +51,37 @@ class ShardedRows:
     count: int
     sharding: NamedSharding
 
-    def __len__(self) -> int:
-        return self.count
+    is_sparse = False
 
-    def combined(self, kernel: np.ndarray) -> np.ndarray:
-        """The sums kernel @ features, an array (k, n), for a kernel (k, features)."""
-        kernel = np.pad(kernel, ((0, 0), (0, self.array.shape[1] - self.count)))
-        return self._run(_combined, None, kernel)
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many features, and n."""
+        return self.count, self.array.shape[0]
+
+    def part(self, index: np.ndarray) -> "ShardedRows":
+        """Some of the features."""
+        raw = ShardedFeatures(self.array)
+        return raw.rows(index) if len(index) < self.count else self
+
+    def combined(self, w: np.ndarray) -> np.ndarray:
+        """The sums w @ features, for w of (k, features)."""
+        w = np.pad(w, ((0, 0), (0, self.array.shape[1] - self.count)))
+        return self._run(_combined, None, w)
 
     def products(self, vectors: np.ndarray) -> np.ndarray:
         """Products of vectors (k, n) with all features, an array (k, features)."""
         return self._run(_products, vectors)[:, : self.count]
 
-    def gram(self, row: np.ndarray, factors: np.ndarray, output: np.ndarray) -> np.ndarray:
-        """As `Rows.gram`."""
+    def gram(self, index: np.ndarray, roots: np.ndarray, which: np.ndarray) -> np.ndarray:
+        """As `Design.gram`."""
         # The number of coefficients changes often: programs are for a few sizes only.
-        width = (0, _padded(len(row)) - len(row))
-        index = np.pad(row, width), np.pad(output, width)
-        found = self._run(_gram, factors, *index)
-        return found[: len(row), : len(row)]
+        width = 0, _padded(len(index)) - len(index)
+        found = self._run(_gram, roots, np.pad(index, width), np.pad(which, width))
+        return found[: len(index), : len(index)]
 
     def squares(self, weights: np.ndarray) -> np.ndarray:
-        """Σ weights · x_j² for every feature j."""
-        return self._run(_squares, weights[None])[: self.count]
+        """Σ weights · x_j² for every feature j, an array (k, features)."""
+        return self._run(_squares, weights)[:, : self.count]
 
     def largest(self) -> np.ndarray:
         """The largest absolute value of each feature."""
@@ -167,12 +175,48 @@ class ShardedFeatures:
     def mean_squares(self, weights: np.ndarray, mean: np.ndarray | None) -> np.ndarray:
         """Σ weights · (x_j − mean_j)² for every feature j."""
         blocks = self.blocks(self.shape[1], mean, None)
-        return np.concatenate([part.squares(weights) for part in blocks])
+        return np.concatenate([part.squares(weights[None])[0] for part in blocks])
 
     def largest(self) -> np.ndarray:
         """The largest absolute value of each feature."""
         blocks = self.blocks(self.shape[1], None, None)
         return np.concatenate([part.largest() for part in blocks])
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardedDesign:
+    """Features (x − mean) / divisor, and perhaps ones for an intercept, as `Design`.
+
+    Attributes:
+        features: The features as they are.
+        mean: An array (features,).
+        divisor: Likewise.
+        shape: How many rows, and samples.
+    """
+
+    features: ShardedFeatures
+    mean: np.ndarray
+    divisor: np.ndarray
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(
+        cls, x: ShardedFeatures, mean: np.ndarray, divisor: np.ndarray, intercept: bool
+    ) -> "ShardedDesign":
+        """The rows of features."""
+        samples, features = x.shape
+        return cls(x, mean, divisor, (features + intercept, samples))
+
+    def part(self, index: np.ndarray) -> ShardedRows:
+        """Some rows."""
+        return self.features.rows(index, self.mean, self.divisor)
+
+    def products(self, vectors: np.ndarray) -> np.ndarray:
+        """Products of vectors (..., n) with all rows, an array (..., p)."""
+        flat = vectors.reshape(-1, self.shape[1])
+        blocks = self.features.blocks(self.shape[0], self.mean, self.divisor)
+        found = np.concatenate([part.products(flat) for part in blocks], axis=1)
+        return found.reshape(*vectors.shape[:-1], -1)
 
 
 def _padded(count: int) -> int:
@@ -200,13 +244,13 @@ def _products(rows: Any, vectors: Any, axes: Any) -> Any:
     return jax.lax.psum(vectors @ rows, axes)
 
 
-def _gram(rows: Any, factors: Any, row: Any, output: Any, axes: Any) -> Any:
-    scaled = rows.T[row] * factors[output]
+def _gram(rows: Any, roots: Any, index: Any, which: Any, axes: Any) -> Any:
+    scaled = rows.T[index] * roots[which]
     return jax.lax.psum(scaled @ scaled.T, axes)
 
 
 def _squares(rows: Any, weights: Any, axes: Any) -> Any:
-    return jax.lax.psum(weights[0] @ rows**2, axes)
+    return jax.lax.psum(weights @ rows**2, axes)
 
 
 def _largest(rows: Any, vectors: None, axes: Any) -> Any:

@@ -9,10 +9,17 @@ dense even if X is sparse, so it is never made: products with it are
 Where a column of P is much smaller than that of X, the difference would lose digits. Such
 columns have few zeros (they are constants with some noise, say); they are stored projected.
 
+The entries may take most of the memory. So they are not copied where they can stay as they
+are, and what is computed of columns is computed of a few columns at a time. Numbers of 32
+bits stay so, but all computation is in double precision.
+
 SciPy's matrices do the products. It is imported where sparse features are given only; JAX
 depends on it.
 """
 
+import itertools
+import mmap
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,8 +29,12 @@ from jaxreg._dtypes import ROUNDING
 
 CANCELS = 1e-4
 """Columns whose squared norm falls below this fraction by the projection are projected."""
-DENSE = 2**20
+DENSE = 2**18
 """How many numbers of a few columns are made dense at a time."""
+SPARSE = 0.1
+"""Up to this fraction of entries, columns are multiplied as sparse ones."""
+ENTRIES = 2**16
+"""About how many entries of a few columns are looked at, or made double, at a time."""
 
 
 def is_sparse(value: Any) -> bool:
@@ -32,9 +43,11 @@ def is_sparse(value: Any) -> bool:
 
 
 def sparse_columns(name: str, value: Any) -> Any:
-    """A SciPy matrix by columns (`csc_array`) of 64-bit floats, each entry stored once.
+    """A SciPy matrix by columns (`csc_array`), each entry stored once.
 
-    The given matrix is not changed. Entries of the same index are added.
+    Its numbers are floats, of 32 bits if the given ones are, else of 64. The given matrix
+    is not changed, but may share its memory, so never write to it. Entries of the same
+    index are added.
 
     Args:
         name: What it is called in errors.
@@ -62,10 +75,14 @@ def sparse_columns(name: str, value: Any) -> Any:
             f"{name} must have row indices from 0 to {given.shape[0] - 1}, got some from "
             f"{rows.min()} to {rows.max()}."
         )
-    # A copy, because duplicates are added in place.
-    arrays = np.array(values, np.float64), rows.copy(), starts.copy()
-    found = csc_array(arrays, shape=given.shape)
-    found.sum_duplicates()
+    if values.dtype != np.float32:
+        values = values.astype(np.float64, copy=False)
+    found = csc_array((values, rows, starts), shape=given.shape)
+    if not found.has_canonical_format:
+        # In double precision, as all sums; and of a copy, because they are made in place.
+        arrays = np.array(values, np.float64), rows.copy(), starts.copy()
+        found = csc_array(arrays, shape=given.shape)
+        found.sum_duplicates()
     return found
 
 
@@ -94,33 +111,82 @@ def with_values(x: Any, values: np.ndarray) -> Any:
     return csc_array((values, x.indices, x.indptr), shape=x.shape)
 
 
+def unused_zeros(shape: tuple[int, int]) -> np.ndarray:
+    """Zeros of which only the parts that are written take memory, page by page.
+
+    Those of NumPy are given huge pages where they are large: one number takes 2 MB.
+    """
+    size = int(np.prod(shape))
+    if size < ENTRIES:
+        return np.zeros(shape)
+    pages = mmap.mmap(-1, 8 * size, access=mmap.ACCESS_COPY)
+    return np.frombuffer(pages, np.float64).reshape(shape)
+
+
+def column_blocks(x: Any) -> Iterator[tuple[slice, Any]]:
+    """The columns, a few at a time, as sparse arrays of 64-bit floats."""
+    from scipy.sparse import csc_array
+
+    marks = np.searchsorted(x.indptr, np.arange(ENTRIES, x.nnz, ENTRIES))
+    cuts = np.unique(np.concatenate([[0], marks, [x.shape[1]]]))
+    for first, last in itertools.pairwise(cuts.tolist()):
+        start, stop = x.indptr[first], x.indptr[last]
+        values = x.data[start:stop].astype(np.float64, copy=False)
+        arrays = values, x.indices[start:stop], x.indptr[first : last + 1] - start
+        yield (
+            slice(first, last),
+            csc_array(arrays, shape=(x.shape[0], last - first)),
+        )
+
+
+def column_products(x: Any, vectors: np.ndarray) -> np.ndarray:
+    """Xᵀ·vectors of sparse columns, vectors (n,) or (n, number), in their precision."""
+    if x.dtype == vectors.dtype:
+        return x.T @ vectors
+    # SciPy would make all entries double, at each product.
+    return np.concatenate([part.T @ vectors for _, part in column_blocks(x)])
+
+
+def some_columns(x: Any, ids: np.ndarray) -> Any:
+    """Some sparse columns, in double precision."""
+    return x[:, ids].astype(np.float64, copy=False)
+
+
 def column_squares(x: Any) -> np.ndarray:
     """The sum of squares of each column, dense or sparse."""
     if not is_sparse(x):
         # Not BLAS: its threads stay awake, and keep JAX's waiting.
         return np.einsum("ij,ij->j", x, x)
-    return with_values(x, x.data**2).T @ np.ones(x.shape[0])
+    ones = np.ones(x.shape[0])
+    parts = [with_values(part, part.data**2).T @ ones for _, part in column_blocks(x)]
+    return np.concatenate(parts)
 
 
 def mean_squares(x: Any, weights: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Σ weights · (x_j − mean_j)² for every column j, dense or sparse; weights add to 1."""
     if not is_sparse(x):
         return weights @ (x - mean) ** 2
-    at = weights[x.indices]
-    stored = with_values(x, at).T @ np.ones(x.shape[0])
-    squares = with_values(x, at * (x.data - mean[features_of_entries(x)]) ** 2)
-    return squares.T @ np.ones(x.shape[0]) + mean**2 * np.maximum(1 - stored, 0.0)
+    ones, found = np.ones(x.shape[0]), np.empty(x.shape[1])
+    for columns, part in column_blocks(x):
+        at, centre = weights[part.indices], mean[columns]
+        stored = with_values(part, at).T @ ones
+        squares = at * (part.data - centre[features_of_entries(part)]) ** 2
+        inside = with_values(part, squares).T @ ones
+        found[columns] = inside + centre**2 * np.maximum(1 - stored, 0.0)
+    return found
 
 
 def largest_of(x: Any, columns: np.ndarray) -> np.ndarray:
     """The largest absolute value in some columns, dense or sparse."""
     if not is_sparse(x):
         return np.max(np.abs(x[:, columns]), axis=0)
-    part = x[:, columns]
-    largest = np.zeros(len(columns))
-    with np.errstate(invalid="ignore"):  # NaN is the largest.
-        np.maximum.at(largest, features_of_entries(part), np.abs(part.data))
-    return largest
+    largest = np.zeros(x.shape[1])
+    for those, part in column_blocks(x):
+        full = np.flatnonzero(np.diff(part.indptr))
+        if full.size:  # Else `reduceat` has no segments; NaN is the largest.
+            most = np.maximum.reduceat(np.abs(part.data), part.indptr[full])
+            largest[those.start + full] = most
+    return largest[columns]
 
 
 def times_powers_of_two(x: Any, exponents: np.ndarray) -> Any:
@@ -158,7 +224,10 @@ class Projected(NamedTuple):
 
     def products(self, vectors: np.ndarray) -> np.ndarray:
         """Of all features with vectors (samples,) or (samples, vectors)."""
-        return self.columns.T @ vectors - self.inside.T @ (self.q.T @ vectors)
+        found = column_products(self.columns, vectors)
+        if self.q.shape[1]:
+            found -= self.inside.T @ (self.q.T @ vectors)
+        return found
 
     @property
     def squares(self) -> np.ndarray:
@@ -168,28 +237,38 @@ class Projected(NamedTuple):
 
     def part(self, ids: np.ndarray) -> "Projected":
         """Some of the features."""
-        return Projected(self.columns[:, ids], self.q, self.inside[:, ids])
+        return Projected(some_columns(self.columns, ids), self.q, self.inside[:, ids])
 
     def combined(self, w: np.ndarray) -> np.ndarray:
         """The sums w @ features, for w of (features,) or (strengths, features)."""
-        return (self.columns @ w.T - self.q @ (self.inside @ w.T)).T
+        found = self.columns @ w.T
+        if self.q.shape[1]:
+            found -= self.q @ (self.inside @ w.T)
+        return found.T
 
     def dense(self, ids: np.ndarray) -> np.ndarray:
         """Some features, an array (ids, samples)."""
-        rows = self.columns[:, ids].toarray().T
+        rows = some_columns(self.columns, ids).toarray().T
         return rows - self.inside[:, ids].T @ self.q.T
 
     def inner(self, ids: np.ndarray, others: np.ndarray) -> np.ndarray:
         """Products of some features with others, an array (ids, others)."""
-        left, right = self.columns[:, ids].T, self.columns[:, others]
-        found = -self.inside[:, ids].T @ self.inside[:, others]
-        width = max(DENSE // right.shape[0], 1)
-        if right.nnz < 0.02 * np.prod(right.shape):
-            return found + (left @ right).toarray()
-        for start in range(0, len(others), width):
-            part = slice(start, start + width)
-            found[:, part] += left @ right[:, part].toarray()
-        return found
+        left, right = (some_columns(self.columns, each) for each in (ids, others))
+        return inner_products(left, right) - self.inside[:, ids].T @ self.inside[:, others]
+
+
+def inner_products(left: Any, right: Any) -> np.ndarray:
+    """leftᵀ·right of sparse columns, an array."""
+    is_sparser = right.nnz < SPARSE * np.prod(right.shape)
+    numbers = ENTRIES // max(left.shape[1], 1) if is_sparser else DENSE // left.shape[0]
+    width = max(numbers, 1)
+    found = np.empty((left.shape[1], right.shape[1]))
+    for start in range(0, right.shape[1], width):
+        part = slice(start, start + width)
+        some = right[:, part]
+        product = left.T @ (some if is_sparser else some.toarray())
+        found[:, part] = product.toarray() if is_sparser else product
+    return found
 
 
 def project_sparse(
@@ -203,36 +282,62 @@ def project_sparse(
         q: Orthonormal columns, an array (samples, k).
         standardize: Whether to divide features by their root mean square.
     """
+    if root is not None:
+        values = root[x.indices]
+        values *= x.data
+        x = with_values(x, values)
+    inside = column_products(x, q)
+    raw, squares = _squares_beside(x, q, inside)
+    stored = np.flatnonzero((squares <= CANCELS * raw) & (raw > 0))
+    projected = inside.T
+    if stored.size:
+        projected = projected.copy()
+        projected[:, stored] = 0.0
+        x = _stored_projected(x, q, stored, raw, squares)
+    scale = np.ones(0)
+    if standardize:
+        gone = np.sqrt(squares) <= ROUNDING * np.sqrt(raw)
+        scale = np.where(gone, 1.0, np.sqrt(squares / x.shape[0]))
+        x = with_values(x, x.data / np.repeat(scale, np.diff(x.indptr)))
+        projected = projected / scale
+    return Projected(x, q, projected), inside.T, scale
+
+
+def _squares_beside(
+    x: Any, q: np.ndarray, inside: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Σ x² of each column, and that of its projection x − q·inside."""
+    raw = column_squares(x)
+    if not q.shape[1]:
+        return raw, raw
+    # What the projection adds where x has no entry: all of it, but for its entries.
+    squares = np.sum(inside**2, axis=1)
+    for columns, part in column_blocks(x):
+        features = features_of_entries(part)
+        fitted = np.einsum("ek,ek->e", q[part.indices], inside[columns][features])
+        outside = squares[columns] - column_squares(with_values(part, fitted))
+        left = column_squares(with_values(part, part.data - fitted))
+        squares[columns] = left + np.maximum(outside, 0.0)
+    return raw, squares
+
+
+def _stored_projected(
+    x: Any, q: np.ndarray, stored: np.ndarray, raw: np.ndarray, squares: np.ndarray
+) -> Any:
+    """The matrix with some columns projected; their `squares` are computed anew."""
     from scipy.sparse import csc_array
 
-    features = features_of_entries(x)
-    x = x if root is None else with_values(x, x.data * root[x.indices])
-    inside = x.T @ q
-    fitted = np.zeros_like(x.data)
-    for axis in range(q.shape[1]):
-        fitted += q[x.indices, axis] * inside[features, axis]
-    raw = column_squares(x)
-    # What the projection adds where x has no entry: all of it, but for its entries.
-    outside = np.sum(inside**2, axis=1) - column_squares(with_values(x, fitted))
-    squares = column_squares(with_values(x, x.data - fitted)) + np.maximum(outside, 0.0)
-    stored = np.flatnonzero((squares <= CANCELS * raw) & (raw > 0))
-    projected, keep = inside.copy(), np.ones(x.shape[1])
-    keep[stored], projected[stored] = 0.0, 0.0
-    parts = with_values(x, x.data * keep[features])
+    excluded = np.zeros(x.shape[1], bool)
+    excluded[stored] = True
+    found = without_columns(x, excluded)
     width = max(DENSE // x.shape[0], 1)
     for start in range(0, len(stored), width):
         ids = stored[start : start + width]
-        columns = x[:, ids].toarray()
+        columns = some_columns(x, ids).toarray()
         for _ in range(2):  # The second removes the rounding errors of the first.
             columns -= q @ (q.T @ columns)
         squares[ids] = column_squares(columns)
         columns *= np.sqrt(squares[ids]) > ROUNDING * np.sqrt(raw[ids])
         entry = np.nonzero(columns)
-        parts = parts + csc_array((columns[entry], (entry[0], ids[entry[1]])), x.shape)
-    gone = np.sqrt(squares) <= ROUNDING * np.sqrt(raw)
-    scale = np.ones(0)
-    if standardize:
-        scale = np.where(gone, 1.0, np.sqrt(squares / x.shape[0]))
-        parts = with_values(parts, parts.data / scale[features_of_entries(parts)])
-        projected /= scale[:, None]
-    return Projected(parts, q, projected.T), inside.T, scale
+        found = found + csc_array((columns[entry], (entry[0], ids[entry[1]])), x.shape)
+    return found

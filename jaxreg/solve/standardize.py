@@ -75,7 +75,8 @@ class Prepared(NamedTuple):
     def restored(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Coefficients of the original features, and of the unpenalised columns."""
         if self.scale.size:
-            w = w / self.scale
+            active = np.flatnonzero(np.any(w != 0, axis=0))
+            w[:, active] /= self.scale[active]
         return w, self.target_slopes - w @ self.slopes.T
 
 

@@ -73,3 +73,21 @@ def test_without_tqdm_it_says_what_to_install(monkeypatch):
         monkeypatch.setitem(sys.modules, name, value)
     with pytest.raises(ImportError, match=r'pip install "jaxreg\[progress\]"'):
         jr.lasso_path(X, Y[:, 0], num=4, progress=True)
+
+
+@pytest.mark.parametrize("value", ["yes", 1, None])
+@pytest.mark.parametrize("name", BARS)
+def test_it_must_be_a_bool(name, value):
+    with pytest.raises(TypeError, match=r"progress must be True or False, got"):
+        BARS[name][0](num=4, progress=value)
+
+
+def test_it_must_be_a_bool_in_sweeps_too():
+    for run in (
+        lambda **o: jr.sweep(lambda strength: strength, np.ones(2), **o),
+        lambda **o: jr.cross_validate(
+            lambda strength, fold: strength, np.ones(4), np.ones(2), 2, **o
+        ),
+    ):
+        with pytest.raises(TypeError, match=r"progress must be True or False, got 'yes'"):
+            run(progress="yes")

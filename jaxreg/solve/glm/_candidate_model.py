@@ -21,12 +21,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxreg._dtypes import ROUNDING
 from jaxreg.losses import LinearLoss
-from jaxreg.solve.glm._design import Design, Rows
+from jaxreg.solve.glm._candidates import STORED, Candidates, HessianProducts
+from jaxreg.solve.glm._design import Design
 from jaxreg.solve.glm._groups import Groups, directions, lengths
 from jaxreg.solve.glm._lasso_step import solve_positive
-from jaxreg.solve.sharded import ShardedRows
+from jaxreg.solve.sharded import ShardedDesign
 
 # Violations relative to the error without features: smaller ones are rounding, and larger
 # ones would leave errors in coefficients that one more Newton step takes away.
@@ -44,7 +44,7 @@ class Data(NamedTuple):
         groups: Of all coefficients, output after output; `None` if each is one of its own.
     """
 
-    design: Design
+    design: Design | ShardedDesign
     loss: LinearLoss
     offset: np.ndarray
     least: np.ndarray
@@ -112,66 +112,40 @@ class Model(NamedTuple):
     Attributes:
         data: Features, loss and offsets.
         fold: The weights of the samples.
-        rows: The features of the candidates, each once.
-        row: For each candidate its row there, an array (m,).
-        output: And the output that it belongs to.
+        candidates: Which these are, and their features.
         groups: The groups of the candidates, or `None`.
         unpenalised: How many candidates, the first ones, have no penalty.
     """
 
     data: Data
     fold: Fold
-    rows: Rows | ShardedRows
-    row: np.ndarray
-    output: np.ndarray
+    candidates: Candidates
     groups: Groups | None
     unpenalised: int
 
     @classmethod
     def of(cls, data: Data, fold: Fold, index: np.ndarray, unpenalised: int) -> "Model":
         """The model of some coefficients, numbered output after output."""
-        output, feature = np.divmod(index, data.design.shape[0])
-        features, row = np.unique(feature, return_inverse=True)
         groups = None if data.groups is None else data.groups.part(index)
-        rows = data.design.rows(features)
-        return cls(data, fold, rows, row, output, groups, unpenalised)
-
-    def predictor(self, w: np.ndarray) -> np.ndarray:
-        """The part of η that coefficients make, an array (k, n)."""
-        kernel = np.zeros((len(self.data.offset), len(self.rows)))
-        kernel[self.output, self.row] = w
-        return self.rows.combined(kernel)
-
-    def gradient(self, slopes: np.ndarray) -> np.ndarray:
-        """The gradient of the loss in the candidates, given weighted slopes (k, n)."""
-        return self.rows.products(slopes)[self.output, self.row]
+        candidates = Candidates.of(data.design, index, len(data.offset))
+        return cls(data, fold, candidates, groups, unpenalised)
 
     def loss(self, weights: np.ndarray, eta: np.ndarray) -> float:
         """The mean loss above the least possible one."""
         return np.sum(np.where(weights > 0, self.data.losses(eta), 0.0) * weights)
 
-    def hessian(self, eta: np.ndarray) -> np.ndarray:
-        """The Hessian of the loss in the candidates, an array (m, m).
-
-        With curvatures diag(a) − b·bᵀ of each sample, the entry of two candidates is
-        Σᵢ sᵢ·xᵢ·xᵢ′·(a − b²) for one output, and −Σᵢ sᵢ·xᵢ·xᵢ′·b·b′ for two different ones.
-        """
+    def hessian(self, eta: np.ndarray) -> np.ndarray | HessianProducts:
+        """The Hessian of the loss in the candidates: stored, unless they are too many."""
+        each, weights = self.candidates, self.fold.weights
         diagonal, minus = self.data.curvatures(eta)
-        roots = np.sqrt(self.fold.weights * diagonal)
-        h = np.zeros((len(self.row), len(self.row)))
-        for output in range(len(roots)):
-            mine = np.flatnonzero(self.output == output)
-            part = self.rows.gram(self.row[mine], roots, self.output[mine])
-            h[np.ix_(mine, mine)] = part
-        if minus is None:
-            return h
-        roots = np.sqrt(self.fold.weights) * minus
-        # A certain class makes entries differences of nearly equal numbers.
-        rounding = np.diag(ROUNDING * np.diagonal(h))
-        return h - self.rows.gram(self.row, roots, self.output) + rounding
+        diagonal = weights * diagonal
+        minus = None if minus is None else np.sqrt(weights) * minus
+        if each.rows.is_sparse and self.groups is None and len(each.row) > STORED:
+            return HessianProducts(each, diagonal, minus, np.zeros(len(each.row)))
+        return each.hessian(diagonal, minus)
 
     def at(self, w: np.ndarray, l1: np.ndarray, l2: np.ndarray) -> Point:
-        eta = self.predictor(w) + self.data.offset
+        eta = self.candidates.predictor(w) + self.data.offset
         loss = self.loss(self.fold.weights, eta)
         slopes = self.fold.weights * self.data.slopes(eta)
         return Point(w, eta, slopes, loss + penalty_value(w, l1, l2, self.groups))
@@ -184,12 +158,12 @@ class Model(NamedTuple):
         """
         if not self.unpenalised:
             return point.slopes
-        row, output = self.row[: self.unpenalised], self.output[: self.unpenalised]
-        part = self._replace(row=row, output=output)
-        h = part.hessian(point.eta)
+        part = self.candidates.part(np.arange(self.unpenalised))
+        diagonal, minus = self.data.curvatures(point.eta)
+        roots = None if minus is None else np.sqrt(self.fold.weights) * minus
+        h = part.hessian(self.fold.weights * diagonal, roots)
         h = h + np.diag(1e-12 * np.diagonal(h) + np.finfo(float).tiny)
         change = part.predictor(solve_positive(h, part.gradient(point.slopes)))
-        diagonal, minus = self.data.curvatures(point.eta)
         curved = diagonal * change
         if minus is not None:
             curved = curved - minus * np.sum(minus * change, axis=0)
@@ -197,7 +171,7 @@ class Model(NamedTuple):
 
     def gap(self, point: Point, dual: np.ndarray, l1: np.ndarray, l2: np.ndarray) -> float:
         """The relative duality gap on the candidates."""
-        gradient = self.gradient(dual)
+        gradient = self.candidates.gradient(dual)
         return duality_gap(
             self.data, self.fold, point.objective, dual, gradient, l1, l2, self.groups
         )

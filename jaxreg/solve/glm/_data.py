@@ -17,8 +17,8 @@ from jaxreg.solve.checks import check_penalty
 from jaxreg.solve.glm._candidate_model import Data, Fold
 from jaxreg.solve.glm._design import Design
 from jaxreg.solve.glm._groups import Groups
-from jaxreg.solve.sharded import ShardedFeatures
-from jaxreg.solve.sparse import is_sparse, largest_of, mean_squares
+from jaxreg.solve.sharded import ShardedDesign, ShardedFeatures
+from jaxreg.solve.sparse import column_products, is_sparse, largest_of, mean_squares
 
 
 class GLM(NamedTuple):
@@ -37,6 +37,7 @@ class GLM(NamedTuple):
             intercept, of mean square 1.
         of_sum: Whether the objective has the sum of the losses of all samples: then folds,
             which have fewer samples, are penalised more.
+        score: That of the folds, see `check_score`.
     """
 
     loss: LinearLoss
@@ -49,6 +50,7 @@ class GLM(NamedTuple):
     intercept: bool
     standardize: bool
     of_sum: bool = False
+    score: str = "deviance"
 
 
 class Layout(NamedTuple):
@@ -62,7 +64,7 @@ class Layout(NamedTuple):
         l2: Likewise, of ½ Σ l2 · w².
     """
 
-    design: Design
+    design: Design | ShardedDesign
     mean: np.ndarray
     divisor: np.ndarray
     l1: np.ndarray
@@ -74,7 +76,11 @@ class Layout(NamedTuple):
         totals = train.sum(1)
         train = train / train.sum(1, keepdims=True)
         mean, scale = _units(model, train[-1])
-        design = Design.of(model.x, mean, scale, model.intercept)
+        units = mean, scale, model.intercept
+        if isinstance(model.x, ShardedFeatures):
+            design = ShardedDesign.of(model.x, *units)
+        else:
+            design = Design.of(model.x, *units)
         divisor = np.tile(scale, (len(train), 1))
         if model.standardize:
             spreads = np.stack([_moments(model, weights)[1] for weights in train])
@@ -99,20 +105,30 @@ class Scale(NamedTuple):
     intercepts: np.ndarray
 
     def back(self, w: np.ndarray, model: GLM) -> tuple[np.ndarray, np.ndarray]:
-        """Coefficients (..., k, p) and intercepts (..., k) of the original features.
+        """Coefficients and intercepts of the original features; it overwrites `w`.
 
         Unpenalised coefficients of several classes are centred: only their differences
         matter, and those that add up to zero are the smallest.
+
+        Args:
+            w: Those of the scaled features, an array (folds, strengths, k, p).
+            model: The model.
+
+        Returns:
+            Arrays (folds, strengths, k, p) and (folds, strengths, k).
         """
         features, several = len(self.divisor), isinstance(model.loss, Multinomial)
-        coefficients = w[..., :features] / self.divisor
+        coefficients = w[..., :features]
+        active = np.flatnonzero(np.any(coefficients != 0, axis=(0, 1, 2)))
+        coefficients[..., active] /= self.divisor[active]
         if several:
-            unpenalised = np.all(model.l1 + model.l2 == 0, axis=0)
-            means = np.mean(coefficients, axis=-2, keepdims=True)
-            coefficients = coefficients - np.where(unpenalised, means, 0.0)
+            only = np.flatnonzero(np.all(model.l1 + model.l2 == 0, axis=0))
+            means = np.mean(coefficients[..., only], axis=-2, keepdims=True)
+            coefficients[..., only] -= means
         if not model.intercept:
             return coefficients, np.zeros(w.shape[:-1])
-        intercepts = self.intercepts + w[..., features] - coefficients @ self.mean
+        shifts = coefficients[..., active] @ self.mean[active]
+        intercepts = self.intercepts + w[..., features] - shifts
         if several:
             intercepts -= np.mean(intercepts, axis=-1, keepdims=True)
         return coefficients, intercepts
@@ -264,7 +280,8 @@ def _moments(model: GLM, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         mean = x.means(weights) if model.intercept else mean
         squares, largest = x.mean_squares(weights, mean), x.largest()
     else:
-        mean = x.T @ weights if model.intercept else mean
+        if model.intercept:
+            mean = column_products(x, weights) if is_sparse(x) else x.T @ weights
         squares = mean_squares(x, weights, mean)
         largest = largest_of(x, np.arange(x.shape[1]))
     spread = np.sqrt(squares)

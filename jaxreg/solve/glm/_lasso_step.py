@@ -13,6 +13,9 @@ tried, and the better one is taken:
 q falls in each round and sign patterns are finitely many, so the search ends. A counter
 ends it where rounding errors keep q from falling.
 
+A Hessian of many candidates is not stored: then products with it are made, and Newton steps
+by conjugate gradients.
+
 Shapes: m candidates, see `_candidate_model`.
 
 References:
@@ -23,7 +26,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxreg.solve.glm._candidates import HessianProducts
+
 _STEPS = 200
+# How much smaller conjugate gradients make the violations of a round, unless they reach the
+# tolerance before.
+_SMALLER = 0.01
 # Added to the diagonal, relative to it, so that systems with duplicated columns have a
 # solution.
 DAMPING = 1e-11
@@ -33,12 +41,12 @@ class _Quadratic(NamedTuple):
     """The model q.
 
     Attributes:
-        h: The Hessian of the smooth part, l2 included, an array (m, m).
+        h: The Hessian of the smooth part, l2 included, (m, m).
         l1: An array (m,); 0 for an unpenalised coefficient.
         tol: The largest violation of the optimality conditions to accept.
     """
 
-    h: np.ndarray
+    h: np.ndarray | HessianProducts
     l1: np.ndarray
     tol: float
 
@@ -64,7 +72,7 @@ class _State(NamedTuple):
 
 
 def lasso_step(
-    h: np.ndarray,
+    h: np.ndarray | HessianProducts,
     gradient: np.ndarray,
     w: np.ndarray,
     l1: np.ndarray,
@@ -74,7 +82,7 @@ def lasso_step(
     """The minimiser z of a quadratic model with L1 and L2 terms.
 
     Args:
-        h: The Hessian, positive semi-definite, an array (m, m).
+        h: The Hessian, positive semi-definite, (m, m).
         gradient: The gradient at `w`, without the terms in l1 and l2, an array (m,).
         w: The start of the search, an array (m,).
         l1: An array (m,); 0 for an unpenalised coefficient.
@@ -84,7 +92,11 @@ def lasso_step(
     Returns:
         The minimiser, or the best point after a bounded number of rounds.
     """
-    q = _Quadratic(h + np.diag(l2), l1, tol)
+    if not isinstance(h, np.ndarray):
+        h = h._replace(l2=l2)
+    elif np.any(l2):
+        h = h + np.diag(l2)
+    q = _Quadratic(h, l1, tol)
     gradient = gradient + l2 * w
     state = _State(0, w, gradient, False, _violation(w, gradient, l1))
     while state.violation > tol and state.rounds < _STEPS:
@@ -97,19 +109,20 @@ def _advance(q: _Quadratic, state: _State) -> _State:
     z, gradient = state.z, state.gradient
     sign = np.where(z != 0, np.sign(z), -np.sign(gradient))
     d = _newton_step(q, gradient + q.l1 * sign, _active(q, state))
-    on_ray, ray_change = _best_on_ray(q, z, gradient, d)
-    projected = np.where((q.l1 > 0) & ((z + d) * sign <= 0), 0.0, z + d)
-    moved = projected - z
+    hd = q.h @ d
+    stops = (q.l1 > 0) & ((z + d) * sign <= 0)
+    projected, moved = np.where(stops, 0.0, z + d), np.where(stops, -z, d)
+    h_moved = q.h @ moved if stops.any() else hd
     penalty_change = (abs(projected) - abs(z)) @ q.l1
-    projected_change = gradient @ moved + moved @ (q.h @ moved) / 2 + penalty_change
-    if projected_change < ray_change:
-        end, change = projected, projected_change
-    else:
-        end, change = on_ray, ray_change
+    change = gradient @ moved + moved @ h_moved / 2 + penalty_change
+    end, on_ray = projected, _best_on_ray(q, z, gradient, d, hd)
+    if not change < on_ray[1]:
+        end, change = on_ray
+        h_moved = q.h @ (end - z)
     if not change < 0:
         violation = 0.0 if state.one_by_one else state.violation
         return _State(state.rounds + 1, z, gradient, True, violation)
-    gradient = gradient + q.h @ (end - z)
+    gradient = gradient + h_moved
     violation = _violation(end, gradient, q.l1)
     return _State(state.rounds + 1, end, gradient, False, violation)
 
@@ -131,34 +144,41 @@ def _active(q: _Quadratic, state: _State) -> np.ndarray:
 
 def _newton_step(q: _Quadratic, gradient: np.ndarray, active: np.ndarray) -> np.ndarray:
     """The Newton step in the active coefficients; the others keep their values."""
+    d = np.zeros_like(gradient)
+    if not isinstance(q.h, np.ndarray):
+        size = float(np.max(abs(gradient[active]), initial=0.0))
+        tol = max(q.tol / 2, _SMALLER * size)
+        d[active] = q.h.part(active).solved(-gradient[active], DAMPING, tol)
+        return d
     matrix = q.h[np.ix_(active, active)]
     diagonal = np.diagonal(matrix)
     damping = np.where(diagonal > 0, DAMPING * diagonal, 1.0)
     matrix[np.diag_indices(len(active))] += damping
-    d = np.zeros_like(gradient)
     d[active] = solve_positive(matrix, -gradient[active])
     return d
 
 
 def _best_on_ray(
-    q: _Quadratic, z: np.ndarray, gradient: np.ndarray, d: np.ndarray
+    q: _Quadratic, z: np.ndarray, gradient: np.ndarray, d: np.ndarray, hd: np.ndarray
 ) -> tuple[np.ndarray, float]:
     """The best of the breakpoints on z + t·d and of its end t = 1, and the change of q.
 
     Between breakpoints, at t = −z/d of the coefficients that cross zero, q is quadratic.
+    Beyond its own, each of these adds 2·l1·|d|·(t − its breakpoint) to a linear function.
     """
     crosses = np.flatnonzero((z * d < 0) & (abs(d) > abs(z)) & (q.l1 > 0))
-    t = np.append(-z[crosses] / d[crosses], 1.0)
-    moves = np.flatnonzero(d)
-    points = z[moves] + t[:, None] * d[moves]
-    changes = (
-        t * (gradient @ d)
-        + t**2 / 2 * (d @ (q.h @ d))
-        + (abs(points) - abs(z[moves])) @ q.l1[moves]
-    )
+    at = -z[crosses] / d[crosses]
+    order = np.argsort(at)
+    crosses, at = crosses[order], at[order]
+    kinks = 2 * q.l1[crosses] * abs(d[crosses])
+    t = np.append(at, 1.0)
+    steeper = np.append(0.0, np.cumsum(kinks))
+    before = np.append(0.0, np.cumsum(kinks * at))
+    slope = q.l1 @ (np.where(z == 0, 1.0, np.sign(z * d)) * abs(d))
+    changes = t * (gradient @ d + slope + steeper) - before + t**2 / 2 * (d @ hd)
     best = np.argmin(changes)
     end = z + t[best] * d
-    end[crosses[t[:-1] == t[best]]] = 0.0
+    end[crosses[at == t[best]]] = 0.0
     return end, changes[best]
 
 

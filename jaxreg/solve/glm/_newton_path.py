@@ -33,12 +33,19 @@ from jaxreg.solve.glm._candidate_model import (
     largest_violation,
     penalty_value,
 )
+from jaxreg.solve.glm._candidates import HessianProducts
 from jaxreg.solve.glm._group_step import group_step
 from jaxreg.solve.glm._lasso_step import lasso_step
 
 _STEPS = 100
 # A new Hessian is computed unless this many more steps, as good as the last, would do.
 _PATIENCE = 2
+# To which fraction of the violation the quadratic model is solved: where the Hessian is not
+# stored, Newton steps are cheap and accurate solutions dear.
+_STORED, _NOT_STORED = 1e-3, 3e-2
+
+
+Hessian = np.ndarray | HessianProducts
 
 
 class Block(NamedTuple):
@@ -91,7 +98,7 @@ class _State(NamedTuple):
 
     @classmethod
     def at(cls, model: Model, penalty: _Penalty, point: Point) -> "_State":
-        gradient, dual = model.gradient(point.slopes), model.dual(point)
+        gradient, dual = model.candidates.gradient(point.slopes), model.dual(point)
         violation = largest_violation(point.w, gradient, *penalty, model.groups)
         return cls(point, gradient, violation, dual, model.gap(point, dual, *penalty))
 
@@ -181,19 +188,19 @@ def _newton(
     model: Model,
     penalty: _Penalty,
     start: Point,
-    hessian: np.ndarray | None,
+    hessian: Hessian | None,
     tol: float,
-) -> tuple[_State, np.ndarray | None, int]:
+) -> tuple[_State, Hessian | None, int]:
     """Newton steps until the duality gap and the violation are small.
 
     The Hessian is kept, from one strength to the next, until a step gains too little: it
-    costs as much as a hundred gradients.
+    costs as much as a hundred gradients. One that is not stored costs nothing.
 
     Args:
         model: The loss on the candidates.
         penalty: The strengths of the candidates.
         start: Where to start.
-        hessian: One near it, an array (m, m), or `None`.
+        hessian: One near it, (m, m), or `None`.
         tol: The relative duality gap, and the relative violation, to reach.
 
     Returns:
@@ -213,7 +220,8 @@ def _newton(
         fell = point.objective < here.point.objective - _rounding(model.fold, here.point)
         nearer = here.gap > max(tol, there.gap) or there.violation < here.violation / 2
         rate = there.violation / here.violation
-        if rate**_PATIENCE * there.violation > allowed or length < 1:
+        is_stored = isinstance(hessian, np.ndarray)
+        if rate**_PATIENCE * there.violation > allowed or length < 1 or not is_stored:
             hessian = None
         here = there
         if is_new and not fell and not nearer:
@@ -222,7 +230,7 @@ def _newton(
 
 
 def _move(
-    model: Model, penalty: _Penalty, here: _State, hessian: np.ndarray
+    model: Model, penalty: _Penalty, here: _State, hessian: Hessian
 ) -> tuple[float, Point]:
     """A Newton step, halved until the objective falls enough: its length and its end.
 
@@ -231,10 +239,12 @@ def _move(
     """
     w, gradient, before = here.point.w, here.gradient, here.point.objective
     rounded = 1e-12 * float(np.max(abs(gradient), initial=0.0))
-    tolerance = max(1e-3 * here.violation, rounded)
+    fraction = _STORED if isinstance(hessian, np.ndarray) else _NOT_STORED
+    tolerance = max(fraction * here.violation, rounded)
     if model.groups is None:
         z = lasso_step(hessian, gradient, w, *penalty, tolerance)
     else:
+        assert isinstance(hessian, np.ndarray)  # As all Hessians of groups.
         z = group_step(hessian, gradient, w, *penalty, tolerance, model.groups)
     rise = penalty_value(z, *penalty, model.groups)
     rise = rise - penalty_value(w, *penalty, model.groups)

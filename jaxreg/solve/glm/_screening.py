@@ -30,6 +30,7 @@ from jaxreg.solve.glm._candidate_model import (
 )
 from jaxreg.solve.glm._groups import lengths
 from jaxreg.solve.glm._newton_path import Block, solve_block
+from jaxreg.solve.sparse import unused_zeros
 
 # A block ends after so many strengths, or where the strength has fallen by this factor: the
 # gradient's rate changes.
@@ -142,12 +143,17 @@ def _critical(problem: Problem, gradient: np.ndarray) -> float:
 
 def follow(problem: Problem, here: Position, strengths: np.ndarray, tick: Tick) -> Found:
     """Solutions at falling strengths, each of which is one tick."""
-    blocks = []
+    # Column-major: the memory of features that are never active is never touched.
+    w = unused_zeros((len(problem.l1), len(strengths))).T
+    blocks, done = [], 0
     for block in _blocks(problem, here, strengths):
-        blocks.append(block)
+        active = np.flatnonzero(np.any(block.w != 0, axis=0))
+        w[done : done + len(block.w), active] = block.w[:, active]
+        done += len(block.w)
+        blocks.append(block[1:])
         for _ in block.gap:
             tick()
-    return Found(*(np.concatenate(part) for part in zip(*blocks, strict=True)))
+    return Found(w, *(np.concatenate(part) for part in zip(*blocks, strict=True)))
 
 
 def _blocks(problem: Problem, here: Position, strengths: np.ndarray) -> Iterator[Found]:
@@ -176,6 +182,8 @@ def _blocks(problem: Problem, here: Position, strengths: np.ndarray) -> Iterator
             yield Found(*(part[:count] for part in parts))
             here = _reached(here, ahead[:count], w, found.gradient)
             strengths = strengths[count:]
+            del w, parts
+        del found, missed  # They have a number for each feature and strength.
 
 
 def _order(problem: Problem, indices: np.ndarray) -> np.ndarray:
@@ -194,7 +202,7 @@ def _solve(
 
 def _spread(problem: Problem, indices: np.ndarray, found: Block) -> np.ndarray:
     """Coefficients of all features, an array (strengths, coefficients)."""
-    w = np.zeros((len(found.w), len(problem.l1)))
+    w = unused_zeros((len(problem.l1), len(found.w))).T
     w[:, indices] = found.w
     return w
 
@@ -206,7 +214,8 @@ def _reached(
     strength, earlier = strengths[last], strengths[last - 1] if last else before.strength
     change = gradient[last] - (gradient[last - 1] if last else before.gradient)
     rate = change / (strength - earlier) if strength < earlier else before.rate
-    return Position(float(strength), w[last], gradient[last], rate)
+    # Copies, because the arrays of the block are several times as large.
+    return Position(float(strength), w[last].copy(), gradient[last].copy(), rate)
 
 
 def _expected(problem: Problem, here: Position, strength: float) -> np.ndarray:

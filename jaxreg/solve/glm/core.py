@@ -18,6 +18,7 @@ from jaxreg.solve.checks import check_strengths
 from jaxreg.solve.gaps import is_certified
 from jaxreg.solve.glm._candidate_model import Data, Fold
 from jaxreg.solve.glm._data import GLM, Layout, Scale, arrange, strengths_of
+from jaxreg.solve.glm._scores import areas_of, check_score
 from jaxreg.solve.glm._screening import Found, follow, prepare, strength_max
 from jaxreg.solve.glm.result import GLMPath
 from jaxreg.strength import CrossValidation
@@ -36,6 +37,7 @@ def solve_glm(
     intercept: bool = True,
     standardize: bool = False,
     folds: Folds | None = None,
+    score: str = "deviance",
     num: int = 100,
     ratio: float = 1e-2,
     tol: float = 1e-9,
@@ -55,6 +57,7 @@ def solve_glm(
         intercept: As for `logistic_path`.
         standardize: As for `logistic_path`.
         folds: As for `logistic_path`.
+        score: As for `logistic_path`; `Logistic` alone takes "auc".
         num: As for `logistic_path`.
         ratio: As for `logistic_path`.
         tol: As for `logistic_path`.
@@ -70,7 +73,7 @@ def solve_glm(
     """
     check_number("tol", tol, above=0.0)
     options = penalty, offset, intercept, standardize, of_sum, rows
-    model = model_of(loss, x, weights, *options)
+    model = model_of(loss, x, weights, *options)._replace(score=score)
     train, test = weights_of(model, folds)
     if strengths is not None:
         strengths = check_strengths(strengths, above=0.0)
@@ -135,10 +138,14 @@ def solve_arranged(
         strengths = first_strength(model, strength_max(*starts[-1])) * grid
     order = np.argsort(-strengths, kind="stable")
     each = [follow(*start, strengths[order], tick) for start in starts]
-    back = np.argsort(order)
-    found = Found(*(np.stack(part)[:, back] for part in zip(*each, strict=True)))
+    if len(each) > 1 or np.any(np.diff(order) != 1):
+        back = np.argsort(order)
+        found = Found(*(np.stack(part)[:, back] for part in zip(*each, strict=True)))
+    else:  # Without a copy, which may be large.
+        found = Found(*(part[None] for part in each[0]))
     null_loss = starts[-1][0].fold.null_loss
-    return result_of(model, scale, strengths, found, null_loss, tol)
+    tests = np.stack([fold.test for fold in parts])
+    return result_of(model, scale, strengths, found, tests, null_loss, tol)
 
 
 def warn_if_inexact(gap: float, tol: float, where: str = "") -> None:
@@ -164,10 +171,20 @@ def result_of(
     scale: Scale,
     strengths: np.ndarray,
     found: Found,
+    tests: np.ndarray,
     null_loss: float,
     tol: float,
 ) -> tuple[GLMPath, float]:
     """Coefficients for the features as given, and scores; the last fold is all data.
+
+    Args:
+        model: The model.
+        scale: That of the features.
+        strengths: The strengths.
+        found: The solutions.
+        tests: Weights of the samples for the scores, an array (folds, n).
+        null_loss: The unit of gaps.
+        tol: The largest gap to accept.
 
     Returns:
         The path, and the largest gap, of the folds too.
@@ -185,8 +202,11 @@ def result_of(
             "steps": found.steps[:-1],
         }
         each = {name: np.moveaxis(value, 0, 1) for name, value in each.items()}
-        scores = model.loss.score_factor * found.score[:-1].T
-        validation = CrossValidation(strengths, scores, results=each)
+        scores, is_auc = model.loss.score_factor * found.score[:-1].T, False
+        if model.score == "auc":
+            given = tests[:-1], coefficients[:-1], intercepts[:-1]
+            scores, is_auc = areas_of(model, *given), True
+        validation = CrossValidation(strengths, scores, is_auc, results=each)
     path = GLMPath(
         strengths=strengths,
         coefficients=coefficients[-1],
@@ -261,10 +281,12 @@ def weights_of(model: GLM, folds: Folds | None) -> tuple[np.ndarray, np.ndarray]
     weights = model.weights
     whole = weights[None]
     if folds is None:
+        check_score(model, None)
         return whole, whole
     train, test = (part * weights for part in fold_weights(folds, len(weights)))
     if not np.all(np.any(train > 0, axis=1) & np.any(test > 0, axis=1)):
         raise ValueError("Both parts of every fold must hold a sample of positive weight.")
+    check_score(model, test)
     train, test = np.concatenate([train, whole]), np.concatenate([test, whole])
     check_intercepts(model, train)
     return train, test

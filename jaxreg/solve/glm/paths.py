@@ -26,6 +26,7 @@ def logistic_path(
     standardize: bool = False,
     sample_weight: Any = None,
     folds: Folds | None = None,
+    score: str = "deviance",
     num: int = 100,
     ratio: float = 1e-2,
     tol: float = 1e-9,
@@ -42,10 +43,10 @@ def logistic_path(
     class is a reference; unpenalised coefficients and intercepts add up to zero over the
     classes.
 
-    Sparse features are centred and scaled without being stored; those that are or may
-    become active are made dense. A JAX array that a mesh divides over its samples stays on
-    its devices, and in its dtype: only sums over the samples and what has a number for each
-    sample are gathered. With `jax.distributed` all processes must call this.
+    Sparse features are centred and scaled without becoming dense. A JAX array that a mesh
+    divides over its samples stays on its devices, and in its dtype: only sums over the
+    samples and what has a number for each sample are gathered. With `jax.distributed` all
+    processes must call this.
 
     Args:
         x: Features, an array (samples, features), dense, sparse (SciPy's or JAX's) or
@@ -66,7 +67,9 @@ def logistic_path(
             have several features.
         sample_weight: Non-negative numbers, one for each sample; `None` for ones.
         folds: For cross-validation: a number, or pairs of indices; see `cross_validate`.
-            Scores are scikit-learn's `log_loss`.
+        score: What the scores of the folds are, in `validation`: "deviance" for
+            scikit-learn's `log_loss`, half the deviance of a sample; or "auc" for its
+            `roc_auc_score`, of two classes, where higher is better.
         num: How many strengths.
         ratio: The last strength as a fraction of the first. Larger than for `lasso_path`:
             coefficients of classes that a plane separates grow without bound below.
@@ -82,8 +85,10 @@ def logistic_path(
     Raises:
         TypeError: If the data are no real numbers; or `penalty` is another one.
         ValueError: If shapes do not fit, numbers are out of their range or not finite, or
-            all samples are of one class, or a fold does not train on each class; or if
-            strengths must be given, for a penalty without L1 or groups.
+            all samples are of one class, or a fold does not train on each class; or if the
+            score is unknown, or is "auc" of more than two classes or of a fold that is
+            scored on one; or if strengths must be given, for a penalty without L1 or
+            groups.
 
     Warns:
         RuntimeWarning: If some solution did not converge; `converged` says which.
@@ -109,6 +114,7 @@ def logistic_path(
         "intercept": intercept,
         "standardize": standardize,
         "folds": folds,
+        "score": score,
         "num": num,
         "ratio": ratio,
         "tol": tol,

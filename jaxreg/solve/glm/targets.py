@@ -22,6 +22,8 @@ from jaxreg.solve.glm._batch import Problems, Shared
 from jaxreg.solve.glm._batch_path import follow_all, null_models, strengths_max
 from jaxreg.solve.glm._candidate_model import Data, Fold
 from jaxreg.solve.glm._data import GLM, Layout, Scale, arrange
+from jaxreg.solve.glm._design import Design
+from jaxreg.solve.glm._scores import check_score
 from jaxreg.solve.glm._screening import Found
 from jaxreg.solve.glm.core import (
     check_intercepts,
@@ -83,6 +85,7 @@ def solve_targets(
     intercept: bool,
     standardize: bool,
     folds: Folds | None,
+    score: str = "deviance",
     num: int,
     ratio: float,
     tol: float,
@@ -101,6 +104,7 @@ def solve_targets(
         intercept: As for `logistic_path`.
         standardize: As for `logistic_path`.
         folds: As for `logistic_path`.
+        score: As for `logistic_path`.
         num: As for `logistic_path`.
         ratio: As for `logistic_path`.
         tol: As for `logistic_path`.
@@ -119,6 +123,7 @@ def solve_targets(
         strengths = check_strengths(strengths, above=0.0)
     known = _offsets(offset, x.shape[0], len(losses))
     first = model_of(losses[0], x, weights, penalty, known[0], intercept, standardize)
+    first = first._replace(score=score)
     models = [
         first._replace(loss=loss, offset=part)
         for loss, part in zip(losses, known, strict=True)
@@ -128,6 +133,7 @@ def solve_targets(
     for number, model in enumerate(models):
         with naming_target(number):
             check_intercepts(model, train)
+            check_score(model, None if folds is None else test[:-1])
     with jax.enable_x64(True), np.errstate(all="ignore"):
         layout = Layout.of(first, train)
         shared = _shared(first, layout, train, test)
@@ -168,11 +174,12 @@ def _shared(
     """The features for many problems; `None` if these must be solved one by one."""
     few = layout.design.shape[0] <= FEATURES and model.group is None
     unpenalised = np.any(model.l1 + model.l2 == 0)
-    if not isinstance(model.x, np.ndarray) or unpenalised or not few:
+    design = layout.design
+    if not isinstance(design, Design) or design.is_sparse or unpenalised or not few:
         return None
     train, test = (part / part.sum(1, keepdims=True) for part in (train, test))
     folds = [Fold(*part) for part in zip(train, test, layout.l1, layout.l2, strict=True)]
-    return Shared.of(layout.design.columns, folds)
+    return Shared.of(design.columns, folds)
 
 
 def _parts(targets: int, folds: int, layout: Layout) -> list[slice]:
@@ -242,5 +249,6 @@ def _together(
             continue
         solved = Found(*(getattr(found, name)[mine][:, back] for name in Found._fields))
         unit = float(null.loss[mine][-1])
-        results.append(result_of(model, scale, grids[number], solved, unit, options.tol))
+        given = model, scale, grids[number], solved, options.test, unit, options.tol
+        results.append(result_of(*given))
     return results

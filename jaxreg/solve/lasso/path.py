@@ -86,8 +86,7 @@ def lasso_path(
     Args:
         x: Features, an array (samples, features) of numbers, dense or sparse: SciPy's
             arrays and matrices, and JAX's `BCOO` and `BCSR`. Sparse ones are centred and
-            scaled without making them dense; only the features that are or may become
-            active become dense. Or, in the place of x, y and
+            scaled without making them dense. Or, in the place of x, y and
             sample_weight, `solve.Moments` of data that do not fit into memory:
             `lasso_path(moments, strengths=...)`.
         y: The target, a number for each sample; or several targets, an array (samples,

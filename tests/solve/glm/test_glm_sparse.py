@@ -1,5 +1,6 @@
 """Sparse features of generalised linear paths: those of the same numbers in an array."""
 
+import tracemalloc
 from typing import Any
 
 import jax.numpy as jnp
@@ -12,6 +13,8 @@ from sklearn.utils import get_tags
 
 import jaxreg as jr
 from jaxreg import linear
+from jaxreg.solve import sparse
+from jaxreg.solve.glm import _candidate_model, _candidates
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 90)) * (RNG.random((60, 90)) < 0.2)
@@ -109,9 +112,67 @@ def test_estimators_take_sparse_features(name):
         return
     key = "multi_task_path" if "MultiTask" in name else "logistic_path"
     dense: Any = clone(model)
-    sparse = model
     dense.fit(X[:, 4:], Y[key])
-    sparse.fit(sp.csr_array(X[:, 4:]), Y[key])
-    np.testing.assert_allclose(sparse.coef_, dense.coef_, atol=1e-6)
-    prediction = sparse.predict(sp.csr_array(X[:, 4:]))
+    model.fit(sp.csr_array(X[:, 4:]), Y[key])
+    np.testing.assert_allclose(model.coef_, dense.coef_, atol=1e-6)
+    prediction = model.predict(sp.csr_array(X[:, 4:]))
     np.testing.assert_allclose(prediction, dense.predict(X[:, 4:]), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["logistic_path", "multinomial", "poisson_path"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"intercept": False},
+        {"standardize": True, "folds": 3},
+        {"penalty": FACTORS},
+        {"penalty": jr.ElasticNet(0.5, 0.25)},
+    ],
+    ids=str,
+)
+def test_hessians_of_many_candidates_are_not_stored(
+    name: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    wanted = path(name, X, **options)
+    monkeypatch.setattr(_candidate_model, "STORED", 0)
+    rounds: list[int] = []
+    solved = _candidates.HessianProducts.solved
+
+    def counted(self, *args):
+        rounds.append(1)
+        return solved(self, *args)
+
+    monkeypatch.setattr(_candidates.HessianProducts, "solved", counted)
+    found = path(name, sp.csr_array(X), **options)
+    assert rounds
+    assert np.all(found.converged)
+    np.testing.assert_allclose(found.coefficients, wanted.coefficients, atol=1e-7)
+    np.testing.assert_allclose(found.predict(X), wanted.predict(X), atol=1e-6)
+
+
+@pytest.mark.parametrize("stored", [0, 1000])
+def test_numbers_of_32_bits_are_computed_with_in_double_precision(
+    stored: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sparse, "ENTRIES", 100)  # Several blocks of columns.
+    monkeypatch.setattr(_candidate_model, "STORED", stored)
+    given = sp.csc_array(X.astype(np.float32))
+    wanted = path("logistic_path", given.toarray().astype(float))
+    found = path("logistic_path", given)
+    np.testing.assert_allclose(found.coefficients, wanted.coefficients, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_entries_are_not_copied(dtype: Any):
+    rng = np.random.default_rng(0)
+    given: Any = sp.random_array((10_000, 2_000), density=0.05, rng=rng, format="csc")
+    given = given.astype(dtype)
+    y = (given[:, :5].sum(1) + rng.standard_normal(10_000) / 10 > 0.1).astype(int)
+    jr.logistic_path(given, y, [0.1])  # Imports allocate, too.
+    tracemalloc.start()
+    found = jr.logistic_path(given, y, num=3, ratio=0.5)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.count_nonzero(found.coefficients[-1])
+    assert most < given.data.nbytes + given.indices.nbytes

@@ -1,5 +1,6 @@
 """Sparse features: the path of the same numbers in a dense array, up to rounding."""
 
+import tracemalloc
 import warnings
 from typing import Any
 
@@ -13,6 +14,7 @@ from jax.experimental import sparse as jax_sparse
 
 import jaxreg as jr
 from jaxreg import linear
+from jaxreg.solve import sparse
 from jaxreg.solve.lasso import _least_squares, _sparse_path
 
 EXACT = 1e-12
@@ -250,3 +252,43 @@ def test_estimators_take_sparse_data(name, parameters):
     if "CV" in name:
         np.testing.assert_allclose(found.mse_path_, theirs.mse_path_, rtol=1e-6)
         assert found.alpha_ == theirs.alpha_
+
+
+@pytest.mark.parametrize("options", [{}, {"standardize": True}], ids=str)
+def test_numbers_of_32_bits_are_computed_with_in_double_precision(
+    options: Any, monkeypatch
+):
+    monkeypatch.setattr(sparse, "ENTRIES", 50)  # Several blocks of columns.
+    x, y, weights = FEW
+    given = sp.csc_array(x.astype(np.float32))
+    options = {"num": 8, "ratio": 0.03, **options}
+    more: Any
+    for more in ({}, {"sample_weight": weights}):
+        expected = jr.lasso_path(given.toarray().astype(float), y, **more, **options)
+        assert_same(jr.lasso_path(given, y, **more, **options), expected, given.toarray())
+
+
+def allocated(run):
+    """The most memory that a function allocates, in bytes."""
+    tracemalloc.start()
+    run()
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return most
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_entries_are_not_copied(dtype):
+    rng = np.random.default_rng(0)
+    given: Any = sp.random_array((10_000, 2_000), density=0.05, rng=rng, format="csc")
+    given = given.astype(dtype)
+    size = given.data.nbytes + given.indices.nbytes
+    before = given.data.copy()
+    y = given[:, :5].sum(1) + rng.standard_normal(10_000) / 100
+    found: list[Any] = []
+    jr.lasso_path(given, y, [0.01])  # Imports allocate, too.
+    most = allocated(lambda: found.append(jr.lasso_path(given, y, num=5, ratio=0.5)))
+    assert np.max(np.abs(found[0].gaps)) <= EXACT
+    assert np.count_nonzero(found[0].coefficients[-1])
+    assert most < size
+    np.testing.assert_array_equal(given.data, before)
