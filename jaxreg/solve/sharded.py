@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec as P
 
@@ -25,6 +26,7 @@ def is_sharded(value: Any) -> bool:
     """Whether a value is a JAX array that a mesh divides."""
     return (
         isinstance(value, jax.Array)
+        and not isinstance(value, Tracer)
         and not value.sharding.is_fully_replicated
         and isinstance(value.sharding, NamedSharding)
     )
@@ -32,7 +34,7 @@ def is_sharded(value: Any) -> bool:
 
 def of_all_processes(value: Any) -> Any:
     """An array that this process can read, of one that others hold a part of."""
-    if getattr(value, "is_fully_addressable", True):
+    if isinstance(value, Tracer) or getattr(value, "is_fully_addressable", True):
         return value
     return multihost_utils.process_allgather(value, tiled=True)
 
