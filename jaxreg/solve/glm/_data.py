@@ -17,7 +17,7 @@ from jaxreg.solve.checks import check_penalty
 from jaxreg.solve.glm._candidate_model import Data, Fold
 from jaxreg.solve.glm._design import Design
 from jaxreg.solve.glm._groups import Groups
-from jaxreg.solve.sparse import column_products, is_sparse, largest_of, mean_squares
+from jaxreg.solve.sparse import column_means, is_sparse, largest_of, mean_squares
 
 
 class GLM(NamedTuple):
@@ -266,7 +266,7 @@ def _moments(model: GLM, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     x = model.x
     mean = np.zeros(x.shape[1])
     if model.intercept:
-        mean = column_products(x, weights) if is_sparse(x) else x.T @ weights
+        mean = column_means(x, weights)
     spread = np.sqrt(mean_squares(x, weights, mean))
     # The spread of a constant feature is a rounding error.
     largest = largest_of(x, np.arange(x.shape[1]))

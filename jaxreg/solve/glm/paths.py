@@ -104,7 +104,7 @@ def logistic_path(
     """
     columns = columns_of(y)
     first = y if columns is None else np.zeros(len(columns[0]))
-    x, first, weights = check_data(x, first, sample_weight, sparse=True)
+    x, first, weights = check_data(x, first, sample_weight, sparse=True, single=True)
     options: Any = {
         "penalty": penalty,
         "intercept": intercept,
@@ -186,7 +186,7 @@ def poisson_path(
     """
     columns = columns_of(y)
     first = y if columns is None else np.zeros(len(columns[0]))
-    x, first, weights = check_data(x, first, sample_weight, sparse=True)
+    x, first, weights = check_data(x, first, sample_weight, sparse=True, single=True)
     options: Any = {
         "penalty": penalty,
         "intercept": intercept,
@@ -277,7 +277,7 @@ def group_lasso_path(
         Yuan and Lin, *Model selection and estimation in regression with grouped
         variables* (2006).
     """
-    x, y, weights = check_data(x, y, sample_weight, sparse=True)
+    x, y, weights = check_data(x, y, sample_weight, sparse=True, single=True)
     if len(np.shape(labels)) != 1 or len(labels) != x.shape[1]:
         raise ValueError(
             f"labels must hold an integer for each of the {x.shape[1]} features, got shape "
