@@ -21,7 +21,7 @@ def check_data(
     *,
     rescaled: bool = False,
     sparse: bool = False,
-    sharded: bool = False,
+    kept: bool = False,
 ) -> tuple[Any, np.ndarray, Any]:
     """Arrays of 64-bit floats.
 
@@ -32,7 +32,8 @@ def check_data(
         rescaled: Whether numbers of any magnitude are allowed, because they are rescaled
             next. Then `units_of` checks that x is finite, in its pass over x.
         sparse: Whether x may be sparse; then it is returned as `sparse_columns`.
-        sharded: Whether x may be sharded; then it is returned as `ShardedFeatures`.
+        kept: Whether a sharded x stays so, as `ShardedFeatures`, and a dense x of 32-bit
+            floats as it is.
 
     Raises:
         TypeError: If they are sparse, complex or no numbers, or are traced by JAX; or if
@@ -46,10 +47,10 @@ def check_data(
     if sparse and is_sparse(x):
         check_concrete("x", x)
         x = sparse_columns("x", x)
-    elif sharded and is_sharded(x) and is_real(x) and x.ndim == 2:
+    elif kept and is_sharded(x) and is_real(x) and x.ndim == 2:
         x = ShardedFeatures.of(x)
     else:
-        x = real_numbers("x", x)
+        x = real_numbers("x", x, single=kept)
     if x.ndim != 2 or 0 in x.shape:
         raise ValueError(
             "x must be an array (samples, features) with one of each at least, got shape "
@@ -173,8 +174,8 @@ def check_penalty(penalty: Penalty, shape: tuple[int, ...]) -> None:
             )
 
 
-def real_numbers(name: str, value: Any) -> np.ndarray:
-    """A dense array of 64-bit floats.
+def real_numbers(name: str, value: Any, *, single: bool = False) -> np.ndarray:
+    """A dense array of 64-bit floats; with `single`, one of 32 bits stays as it is.
 
     Raises:
         TypeError: If it is sparse, traced by JAX, or holds no real numbers.
@@ -189,4 +190,5 @@ def real_numbers(name: str, value: Any) -> np.ndarray:
     # NumPy's dtype kinds do not cover bfloat16.
     if not (array.dtype == bool or is_real(array)):
         raise TypeError(f"{name} must hold real numbers, got an array of {array.dtype}.")
-    return np.asarray(array, np.float64)
+    keep = single and array.dtype == np.float32
+    return array if keep else np.asarray(array, np.float64)

@@ -139,6 +139,14 @@ def column_blocks(x: Any) -> Iterator[tuple[slice, Any]]:
         )
 
 
+def row_blocks(x: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """The rows of a dense array, a few at a time, in double precision."""
+    height = max(DENSE // x.shape[1], 1)
+    for start in range(0, len(x), height):
+        rows = slice(start, start + height)
+        yield rows, x[rows].astype(np.float64, copy=False)
+
+
 def column_products(x: Any, vectors: np.ndarray) -> np.ndarray:
     """Xᵀ·vectors of sparse columns, vectors (n,) or (n, number), in their precision."""
     if x.dtype == vectors.dtype:
@@ -162,10 +170,19 @@ def column_squares(x: Any) -> np.ndarray:
     return np.concatenate(parts)
 
 
+def column_means(x: Any, weights: np.ndarray) -> np.ndarray:
+    """Σ weights · x_j for every column j, dense or sparse; weights add to 1."""
+    if is_sparse(x):
+        return column_products(x, weights)
+    sums = (weights[rows] @ part for rows, part in row_blocks(x))
+    return sum(sums, np.zeros(x.shape[1]))
+
+
 def mean_squares(x: Any, weights: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Σ weights · (x_j − mean_j)² for every column j, dense or sparse; weights add to 1."""
     if not is_sparse(x):
-        return weights @ (x - mean) ** 2
+        squares = (weights[rows] @ (part - mean) ** 2 for rows, part in row_blocks(x))
+        return sum(squares, np.zeros(x.shape[1]))
     ones, found = np.ones(x.shape[0]), np.empty(x.shape[1])
     for columns, part in column_blocks(x):
         at, centre = weights[part.indices], mean[columns]
@@ -179,7 +196,10 @@ def mean_squares(x: Any, weights: np.ndarray, mean: np.ndarray) -> np.ndarray:
 def largest_of(x: Any, columns: np.ndarray) -> np.ndarray:
     """The largest absolute value in some columns, dense or sparse."""
     if not is_sparse(x):
-        return np.max(np.abs(x[:, columns]), axis=0)
+        largest = np.zeros(len(columns))
+        for _, part in row_blocks(x):
+            largest = np.maximum(largest, np.max(np.abs(part[:, columns]), axis=0))
+        return largest
     largest = np.zeros(x.shape[1])
     for those, part in column_blocks(x):
         full = np.flatnonzero(np.diff(part.indptr))

@@ -18,7 +18,7 @@ from jaxreg.solve.glm._candidate_model import Data, Fold
 from jaxreg.solve.glm._design import Design
 from jaxreg.solve.glm._groups import Groups
 from jaxreg.solve.sharded import ShardedDesign, ShardedFeatures
-from jaxreg.solve.sparse import column_products, is_sparse, largest_of, mean_squares
+from jaxreg.solve.sparse import column_means, is_sparse, largest_of, mean_squares
 
 
 class GLM(NamedTuple):
@@ -280,8 +280,7 @@ def _moments(model: GLM, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         mean = x.means(weights) if model.intercept else mean
         squares, largest = x.mean_squares(weights, mean), x.largest()
     else:
-        if model.intercept:
-            mean = column_products(x, weights) if is_sparse(x) else x.T @ weights
+        mean = column_means(x, weights) if model.intercept else mean
         squares = mean_squares(x, weights, mean)
         largest = largest_of(x, np.arange(x.shape[1]))
     spread = np.sqrt(squares)

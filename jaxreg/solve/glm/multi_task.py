@@ -86,7 +86,7 @@ def multi_task_path(
             "a penalty of its own."
         )
     check_squares("y", targets)
-    x, _, weights = check_data(x, targets[:, 0], sample_weight, sparse=True, sharded=True)
+    x, _, weights = check_data(x, targets[:, 0], sample_weight, sparse=True, kept=True)
     if not isinstance(penalty, L1 | L2 | ElasticNet | None):
         raise TypeError(f"penalty must be an L1, L2 or ElasticNet, got {penalty!r}.")
     found = solve_glm(

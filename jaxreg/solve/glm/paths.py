@@ -108,7 +108,7 @@ def logistic_path(
     """
     columns = columns_of(y)
     first = y if columns is None else np.zeros(len(columns[0]))
-    x, first, weights = check_data(x, first, sample_weight, sparse=True, sharded=True)
+    x, first, weights = check_data(x, first, sample_weight, sparse=True, kept=True)
     options: Any = {
         "penalty": penalty,
         "intercept": intercept,
@@ -191,7 +191,7 @@ def poisson_path(
     """
     columns = columns_of(y)
     first = y if columns is None else np.zeros(len(columns[0]))
-    x, first, weights = check_data(x, first, sample_weight, sparse=True, sharded=True)
+    x, first, weights = check_data(x, first, sample_weight, sparse=True, kept=True)
     options: Any = {
         "penalty": penalty,
         "intercept": intercept,
@@ -283,7 +283,7 @@ def group_lasso_path(
         Yuan and Lin, *Model selection and estimation in regression with grouped
         variables* (2006).
     """
-    x, y, weights = check_data(x, y, sample_weight, sparse=True, sharded=True)
+    x, y, weights = check_data(x, y, sample_weight, sparse=True, kept=True)
     if len(np.shape(labels)) != 1 or len(labels) != x.shape[1]:
         raise ValueError(
             f"labels must hold an integer for each of the {x.shape[1]} features, got shape "

@@ -1,6 +1,7 @@
 """Paths of generalised linear models: minima, certificates, screening, folds."""
 
 import functools
+import tracemalloc
 from typing import Any
 
 import jax
@@ -597,3 +598,17 @@ def test_mistakes_are_named(name):
 def test_what_it_does_not_take_is_named():
     with pytest.raises(TypeError, match="minimize. takes any other"):
         jr.logistic_path(X, Y, penalty=jr.MCP())
+
+
+def test_dense_features_of_32_bits_are_copied_once():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((4000, 600), np.float32)
+    y = (x[:, 0] + rng.standard_normal(4000) > 0).astype(int)
+    path = jr.logistic_path(x, y, [0.1])  # Imports allocate, too.
+    wanted = jr.logistic_path(x.astype(float), y, [0.1])
+    np.testing.assert_allclose(path.coefficients, wanted.coefficients, atol=1e-9)
+    tracemalloc.start()
+    jr.logistic_path(x, y, [0.1])
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 2 * 1.4 * x.nbytes
