@@ -891,7 +891,7 @@ class Signs(Entrywise):
 
 def arguments_of(check):
     """Every combination of the arguments that a law is parametrized with, but `cls`."""
-    marks = {mark.args[0]: mark.args[1] for mark in check.pytestmark}
+    marks = dict(mark.args for mark in check.pytestmark if mark.name == "parametrize")
     given = [name for name in marks if name != "cls"]
     return [{given[0]: value} for value in marks[given[0]]] if given else [{}]
 
