@@ -4,11 +4,11 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
-import jax
 import numpy as np
 
 from jaxreg._checks import is_real
 from jaxreg.solve.checks import check_concrete, check_strengths, real_numbers
+from jaxreg.solve.predictors import linear_predictors
 from jaxreg.solve.sharded import ShardedFeatures, is_sharded
 from jaxreg.solve.sparse import is_sparse, sparse_columns
 from jaxreg.strength.cross_validation import CrossValidation
@@ -161,7 +161,7 @@ class PathResult:
         """Linear predictors x @ coefficients + intercepts of all models.
 
         Args:
-            x: Features, an array (samples, features), dense or sparse.
+            x: Features, an array (samples, features), dense, sparse or sharded.
 
         Returns:
             An array (strengths, samples); for several classes (strengths, samples,
@@ -176,25 +176,17 @@ class PathResult:
             raise ValueError(
                 f"x must be an array (samples, {features} features), got shape {x.shape}."
             )
-        active = np.any(self.coefficients != 0, axis=0).reshape(features, -1).any(axis=1)
-        few = self.coefficients[:, active]
-        if isinstance(x, np.ndarray):
-            products = np.moveaxis(np.tensordot(few, x[:, active], axes=(1, 1)), -1, 1)
-            return products + self.intercepts[:, None]
-        kernel = np.moveaxis(few, 1, 0).reshape(few.shape[1], -1)
-        if isinstance(x, ShardedFeatures):
-            with jax.enable_x64(True):
-                products = x.rows(np.flatnonzero(active)).combined(kernel.T).T
-        else:
-            products = x[:, active] @ kernel
-        products = products.reshape(x.shape[0], len(few), *few.shape[2:])
-        return np.moveaxis(products, 1, 0) + self.intercepts[:, None]
+        # Classes, which come last, are models of their own here.
+        w = np.moveaxis(self.coefficients, 1, -1)
+        products = linear_predictors(x, w.reshape(-1, features))
+        products = np.moveaxis(products.reshape(*w.shape[:-1], -1), -1, 1)
+        return products + self.intercepts[:, None]
 
     def predict(self, x: Any) -> np.ndarray:
         """The mean response of all models.
 
         Args:
-            x: Features, an array (samples, features), dense or sparse.
+            x: Features, an array (samples, features), dense, sparse or sharded.
 
         Returns:
             An array of the shape of `predictor`.

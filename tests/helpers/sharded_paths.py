@@ -38,6 +38,7 @@ def paths(x, y, weights, every=True):
     yield jr.logistic_path(x, y, sample_weight=weights, folds=2, **GRID)
     if not every:
         return
+    yield jr.logistic_path(x, y, folds=2, score="auc", **GRID)
     eta = predictor(data()[0])
     classes = np.digitize(eta, [-0.7, 0.7])
     yield jr.logistic_path(x, classes, standardize=True, **GRID)

@@ -170,10 +170,10 @@ def _best_on_ray(
     at = -z[crosses] / d[crosses]
     order = np.argsort(at)
     crosses, at = crosses[order], at[order]
-    kinks = 2 * q.l1[crosses] * abs(d[crosses])
+    jumps = 2 * q.l1[crosses] * abs(d[crosses])
     t = np.append(at, 1.0)
-    steeper = np.append(0.0, np.cumsum(kinks))
-    before = np.append(0.0, np.cumsum(kinks * at))
+    steeper = np.append(0.0, np.cumsum(jumps))
+    before = np.append(0.0, np.cumsum(jumps * at))
     slope = q.l1 @ (np.where(z == 0, 1.0, np.sign(z * d)) * abs(d))
     changes = t * (gradient @ d + slope + steeper) - before + t**2 / 2 * (d @ hd)
     best = np.argmin(changes)

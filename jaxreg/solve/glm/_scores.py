@@ -4,6 +4,7 @@ import numpy as np
 
 from jaxreg.losses import Logistic
 from jaxreg.solve.glm._data import GLM
+from jaxreg.solve.predictors import linear_predictors
 
 SCORES = "deviance", "auc"
 
@@ -39,27 +40,22 @@ def check_score(model: GLM, test: np.ndarray | None) -> None:
             )
 
 
-def areas_of(
-    model: GLM, test: np.ndarray, coefficients: np.ndarray, intercepts: np.ndarray
-) -> np.ndarray:
+def areas_of(model: GLM, test: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
     """The areas under the ROC curves on each fold, an array (strengths, folds).
+
+    Intercepts do not matter: they keep the order of the samples.
 
     Args:
         model: A logistic model.
         test: Weights of the samples for the score, an array (folds, n).
         coefficients: An array (folds, strengths, p).
-        intercepts: An array (folds, strengths).
     """
-    areas = np.empty(intercepts.shape[::-1])
+    areas = np.empty(coefficients.shape[1::-1])
     positive = model.loss.y[:, 0] > 0
     for fold, (weights, w) in enumerate(zip(test, coefficients, strict=True)):
-        samples, active = np.flatnonzero(weights), np.flatnonzero(np.any(w != 0, axis=0))
-        eta = (
-            model.x[samples][:, active] @ w[:, active].T
-            + intercepts[fold]
-            + model.offset[samples]
-        )
-        for strength, predictor in enumerate(eta.T + intercepts[fold][:, None]):
+        samples = np.flatnonzero(weights)
+        predictors = linear_predictors(model.x, w) + model.offset.T
+        for strength, predictor in enumerate(predictors[:, samples]):
             given = predictor, positive[samples], weights[samples]
             areas[strength, fold] = area_under_curve(*given)
     return areas

@@ -204,8 +204,7 @@ def result_of(
         each = {name: np.moveaxis(value, 0, 1) for name, value in each.items()}
         scores, is_auc = model.loss.score_factor * found.score[:-1].T, False
         if model.score == "auc":
-            given = tests[:-1], coefficients[:-1], intercepts[:-1]
-            scores, is_auc = areas_of(model, *given), True
+            scores, is_auc = areas_of(model, tests[:-1], coefficients[:-1]), True
         validation = CrossValidation(strengths, scores, is_auc, results=each)
     path = GLMPath(
         strengths=strengths,

@@ -51,7 +51,7 @@ class GLMPath(PathResult):
         """The mean response of all models: probabilities of classes, rates of counts.
 
         Args:
-            x: Features, an array (samples, features), dense or sparse.
+            x: Features, an array (samples, features), dense, sparse or sharded.
 
         Returns:
             An array (strengths, samples): the probability of class 1, or the mean of y

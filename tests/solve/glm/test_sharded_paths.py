@@ -21,7 +21,7 @@ def test_samples_on_eight_devices():
     assert "must be sharded over samples alone" in report.pop("split features")
     assert "x must be finite" in report.pop("nan")
     assert "x must hold real numbers" in report.pop("complex")
-    assert len(report["differences"]) == 7
+    assert len(report["differences"]) == 8
     assert max(np.concatenate(list(report.values()))) <= 1e-8
 
 
