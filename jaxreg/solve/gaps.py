@@ -34,6 +34,8 @@ class Factors(NamedTuple):
 
     def magnitude(self, correlations: Any, xp: Any) -> Any:
         """What must not exceed strength · l1 while w = 0: |c|, or max(c, 0) if w ≥ 0."""
+        if isinstance(self.positive, bool):  # Not in compiled programs.
+            return xp.maximum(correlations, 0.0) if self.positive else abs(correlations)
         return xp.where(self.positive, xp.maximum(correlations, 0.0), abs(correlations))
 
 

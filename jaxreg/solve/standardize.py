@@ -25,30 +25,13 @@ def on_host(size: int) -> bool:
     return size < SMALL or jax.default_backend() == "cpu"
 
 
-def aligned(shape: tuple[int, ...]) -> np.ndarray:
-    """An uninitialised array of doubles at 64 bytes, which JAX reads without a copy."""
-    size = int(np.prod(shape))
-    buffer = np.empty(size + 7)
-    first = -buffer.ctypes.data % 64 // buffer.itemsize
-    return buffer[first : first + size].reshape(shape)
-
-
-def aligned_copy(array: np.ndarray) -> np.ndarray:
-    """An aligned copy of a matrix, in row-major order."""
-    copy = aligned(array.shape)
+def _row_major(array: np.ndarray) -> np.ndarray:
+    """A copy of a matrix in row-major order, made a few columns at a time."""
+    copy = np.empty(array.shape)
     for start in range(0, array.shape[1], COLUMNS):
         part = slice(start, start + COLUMNS)
         copy[:, part] = array[:, part]
     return copy
-
-
-def shared(array: Any) -> Any:
-    """A matrix as a JAX array; on a CPU both use the same memory, so never write to it."""
-    if isinstance(array, np.ndarray) and array.size >= SMALL:
-        ready = array.ctypes.data % 64 == 0 and array.flags.c_contiguous
-        # JAX's own copy takes four times as long.
-        array = array if ready else aligned_copy(array)
-    return jax.device_put(array, may_alias=True)
 
 
 class Prepared(NamedTuple):
@@ -165,7 +148,7 @@ def _project(x: Any, root: Any, q: Any, standardize: bool, xp: Any = np) -> Any:
 
 def _project_by_blocks(x: Any, root: Any, q: Any, standardize: bool) -> Any:
     """`_project` for a few features at a time, which stay in the cache."""
-    xt = aligned_copy(x.T)
+    xt = _row_major(x.T)
     width = max(BLOCK // len(x), 1)
     parts = []
     for start in range(0, len(xt), width):

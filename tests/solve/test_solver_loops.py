@@ -8,17 +8,17 @@ from sklearn.datasets import load_diabetes
 
 import jaxreg as jr
 from jaxreg.solve.general import _accelerated, _implicit
-from jaxreg.solve.lasso import _few, _homotopy, _least_squares, _swept
+from jaxreg.solve.lasso import _guesses, _homotopy, _screened, _swept
 from jaxreg.solve.lasso._homotopy import EXCHANGE, GUESS, MOVE
 from jaxreg.solve.lasso.knots import _Knots
 
 X, Y = map(np.asarray, load_diabetes(return_X_y=True))
 
 
-@pytest.fixture(autouse=True)
-def _compile_anew(monkeypatch):
+@pytest.fixture
+def _homotopy_only(monkeypatch):
     """Programs with a planted choice are compiled, and used by nobody else."""
-    monkeypatch.setattr(_least_squares, "MOST_FEW", 0)  # Few features are compiled, too.
+    monkeypatch.setattr(_screened, "SOLVERS", _screened.SOLVERS[1:])
     jax.clear_caches()
     yield
     jax.clear_caches()
@@ -37,6 +37,7 @@ def no_progress(this):
     )
 
 
+@pytest.mark.usefixtures("_homotopy_only")
 @pytest.mark.parametrize(
     ("name", "features"), [("_move", 10), ("_guess", 10), ("_guess", 300)]
 )
@@ -49,34 +50,62 @@ def test_a_path_ends_with_a_warning(monkeypatch, name, features):
     assert found.gaps[-1] > 1e-6
 
 
+@pytest.mark.usefixtures("_homotopy_only")
 def test_guesses_that_never_settle_give_way_to_the_homotopy(monkeypatch):
     monkeypatch.setattr(_homotopy, "_violations", violated_for_ever)
     found = jr.lasso_path(X, Y, num=3, ratio=0.5)
     assert np.max(np.abs(found.gaps)) <= 1e-12
 
 
-def test_guesses_of_few_features_give_way_to_compiled_ones(monkeypatch):
-    expected = jr.lasso_path(X, Y, num=3, ratio=0.5)
+def test_guesses_give_way_to_the_homotopy(monkeypatch):
+    """From the second block on, which no guess settles."""
+    expected = jr.lasso_path(X, Y, num=30)
+    settled, calls = _guesses.Guesses.settled, []
+
+    def sometimes(self, strength, *others):
+        calls.append(strength)
+        found = settled(self, strength, *others)
+        return found if strength >= expected.strengths[20] else None
+
+    monkeypatch.setattr(_guesses.Guesses, "settled", sometimes)
+    found = jr.lasso_path(X, Y, num=30)
+    assert min(calls) < expected.strengths[20]
+    assert len(calls) < 60
+    np.testing.assert_allclose(found.coefficients, expected.coefficients, atol=1e-9)
+    assert np.max(np.abs(found.gaps)) <= 1e-12
+
+
+def test_guesses_of_long_steps_take_short_ones(monkeypatch):
+    expected = jr.lasso_path(X, Y, num=4)
+    settled, calls = _guesses.Guesses.settled, []
+
+    def of_short_steps(self, strength, now, before):
+        calls.append(strength)
+        is_short = strength > 0.8 * now.strength
+        return settled(self, strength, now, before) if is_short else None
+
+    monkeypatch.setattr(_guesses.Guesses, "settled", of_short_steps)
+    monkeypatch.setattr(_screened, "SOLVERS", _screened.SOLVERS[:1])
+    found = jr.lasso_path(X, Y, num=4)
+    assert len(calls) > 30
+    np.testing.assert_allclose(found.coefficients, expected.coefficients, atol=1e-9)
+
+
+def test_guesses_end(monkeypatch):
+    """Features go in, and out because of their signs."""
     calls = []
-    monkeypatch.setattr(_least_squares, "MOST_FEW", 64)
-    monkeypatch.setattr(_few, "_solved", lambda *_: calls.append(1))
-    found = jr.lasso_path(X, Y, num=3, ratio=0.5)
-    assert calls
-    np.testing.assert_array_equal(found.coefficients, expected.coefficients)
 
+    def solved(self, ridge, target, signs):
+        calls.append(signs)
+        return -signs, target + self.source.gram @ signs
 
-def test_guesses_of_few_features_end(monkeypatch):
-    """Features go in and out."""
-    signs = iter(range(10**6))
-    monkeypatch.setattr(_least_squares, "MOST_FEW", 64)
-    monkeypatch.setattr(
-        _few, "_solved", lambda gram, *_: np.full(len(gram), (-1.0) ** next(signs))
-    )
+    monkeypatch.setattr(_guesses.Guesses, "solved", solved)
     found = jr.lasso_path(X, Y, num=3, ratio=0.5)
     assert np.max(np.abs(found.gaps)) <= 1e-12
-    assert next(signs) < 100
+    assert len(calls) < 300
 
 
+@pytest.mark.usefixtures("_homotopy_only")
 def test_the_homotopy_ends_with_a_warning(monkeypatch):
     def failed_guess(this):
         mode = jnp.where(this.state.mode == GUESS, _homotopy.STEP, MOVE)
@@ -88,6 +117,7 @@ def test_the_homotopy_ends_with_a_warning(monkeypatch):
         jr.lasso_path(X, Y, num=3, ratio=0.5)
 
 
+@pytest.mark.usefixtures("_homotopy_only")
 def test_refinement_takes_few_steps(monkeypatch):
     """Conjugate gradients with a useless preconditioner."""
     calls = []

@@ -12,7 +12,6 @@ from jaxreg.solve.checks import check_squares
 from jaxreg.solve.lasso._least_squares import LeastSquares
 from jaxreg.solve.moments import Moments
 from jaxreg.solve.sparse import is_sparse
-from jaxreg.solve.standardize import aligned
 from jaxreg.strength.cross_validation import CrossValidation, Folds, fold_weights
 
 
@@ -45,7 +44,7 @@ def fold_errors(
 ) -> CrossValidation:
     """Mean squared errors on samples that a fold was not trained on.
 
-    The folds are solved side by side on all cores, by the same compiled programs.
+    The folds are solved side by side on all cores.
 
     Args:
         model: The model.
@@ -141,7 +140,7 @@ def _training_rows(x: Any, mask: np.ndarray, buffers: threading.local) -> Any:
     if not x.flags.f_contiguous or x.flags.c_contiguous:
         return x[mask]
     if not hasattr(buffers, "rows"):
-        buffers.rows = aligned((x.size,))
+        buffers.rows = np.empty(x.size)
     which = np.flatnonzero(mask)
     rows = buffers.rows[: len(which) * x.shape[1]].reshape(-1, len(which))
     return np.take(x.T, which, axis=1, out=rows, mode="clip").T

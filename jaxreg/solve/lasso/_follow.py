@@ -5,10 +5,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
-from jaxreg.solve.gaps import Factors
 from jaxreg.solve.lasso._homotopy import (
     FINISH,
     MOVE,
@@ -20,7 +18,6 @@ from jaxreg.solve.lasso._homotopy import (
     begun,
     solve_round,
 )
-from jaxreg.solve.lasso._sources import Moments
 from jaxreg.solve.lasso._swept import ActiveSet, empty_set, exchange
 
 LEAST_RIDGE = 1e-7
@@ -29,12 +26,6 @@ HIDDEN = 2e-16
 """Relative to the squared norms, a ridge below this is lost to rounding."""
 ROUNDS = 8
 """How many rounds each strength may take: this for each feature, and PATIENCE more."""
-BLOCK = 16
-"""How many strengths of a narrow path one call solves for."""
-SIZES = (16, 64, 128, 256)
-"""Numbers of features that narrow paths are compiled for, with padding up to them."""
-MOST_NARROW = SIZES[-1]
-"""How many features a narrow path may have."""
 
 
 class Followed(NamedTuple):
@@ -125,40 +116,3 @@ def _restarted(problem: Quadratic, strength: Any) -> ActiveSet:
     raised = jnp.maximum(ridge, LEAST_RIDGE * squares)
     ridge = jnp.where(ridge > HIDDEN * squares, raised, 0.0)
     return empty_set(problem.gram + jnp.diag(ridge))
-
-
-def narrow_path(source: Moments, factors: Factors, strengths: np.ndarray) -> np.ndarray:
-    """A path over at most MOST_NARROW features, all of which are looked at.
-
-    Args:
-        source: The moments.
-        factors: Of the penalty.
-        strengths: Falling.
-
-    Returns:
-        Coefficients, an array (strengths, features).
-    """
-    l1, l2, positive = factors
-    count, has_l2 = len(l1), l2 is not None
-    size = SIZES[np.searchsorted(SIZES, count)]
-    pad = (0, size - count)
-    # What is padded has no correlation but an l1, and so never becomes active.
-    arrays = (
-        np.pad(source.gram, (pad, pad)),
-        np.pad(source.correlations, pad),
-        np.pad(l1, pad, constant_values=1),
-        np.pad(l2, pad) if has_l2 else np.zeros(size),
-        positive,
-    )
-    problem = Quadratic(*map(jnp.asarray, arrays))
-    zeros = jnp.zeros(size)
-    before = Solution(jnp.asarray(strengths[0]), zeros, zeros)
-    parts, current = [], empty_set(problem.gram)
-    for start in range(0, len(strengths), BLOCK):
-        block = strengths[start : start + BLOCK]
-        block = np.pad(block, (0, BLOCK - len(block)), mode="edge")
-        found = follow(problem, current, before, block, BLOCK, has_l2)
-        current = found.active_set
-        before = Solution(jnp.asarray(block[-1]), found.w[-1], found.signs[-1])
-        parts.append(np.asarray(found.w)[:, :count])
-    return np.concatenate(parts)[: len(strengths)]

@@ -8,7 +8,6 @@ from collections.abc import Generator
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
@@ -16,10 +15,9 @@ from jaxreg.penalties import L1, L2, ElasticNet
 from jaxreg.penalties.fields import strength_fields
 from jaxreg.solve.checks import check_concrete, check_penalty
 from jaxreg.solve.gaps import Factors, is_certified
-from jaxreg.solve.lasso._few import MOST_FEW, guessed_path
-from jaxreg.solve.lasso._follow import MOST_NARROW, narrow_path
+from jaxreg.solve.lasso._blocks import Start
 from jaxreg.solve.lasso._rescale import Units, units_of
-from jaxreg.solve.lasso._screened import Start, screened_path
+from jaxreg.solve.lasso._screened import screened_path
 from jaxreg.solve.lasso._sources import (
     Moments,
     Samples,
@@ -30,7 +28,7 @@ from jaxreg.solve.lasso._sources import (
 from jaxreg.solve.lasso._sparse_path import sparse_path
 from jaxreg.solve.lasso.ridge import ridge_path
 from jaxreg.solve.sparse import Projected, without_columns
-from jaxreg.solve.standardize import Prepared, prepare, shared
+from jaxreg.solve.standardize import Prepared, prepare
 from jaxreg.strength.critical import grid_fractions
 
 INEXACT = 1e-6
@@ -183,12 +181,10 @@ class Problem:
         self.factors = Factors(l1, l2 if np.any(l2 > 0) else None, positive)
         features, samples = data.xt.shape
         self.has_gram = features <= min(max(2 * samples, FEW), MANY)
-        self.samples: Samples | SparseSamples = Samples(data.xt, data.y)
-        if isinstance(data.xt, Projected):
-            self.samples = SparseSamples(data.xt, data.y)
-        elif not self.has_gram:
-            self.samples = Samples(shared(data.xt), jnp.asarray(data.y))
-        self.correlations = np.asarray(self.samples.correlations)
+        sparse = isinstance(data.xt, Projected)
+        given = SparseSamples if sparse else Samples
+        self.samples: Samples | SparseSamples = given(data.xt, data.y)
+        self.correlations = self.samples.correlations
 
     @functools.cached_property
     def source(self) -> Samples | SparseSamples | Moments:
@@ -253,8 +249,7 @@ class Problem:
     def _solve_penalised(self, falling: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Coefficients (strengths, features) and gaps at falling, positive strengths.
 
-        Without L1 they have a closed form; few features with a Gram matrix are solved for
-        all together, without compiling if they are very few; of many, only candidates are.
+        Without L1 they have a closed form.
         """
         source = self.source
         if not self.has_l1 and not self.model.positive:
@@ -262,14 +257,7 @@ class Problem:
             l2 = np.where(self.l2 > 0, self.l2, 1.0)
             return ridge_path(self.samples, l2, falling)
         every, given = _with_intermediate(falling, self.strength_max)
-        features = len(self.correlations)
-        if isinstance(source, Moments) and features <= MOST_NARROW:
-            few = features <= MOST_FEW
-            w = guessed_path(source, self.factors, every) if few else None
-            if w is None:
-                w = narrow_path(source, self.factors, every)
-            gaps = gaps_of(source, w, every, self.factors)
-        elif isinstance(source, SparseSamples):
+        if isinstance(source, SparseSamples):
             w, gaps = sparse_path(source, self.factors, every)
         else:
             nothing = np.zeros(0)

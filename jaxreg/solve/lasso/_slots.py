@@ -21,12 +21,10 @@ class Held(NamedTuple):
     """The data of the features in slots. An empty slot is all zeros, with `l1` one.
 
     Attributes:
-        rows: What the source needs for products with them, (slots, width).
         problem: The problem of these features alone.
         current: An active set of it.
     """
 
-    rows: Array
     problem: Quadratic
     current: ActiveSet
 
@@ -42,6 +40,7 @@ class Slots:
 
     def __init__(self, source: Samples | SparseSamples | Moments, factors: Factors) -> None:
         self.source, self.factors = source, factors
+        self.correlations = source.correlations
         size = source.capacities[0]
         self.ids = np.full(size, -1)
         self.slot_of = np.full(len(factors.l1), -1)
@@ -55,21 +54,12 @@ class Slots:
             jnp.array(factors.positive),
         )
         current = ActiveSet(zeros((size, size)), jnp.zeros(size, bool), zeros(size))
-        self.held = Held(zeros((size, source.width)), problem, current)
+        self.held = Held(problem, current)
 
     @property
     def size(self) -> int:
         """How many slots there are."""
         return len(self.ids)
-
-    def features(self) -> np.ndarray:
-        """The feature in each slot; beyond the last feature where it is empty."""
-        return np.where(self.ids < 0, len(self.slot_of), self.ids)
-
-    def spread(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The features that are in slots, and their part of an array (..., slots)."""
-        full = self.ids >= 0
-        return self.ids[full], values[..., : self.size][..., full]
 
     def put(self, wanted: np.ndarray, keep: np.ndarray) -> None:
         """Put features into slots; of the others, those in the slots `keep` stay."""
@@ -99,17 +89,13 @@ class Slots:
             self._insert(into, ids)
 
     def _insert(self, slots: np.ndarray, ids: np.ndarray) -> None:
-        """Put features into slots; of sparse samples SciPy makes the products."""
-        source = self.source
-        if not isinstance(source, SparseSamples):
-            self.held = _insert(source, self.factors, self.held, slots, ids)
-            return
+        """Put features into slots."""
         # Rows of slots whose features come with a later chunk are overwritten then.
         full = self.ids >= 0
         gram = np.zeros((self.size, len(ids)))
-        gram[full] = source.inner(self.ids[full], ids)
-        products = np.zeros((len(ids), 0)), gram, source.with_target(ids)
-        self.held = _insert_products(self.factors, self.held, slots, ids, *products)
+        gram[full] = self.source.inner(self.ids[full], ids)
+        products = gram, self.correlations[ids]
+        self.held = _insert(self.factors, self.held, slots, ids, *products)
 
     def _grow(self, needed: int) -> None:
         """Grow to the next capacity, or to a multiple of the last one."""
@@ -125,9 +111,8 @@ def _padded(held: Held, more: int) -> Held:
     def pad(x: Array, axes: int) -> Array:
         return jnp.pad(x, [(0, more)] * axes + [(0, 0)] * (x.ndim - axes))
 
-    rows, problem, current = held
+    problem, current = held
     return Held(
-        pad(rows, 1),
         Quadratic(
             pad(problem.gram, 2),
             pad(problem.correlations, 1),
@@ -139,21 +124,11 @@ def _padded(held: Held, more: int) -> Held:
     )
 
 
-@functools.partial(jax.jit, donate_argnums=2)
+@functools.partial(jax.jit, donate_argnums=1)
 def _insert(
-    source: Samples | Moments, factors: Factors, held: Held, slots: Any, ids: Any
+    factors: Factors, held: Held, slots: Any, ids: Any, gram: Any, target: Any
 ) -> Held:
-    """Put features into slots that are not active; slots out of range are ignored."""
-    rows = source.rows(ids)
-    gram = source.inner(held.rows.at[slots].set(rows, mode="drop"), ids)
-    target = source.with_target(ids)
-    return _with_products(factors, held, slots, ids, rows, gram, target)
-
-
-def _with_products(
-    factors: Factors, held: Held, slots: Any, ids: Any, new: Any, gram: Any, target: Any
-) -> Held:
-    """Put features into slots, given their mean products.
+    """Put features into slots that are not active; slots out of range are ignored.
 
     With A the active features, the new columns of the swept matrix are
     −swept_AA·gram[A, new] in the rows A, and the Schur complement
@@ -165,13 +140,11 @@ def _with_products(
         held: What the slots hold.
         slots: Where the features go, (ids,).
         ids: The features.
-        new: Their rows, (ids, width).
-        gram: Products of all features in slots, the new ones among them, with the new
+        gram: Mean products of all features in slots, the new ones among them, with the new
             ones, (slots, ids).
-        target: Products of the new features and the target, (ids,).
+        target: Mean products of the new features and the target, (ids,).
     """
-    rows, problem, (swept, active, signs) = held
-    rows = rows.at[slots].set(new, mode="drop")
+    problem, (swept, active, signs) = held
     inner = jnp.where(active[:, None], gram, 0.0)
     columns = gram - inner - swept @ inner
     among = gram.at[slots].get(mode="fill", fill_value=0) + inner.T @ columns
@@ -192,7 +165,4 @@ def _with_products(
         problem.l2 if factors.l2 is None else put_each(problem.l2, factors.l2[ids]),
         problem.positive,
     )
-    return Held(rows, problem, ActiveSet(put(swept, columns, mirrored), active, signs))
-
-
-_insert_products = jax.jit(_with_products, donate_argnums=1)
+    return Held(problem, ActiveSet(put(swept, columns, mirrored), active, signs))

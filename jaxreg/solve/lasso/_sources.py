@@ -1,9 +1,11 @@
 """The mean products that a path needs: from the samples, or from their moments.
 
 Moments (the Gram matrix) are faster where they fit into memory, samples keep more digits
-where coefficients cancel. Both have the same methods, sparse samples similar ones.
+where coefficients cancel. All have the same methods.
 """
 
+import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -13,59 +15,78 @@ from jaxreg.solve.gaps import Factors, Residuals, relative_gaps
 from jaxreg.solve.sparse import Projected
 from jaxreg.solve.standardize import on_host
 
+CAPACITIES = 256, 512, 896, 1152, 1536, 2048
+"""Numbers of features to compile programs for: few, but none much too large."""
+FEWEST = 64
+"""How many features, or vectors, an accelerator takes at least, and then powers of two, so
+that few programs are compiled."""
 
-class Samples(NamedTuple):
-    """The data: features as rows, an array (features, samples), and the target."""
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Samples:
+    """The data: features as rows, an array (features, samples), and the target.
+
+    Where JAX has an accelerator the features may be one of its arrays. Then it makes the
+    products with them.
+    """
 
     xt: Any
-    y: Any
+    y: np.ndarray
 
     @property
     def capacities(self) -> tuple[int, ...]:
-        """Numbers of slots to compile programs for: few, but none much too large."""
-        return 256, 512, 896, 1152, 1536, 2048
+        """How many features programs are compiled for."""
+        return CAPACITIES
 
-    @property
-    def width(self) -> int:
-        """The length of the row of a feature, see `rows`."""
-        return len(self.y)
-
-    @property
-    def correlations(self) -> Any:
+    @functools.cached_property
+    def correlations(self) -> np.ndarray:
         """Mean products of features and target."""
-        return self.xt @ self.y / len(self.y)
+        return np.asarray(self.xt @ self.y / len(self.y))
 
     @property
-    def square(self) -> Any:
+    def square(self) -> float:
         """The mean square of the target."""
-        return self.y @ self.y / len(self.y)
+        return float(self.y @ self.y / len(self.y))
 
-    def rows(self, ids: Any) -> Any:
-        """What the products below need of these features, an array (ids, width)."""
-        return self.xt[ids]
+    def rows(self, ids: np.ndarray) -> np.ndarray:
+        """Some features, an array (ids, samples)."""
+        if isinstance(self.xt, np.ndarray):
+            return self.xt[ids]
+        return np.asarray(_taken(self.xt, _padded(ids)))[: len(ids)]
 
-    def inner(self, rows: Any, ids: Any) -> Any:
-        """Mean products of the features of `rows` with others, an array (rows, ids)."""
-        return rows @ self.xt[ids].T / len(self.y)
+    def inner(self, ids: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Mean products of features with others, an array (ids, others)."""
+        return self.rows(ids) @ self.rows(others).T / len(self.y)
 
-    def with_target(self, ids: Any) -> Any:
-        """Mean products of features and target."""
-        return self.xt[ids] @ self.y / len(self.y)
-
-    def residuals(self, w: Any, ids: Any, rows: Any) -> Residuals:
+    def residuals(self, ids: np.ndarray, w: np.ndarray) -> Residuals:
         """Products with the residuals of coefficients (strengths, ids)."""
-        del ids
-        residuals, samples = self.y[None] - w @ rows, len(self.y)
-        squares = (residuals**2).sum(axis=1) / samples
+        residuals, samples = self.y - w @ self.rows(ids), len(self.y)
+        squares = np.sum(residuals**2, axis=1) / samples
         with_target = residuals @ self.y / samples
-        return Residuals(self.xt @ (residuals / samples).T, squares, with_target)
+        return Residuals(self._products(residuals / samples), squares, with_target)
+
+    def _products(self, vectors: np.ndarray) -> np.ndarray:
+        """With all features, an array (features, vectors)."""
+        if isinstance(self.xt, np.ndarray):
+            return self.xt @ vectors.T
+        index = _padded(np.arange(len(vectors)))
+        return np.asarray(self.xt @ vectors[index].T)[:, : len(vectors)]
 
 
-class SparseSamples(NamedTuple):
-    """Sparse features as rows, and the target.
+def _padded(ids: np.ndarray) -> np.ndarray:
+    """Indices, and copies of the last one up to one of few numbers."""
+    size = max(FEWEST, 2 ** int(np.ceil(np.log2(max(len(ids), 1)))))
+    return np.pad(ids, (0, size - len(ids)), mode="edge" if len(ids) else "constant")
 
-    SciPy makes the products, which compiled programs are given instead of the source.
-    """
+
+@jax.jit
+def _taken(xt: Any, ids: Any) -> Any:
+    return xt[ids]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SparseSamples:
+    """Sparse features as rows, and the target: SciPy makes the products."""
 
     xt: Projected
     y: np.ndarray
@@ -73,14 +94,9 @@ class SparseSamples(NamedTuple):
     @property
     def capacities(self) -> tuple[int, ...]:
         """As for `Samples`."""
-        return 256, 512, 896, 1152, 1536, 2048
+        return CAPACITIES
 
-    @property
-    def width(self) -> int:
-        """Nothing is kept of the features in slots but their products."""
-        return 0
-
-    @property
+    @functools.cached_property
     def correlations(self) -> np.ndarray:
         """As for `Samples`."""
         return self.xt.products(self.y) / len(self.y)
@@ -91,15 +107,11 @@ class SparseSamples(NamedTuple):
         return float(self.y @ self.y / len(self.y))
 
     def inner(self, ids: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """Mean products of features with others, an array (ids, others)."""
+        """As for `Samples`."""
         return self.xt.inner(ids, others) / len(self.y)
 
-    def with_target(self, ids: np.ndarray) -> np.ndarray:
-        """As for `Samples`."""
-        return self.xt.part(ids).products(self.y) / len(self.y)
-
     def residuals(self, ids: np.ndarray, w: np.ndarray) -> Residuals:
-        """Products with the residuals of coefficients (strengths, ids)."""
+        """As for `Samples`."""
         residuals, samples = self.y - self.xt.part(ids).combined(w), len(self.y)
         squares = np.sum(residuals**2, axis=1) / samples
         with_target = residuals @ self.y / samples
@@ -109,9 +121,9 @@ class SparseSamples(NamedTuple):
 class Moments(NamedTuple):
     """Mean products of features, of features and target, and of the target."""
 
-    gram: Any
-    correlations: Any
-    square: Any
+    gram: np.ndarray
+    correlations: np.ndarray
+    square: float
 
     @property
     def capacities(self) -> tuple[int, ...]:
@@ -119,30 +131,16 @@ class Moments(NamedTuple):
         every = -(-len(self.correlations) // 256) * 256
         return every * 3 // 8, every
 
-    @property
-    def width(self) -> int:
+    def inner(self, ids: np.ndarray, others: np.ndarray) -> np.ndarray:
         """As for `Samples`."""
-        return len(self.gram)
+        return self.gram[np.ix_(ids, others)]
 
-    def rows(self, ids: Any) -> Any:
+    def residuals(self, ids: np.ndarray, w: np.ndarray) -> Residuals:
         """As for `Samples`."""
-        return self.gram[ids]
-
-    def inner(self, rows: Any, ids: Any) -> Any:
-        """As for `Samples`."""
-        return rows[:, ids]
-
-    def with_target(self, ids: Any) -> Any:
-        """As for `Samples`."""
-        return self.correlations[ids]
-
-    def residuals(self, w: Any, ids: Any, rows: Any) -> Residuals:
-        """As for `Samples`."""
-        # For ids beyond the end JAX reads the last feature; their w are zero.
-        image, explained = rows.T @ w.T, w @ self.with_target(ids)
-        squares = self.square - 2 * explained + (w * image[ids].T).sum(axis=1)
-        correlations = self.correlations[:, None] - image
-        return Residuals(correlations, squares, self.square - explained)
+        image, explained = w @ self.gram[ids], w @ self.correlations[ids]
+        squares = self.square - 2 * explained + np.sum(w * image[:, ids], axis=1)
+        correlations = self.correlations - image
+        return Residuals(correlations.T, squares, self.square - explained)
 
 
 def moments(given: Samples | SparseSamples) -> Moments:
@@ -162,12 +160,8 @@ def gaps_of(
     factors: Factors,
 ) -> np.ndarray:
     """The duality gaps of coefficients (strengths, features), see `relative_gaps`."""
-    every = slice(None)
-    if isinstance(source, SparseSamples):
-        active = np.flatnonzero(np.any(w != 0, axis=0))
-        residuals = source.residuals(active, w[:, active])
-    else:
-        residuals = source.residuals(w, every, source.rows(every))
+    active = np.flatnonzero(np.any(w != 0, axis=0))
+    residuals = source.residuals(active, w[:, active])
     # A tiny l2 may make its term of the dual infinite; then 0 is the better bound.
     with np.errstate(over="ignore"):
         return relative_gaps(

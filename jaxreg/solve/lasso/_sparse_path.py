@@ -25,8 +25,9 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxreg.solve.gaps import Factors, Residuals, relative_gaps
+from jaxreg.solve.lasso._blocks import Start
 from jaxreg.solve.lasso._homotopy import PATIENCE
-from jaxreg.solve.lasso._screened import Start, screened_path
+from jaxreg.solve.lasso._screened import screened_path
 from jaxreg.solve.lasso._sources import SparseSamples
 from jaxreg.solve.lasso._swept import norms
 from jaxreg.solve.sparse import Projected, unused_zeros

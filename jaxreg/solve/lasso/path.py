@@ -80,8 +80,8 @@ def lasso_path(
     Solutions are exact up to rounding, so there is no tolerance to choose: the linear
     equations of the active set are solved, and a duality gap over all features confirms
     that it is the right one (`gaps`).
-    Everything is computed in double precision, whatever JAX is set to, on JAX's default
-    device.
+    Everything is computed in double precision, whatever JAX is set to, by NumPy; products
+    with many features by JAX, where it has an accelerator.
 
     Args:
         x: Features, an array (samples, features) of numbers, dense or sparse: SciPy's

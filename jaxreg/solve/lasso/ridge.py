@@ -48,7 +48,7 @@ def _by_conjugate_gradients(
     With residuals r of the equations, the objective is at most ½ Σ r²/(2·strength·l2) above
     its minimum.
     """
-    xt, y = samples
+    xt, y = samples.xt, samples.y
     squares = xt.squares / len(y)
     correlations, enough = samples.correlations, EXACT * samples.square / 2
     w, found = np.zeros(len(l2)), []

@@ -11,10 +11,11 @@ from sklearn.datasets import load_diabetes
 from sklearn.linear_model import LinearRegression, enet_path, lars_path
 
 import jaxreg as jr
+from jaxreg.solve import standardize
 from jaxreg.solve.gaps import Factors
-from jaxreg.solve.lasso import _least_squares
+from jaxreg.solve.lasso import _screened
 from jaxreg.solve.lasso._sources import Samples, gaps_of, moments
-from jaxreg.solve.standardize import aligned, prepare
+from jaxreg.solve.standardize import prepare
 
 X, Y = map(np.asarray, load_diabetes(return_X_y=True))
 EXACT = 1e-12
@@ -355,14 +356,14 @@ def hard():
     }
 
 
-@pytest.fixture(params=["guesses", "compiled"])
-def _both_of_few(monkeypatch, request):
-    """Few features without compiling, as usual, or by the programs for more."""
-    if request.param == "compiled":
-        monkeypatch.setattr(_least_squares, "MOST_FEW", 0)
+@pytest.fixture(params=_screened.SOLVERS)
+def _each_solver(monkeypatch, request):
+    """Each of the solvers from the start, in the place of one after the other."""
+    at = _screened.SOLVERS.index(request.param)
+    monkeypatch.setattr(_screened, "SOLVERS", _screened.SOLVERS[at:])
 
 
-@pytest.mark.usefixtures("_both_of_few")
+@pytest.mark.usefixtures("_each_solver")
 @pytest.mark.parametrize("kind", hard())
 def test_paths_are_exact_on_hard_data(kind):
     x, y = hard()[kind]
@@ -419,12 +420,9 @@ def test_gaps_are_what_residuals_prove():
 
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("intercept", [False, True])
-@pytest.mark.parametrize("offset", [0, 1], ids=["aligned", "shifted"])
-def test_data_may_lie_anywhere_in_memory(order, intercept, offset):
+def test_data_may_lie_anywhere_in_memory(order, intercept):
     data, y = random(60, 1200)
-    buffer = aligned((data.size + 1,))[offset:][: data.size]
-    x = buffer.reshape(data.shape, order=order)
-    x[...] = data
+    x = np.array(data, order=order)
     options: Any = {"intercept": intercept, "num": 5, "ratio": 0.1}
     found, expected = (jr.lasso_path(z, y, **options) for z in (x, data))
     np.testing.assert_allclose(found.coefficients, expected.coefficients, atol=1e-10)
@@ -438,16 +436,25 @@ def test_features_far_from_zero_are_centred_to_the_last_digit():
     np.testing.assert_allclose(np.sum(made.xt, axis=1), 0, atol=1e-12)
 
 
-def test_many_features_are_solved_by_few_programs():
-    from jaxreg.solve.lasso import _follow
-
+def test_many_features_compile_nothing(compilations):
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((30, 200_000)), rng.standard_normal(30)
-    compiled: Any = _follow.follow
-    before = compiled._cache_size()
     found = jr.lasso_path(x, y, num=30, ratio=0.05)
     assert np.max(found.gaps) <= EXACT
-    assert compiled._cache_size() - before <= 2
+    assert not compilations
+
+
+def test_an_accelerator_makes_the_products_by_few_programs(monkeypatch, compilations):
+    """Here the CPU is the accelerator."""
+    x, y = WIDE
+    expected = jr.lasso_path(x, y, num=30, ratio=0.05)
+    monkeypatch.setattr(standardize, "on_host", lambda size: False)
+    found = jr.lasso_path(x, y, num=30, ratio=0.05)
+    np.testing.assert_allclose(found.coefficients, expected.coefficients, atol=1e-10)
+    before = len(compilations)
+    jr.lasso_path(x, 1.1 * y, num=20, ratio=0.1)
+    assert before
+    assert len(compilations) == before
 
 
 def test_numbers_are_doubles_and_settings_stay_as_they_were():
