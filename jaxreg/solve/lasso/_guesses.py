@@ -12,7 +12,7 @@ import numpy as np
 from jaxreg.solve.gaps import Factors
 from jaxreg.solve.lasso._homotopy import FEASIBLE, PATIENCE
 from jaxreg.solve.lasso._sources import Moments
-from jaxreg.solve.lasso._swept import norms
+from jaxreg.solve.lasso._swept import DEPENDENT, norms
 
 ACCURATE = 1e-14
 """Relative error that the solution of a system may have."""
@@ -85,6 +85,9 @@ class Guesses:
         while patience >= 0:  # It ends: `fewest` falls, or `patience` does.
             found = self.solved(ridge, correlations - threshold * signs, signs)
             if found is None:
+                signs = self.independent(ridge, signs)
+                found = self.solved(ridge, correlations - threshold * signs, signs)
+            if found is None:
                 return None
             w, left = found
             g = left + threshold * signs
@@ -106,7 +109,8 @@ class Guesses:
             return now.signs
         ratio = min((now.strength - strength) / step, 1.0)
         w, g = (b + ratio * (b - a) for a, b in zip(before[2:], now[2:], strict=True))
-        enters = self.factors.magnitude(g, np) > strength * self.factors.l1
+        excess = self.factors.magnitude(g, np) - strength * self.factors.l1
+        enters = excess > self.slack
         stays = now.signs * w > 0
         return np.where(now.signs == 0, enters * np.sign(g), stays * now.signs)
 
@@ -134,6 +138,18 @@ class Guesses:
         except np.linalg.LinAlgError:
             pass
         return None
+
+    def independent(self, ridge: np.ndarray, signs: np.ndarray) -> np.ndarray:
+        """The signs, but zero for active features that depend on other active ones."""
+        from scipy.linalg.lapack import dpstrf
+
+        (active,) = np.nonzero(signs)
+        units = self.units[active]
+        matrix = self.source.gram[np.ix_(active, active)] + np.diag(ridge[active])
+        _, pivots, rank, _ = dpstrf(matrix / np.outer(units, units), tol=DEPENDENT)
+        kept = np.zeros_like(signs)
+        kept[active[pivots[:rank] - 1]] = 1.0
+        return kept * signs
 
     def _system(self, active: np.ndarray, ridge: np.ndarray) -> "_Direct | _Changed":
         """The equations of an active set."""
