@@ -12,7 +12,7 @@ draw at random: `max_iter`, `warm_start`, `selection`, `random_state`, and `tol`
 squares. The algorithm follows from the data: `precompute`, `gcv_mode`, `dual`, `solver`
 (but `solver="liblinear"` penalises the intercept, as scikit-learn's does). Data are always
 checked and never written to: `copy_X`, `check_input`. All folds run side by side on all
-cores: `n_jobs`. Nothing is printed: `verbose`.
+cores: `n_jobs`. `verbose` shows a bar in the `CV` classes, and nothing in the others.
 
 The first fit compiles for some seconds; later fits in the same process, with as many
 samples and features, do not. So leave `n_jobs` out of `GridSearchCV` and
