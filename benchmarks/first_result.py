@@ -1,7 +1,8 @@
 """Claim: first paths of GLMs, and of up to 64 features, cost as little as the next.
 
-Other first calls compile. Each row is the first and the second call in a new process,
-imports apart, beside scikit-learn's: `python benchmarks/first_result.py`.
+Other first calls compile; a search with `n_jobs` starts its processes. Each row is the
+first and the second call in a new process, imports apart, beside scikit-learn's:
+`python benchmarks/first_result.py`.
 """
 
 import argparse
@@ -14,6 +15,7 @@ SETUP = """
 import json, time
 import jax, numpy as np
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
+from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import scale
 import sklearn.linear_model as peer
 import jaxreg as jr, jaxreg.linear as ours
@@ -26,6 +28,7 @@ narrow = np.random.default_rng(0).standard_normal((1000, 200))
 narrow = narrow, narrow[:, :10].sum(1)
 wide = np.random.default_rng(0).standard_normal((500, 5000))
 wide = wide, (wide[:, :20].sum(1) > 0).astype(int)
+alphas = dict(alpha=[.01, .1, 1.])
 def run():
     {}
 seconds = []
@@ -62,6 +65,14 @@ ROWS = {
         "jr.logistic_path(*wine, num=10)",
         "[peer.LogisticRegression(l1_ratio=1, solver='saga', C=1/(178*s), tol=1e-6,"
         "max_iter=100000).fit(*wine) for s in np.geomspace(.38, .0038, 10)]",
+    ),
+    "`GridSearchCV` of `Lasso`, diabetes": (
+        "GridSearchCV(ours.Lasso(), alphas).fit(*diabetes)",
+        "GridSearchCV(peer.Lasso(), alphas).fit(*diabetes)",
+    ),
+    "the `GridSearchCV` with `n_jobs=2`": (
+        "GridSearchCV(ours.Lasso(), alphas, n_jobs=2).fit(*diabetes)",
+        "GridSearchCV(peer.Lasso(), alphas, n_jobs=2).fit(*diabetes)",
     ),
 }
 

@@ -1,6 +1,7 @@
 """A bar of what is done, if it is wanted."""
 
 import contextlib
+import numbers
 import threading
 from collections.abc import Callable, Generator
 from typing import Any
@@ -9,6 +10,24 @@ import numpy as np
 
 Tick = Callable[[], None]
 """Says that one more of the total is done; threads may call it."""
+
+
+def shows_bar(verbose: Any) -> bool:
+    """Whether the `verbose` of an estimator asks for a bar, as scikit-learn has it.
+
+    Args:
+        verbose: A bool or a non-negative integer; `False` and 0 are silent.
+
+    Raises:
+        TypeError: If it is neither.
+        ValueError: If it is negative.
+    """
+    is_number = isinstance(verbose, numbers.Integral | np.bool_)
+    if is_number and int(verbose) >= 0:
+        return bool(verbose)
+    raise (ValueError if is_number else TypeError)(
+        f"verbose must be True, False or a non-negative integer, got {verbose!r}."
+    )
 
 
 @contextlib.contextmanager
@@ -33,7 +52,8 @@ def progress_bar(show: Any, total: int | None, unit: str) -> Generator[Tick]:
         from tqdm.auto import tqdm
     except ImportError as error:
         raise ImportError(
-            'progress=True needs tqdm: `pip install "jaxreg[progress]"`.'
+            "A bar, of `progress=True` or of an estimator's `verbose`, needs tqdm: "
+            '`pip install "jaxreg[progress]"`.'
         ) from error
     lock = threading.Lock()
     with tqdm(total=total, unit=unit) as bar:

@@ -12,12 +12,13 @@ draw at random: `max_iter`, `warm_start`, `selection`, `random_state`, and `tol`
 squares. The algorithm follows from the data: `precompute`, `gcv_mode`, `dual`, `solver`
 (but `solver="liblinear"` penalises the intercept, as scikit-learn's does). Data are always
 checked and never written to: `copy_X`, `check_input`. All folds run side by side on all
-cores: `n_jobs`. Nothing is printed: `verbose`.
+cores: `n_jobs`. `verbose` shows a bar in the `CV` classes, and nothing in the others.
 
-The first fit compiles for some seconds; later fits in the same process, with as many
-samples and features, do not. So leave `n_jobs` out of `GridSearchCV` and
-`cross_val_score`: each of their processes would compile again. JAX's compilation cache
-keeps compiled programs for later processes.
+Least squares with more than 256 features compile for some seconds in the first fit; later
+fits in the same process, with as many samples and features, do not. So leave `n_jobs` out
+of `GridSearchCV` and `cross_val_score` there: each of their processes would compile again.
+JAX's compilation cache keeps compiled programs for later processes. Other fits compile
+nothing; with `n_jobs` the first search starts processes, which takes seconds too.
 """
 
 from jaxreg.linear.grouped import GroupLasso as GroupLasso, GroupLassoCV as GroupLassoCV

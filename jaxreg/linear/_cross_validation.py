@@ -19,6 +19,7 @@ from jaxreg.linear._parameters import (
     check_count,
     check_number,
     check_strengths,
+    shows_bar,
 )
 from jaxreg.strength.cross_validation import CrossValidation
 from jaxreg.strength.rules import mean_losses, one_standard_error
@@ -38,8 +39,14 @@ class CrossValidated:
     """
 
     cv: Any
+    verbose: Any
     _scored_by: tuple[str, ...] = ("fit",)
     """The methods that call the scorer."""
+
+    @property
+    def _progress(self) -> bool:
+        """The `progress` of path functions."""
+        return shows_bar(self.verbose)
 
     def _scorer(self) -> Any:
         """The scorer of a model on a fold, for classes that take `scoring`."""

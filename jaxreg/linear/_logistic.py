@@ -172,11 +172,18 @@ class LogisticModel(LinearClassifier):
         return GroupLasso(group_axis=0, labels=labels_of(self.groups, features))
 
     def _path(
-        self, data: Checked, l1_ratio: float, cs: np.ndarray, folds: Any = None
+        self, data: Checked, l1_ratio: float, cs: np.ndarray, **options: Any
     ) -> GLMPath:
-        """Models for all C: the objective has the sum of the losses, not the mean."""
+        """Models for all C: the objective has the sum of the losses, not the mean.
+
+        Args:
+            data: What `_checked` returns.
+            l1_ratio: The fraction of L1.
+            cs: All C.
+            options: Of `solve_glm`: folds, and whether there is a bar.
+        """
         loss = loss_of_classes(data[1], data[2])
-        return self._solved(loss, data, l1_ratio, cs, folds)
+        return self._solved(loss, data, l1_ratio, cs, **options)
 
     def _solved(
         self,
@@ -184,7 +191,7 @@ class LogisticModel(LinearClassifier):
         data: Checked,
         l1_ratio: float,
         cs: np.ndarray,
-        folds: Any = None,
+        **options: Any,
     ) -> GLMPath:
         x, _, weights = data
         penalty = self._penalty(l1_ratio, x.shape[1])
@@ -203,9 +210,9 @@ class LogisticModel(LinearClassifier):
             1 / (cs * weights.sum()),
             penalty=penalty,
             intercept=intercept,
-            folds=folds,
             tol=self.tol,
             of_sum=True,
+            **options,
         )
         return _without_synthetic(path, self.intercept_scaling) if synthetic else path
 

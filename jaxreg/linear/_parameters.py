@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from jaxreg import _checks
+from jaxreg import _checks, _progress
 from jaxreg.solve import checks
 
 P = ParamSpec("P")
@@ -37,6 +37,7 @@ def _of_parameter(check: Callable[P, R]) -> Callable[P, R]:
 check_number = _of_parameter(_checks.check_number)
 check_count = _of_parameter(_checks.check_count)
 check_strengths = _of_parameter(checks.check_strengths)
+shows_bar = _of_parameter(_progress.shows_bar)
 
 
 def check_alpha(alpha: Any) -> None:
@@ -81,7 +82,11 @@ _SWITCHES: dict[str, tuple[Any, ...]] = {
 
 
 def check_switches(parameters: dict[str, Any]) -> None:
-    """Refuse anything but true and false for the parameters that switch something."""
+    """Refuse anything but true and false for the parameters that switch something.
+
+    Numbers are allowed for `verbose`, see `shows_bar`.
+    """
+    shows_bar(parameters.get("verbose", False))
     for name in _SWITCHES.keys() & parameters.keys():
         value = parameters[name]
         if not (isinstance(value, bool | np.bool_) or _is_among(value, _SWITCHES[name])):

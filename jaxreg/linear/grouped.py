@@ -137,6 +137,8 @@ class GroupLassoCV(CrossValidated, _Grouped):
         fit_intercept: Whether there is an intercept, which is not penalised.
         cv: The number of folds, a splitter or pairs of indices; five folds if `None`.
         tol: The duality gap to reach, as a fraction of the loss of the null model.
+        verbose: Whether to show a bar of the alphas on all folds (needs tqdm): `True` or a
+            positive integer.
         rule: `"best"` for the least error; `"1se"` for the largest alpha whose error is
             within one standard error of it, see `one_standard_error`.
 
@@ -170,6 +172,7 @@ class GroupLassoCV(CrossValidated, _Grouped):
         fit_intercept: bool = True,
         cv: Any = None,
         tol: float = 1e-9,
+        verbose: bool | int = False,
         rule: str = "best",
     ) -> None:
         self.groups = groups
@@ -179,6 +182,7 @@ class GroupLassoCV(CrossValidated, _Grouped):
         self.fit_intercept = fit_intercept
         self.cv = cv
         self.tol = tol
+        self.verbose = verbose
         self.rule = rule
 
     def fit(
@@ -205,7 +209,8 @@ class GroupLassoCV(CrossValidated, _Grouped):
         x, y, weights = self._validated(X, y, sample_weight)
         alphas, grid = alphas_of(self.alphas, "deprecated", self.eps, above=0.0)
         folds = folds_of(self.cv, x, y, self._routed(sample_weight, params)[0])
-        path = self._path(x, y, weights, strengths=alphas, folds=folds, **grid)
+        grid = {"strengths": alphas, "progress": self._progress, **grid}
+        path = self._path(x, y, weights, folds=folds, **grid)
         assert path.validation is not None
         scores, strengths = -path.validation.scores[None], path.strengths[None]
         _, best = index_by_rule(self.rule, scores, strengths, RESCALE)

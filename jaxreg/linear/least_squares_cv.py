@@ -32,6 +32,8 @@ class ElasticNetCV(CrossValidated, LinearRegressor):
         alphas: How many alphas, or the alphas themselves.
         fit_intercept: Whether there is an intercept.
         cv: Folds: their number, a splitter or pairs of indices; by default five.
+        verbose: Whether to show a bar of the folds (needs tqdm), for each `l1_ratio`:
+            `True` or a positive integer.
         positive: Whether coefficients must not be negative.
         rule: `"best"` for the least error; `"1se"` for the largest alpha whose error is
             within one standard error of it (with the `l1_ratio` of the best), see
@@ -148,6 +150,7 @@ class ElasticNetCV(CrossValidated, LinearRegressor):
             "positive": self.positive,
             "sample_weight": weights,
             "folds": folds,
+            "progress": self._progress,
             **grid,
         }
         paths = [
@@ -184,6 +187,7 @@ class LassoCV(ElasticNetCV):
         alphas: As for `ElasticNetCV`.
         fit_intercept: As for `ElasticNetCV`.
         cv: As for `ElasticNetCV`.
+        verbose: As for `ElasticNetCV`.
         positive: As for `ElasticNetCV`.
         rule: As for `ElasticNetCV`.
 

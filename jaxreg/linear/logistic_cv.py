@@ -56,6 +56,8 @@ class LogisticRegressionCV(CrossValidated, LogisticModel):
         solver: No effect, but for `"liblinear"`; see `LogisticRegression`.
         tol: The duality gap to reach, as a fraction of the loss of the null model.
         class_weight: A weight for each class, in a dictionary; or `"balanced"`.
+        verbose: Whether to show a bar of the Cs on all folds (needs tqdm), for each
+            fraction of L1: `True` or a positive integer.
         refit: Whether the best model is fitted to all data. Otherwise coefficients,
             intercepts, C and fraction of L1 are means of those that are best on each fold.
         intercept_scaling: See `LogisticRegression`.
@@ -118,7 +120,7 @@ class LogisticRegressionCV(CrossValidated, LogisticModel):
         max_iter: int | None = 100,
         class_weight: Any = None,
         n_jobs: int | None = None,
-        verbose: int = 0,
+        verbose: bool | int = 0,
         refit: bool = True,
         intercept_scaling: float = 1.0,
         multi_class: str = "deprecated",
@@ -253,7 +255,8 @@ class LogisticRegressionCV(CrossValidated, LogisticModel):
             for train, _ in folds
         ]
         batch = [fold for fold, is_whole in zip(folds, whole, strict=True) if is_whole]
-        path = self._path(data, ratio, self.Cs_, batch or None)
+        options = {"folds": batch or None, "progress": self._progress}
+        path = self._path(data, ratio, self.Cs_, **options)
         outputs = 1 if len(self.classes_) == 2 else len(self.classes_)
         models = np.empty((len(folds), len(self.Cs_), outputs, data[0].shape[1] + 1))
         steps = np.empty(models.shape[:2], int)

@@ -193,6 +193,8 @@ class MultiTaskElasticNetCV(CrossValidated, _MultiTask):
         alphas: How many alphas, or the alphas themselves.
         fit_intercept: Whether there are intercepts.
         cv: Folds: their number, a splitter or pairs of indices; by default five.
+        verbose: Whether to show a bar of the alphas on all folds (needs tqdm), for each
+            `l1_ratio`: `True` or a positive integer.
         rule: `"best"` for the least error; `"1se"` for the largest alpha whose error is
             within one standard error of it (with the `l1_ratio` of the best), see
             `one_standard_error`.
@@ -279,7 +281,12 @@ class MultiTaskElasticNetCV(CrossValidated, _MultiTask):
                 "alphas must be given for l1_ratio=0: there is no largest one."
             )
         folds = folds_of(self.cv, x, y, self._routed(None, params)[0])
-        options: Any = {"intercept": self.fit_intercept, "folds": folds, **grid}
+        options: Any = {
+            "intercept": self.fit_intercept,
+            "folds": folds,
+            "progress": self._progress,
+            **grid,
+        }
         paths = [
             multi_task_path(x, y, alphas, penalty=from_sklearn(1.0, ratio), **options)
             for ratio in ratios
@@ -313,6 +320,7 @@ class MultiTaskLassoCV(MultiTaskElasticNetCV):
         alphas: As for `MultiTaskElasticNetCV`.
         fit_intercept: As for `MultiTaskElasticNetCV`.
         cv: As for `MultiTaskElasticNetCV`.
+        verbose: As for `MultiTaskElasticNetCV`.
         rule: As for `MultiTaskElasticNetCV`.
 
     Attributes:

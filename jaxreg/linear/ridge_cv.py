@@ -8,10 +8,12 @@ from sklearn.base import MultiOutputMixin
 from sklearn.utils.metadata_routing import _routing_enabled
 from sklearn.utils.validation import _check_method_params
 
+from jaxreg._progress import Tick, progress_bar
 from jaxreg.linear._base import LinearRegressor, Matrix, Vector, targets_of
 from jaxreg.linear._cross_validation import (
     RESCALE,
     CrossValidated,
+    Pair,
     folds_of,
     index_by_rule,
     scorer_of,
@@ -19,6 +21,7 @@ from jaxreg.linear._cross_validation import (
 )
 from jaxreg.linear._parameters import check_strengths
 from jaxreg.linear.ridge import Ridge, ridge_of, total_of
+from jaxreg.solve.lasso.path import LinearPath
 from jaxreg.solve.lasso.ridge import leave_one_out_errors
 from jaxreg.strength.cross_validation import CrossValidation
 
@@ -45,6 +48,8 @@ class RidgeCV(MultiOutputMixin, CrossValidated, LinearRegressor):
         store_cv_results: Whether to keep `cv_results_`; for `cv=None`.
         alpha_per_target: Whether each target has its own alpha; for `cv=None`.
         store_cv_values: The name that scikit-learn before 1.7 has for `store_cv_results`.
+        verbose: Whether to show a bar of the folds (needs tqdm): `True` or a positive
+            integer. scikit-learn's class has no such argument.
         rule: `"best"` for the best score; `"1se"` for the largest alpha whose score is
             within one standard error of it, see `one_standard_error`; for folds (`cv`).
 
@@ -84,6 +89,7 @@ class RidgeCV(MultiOutputMixin, CrossValidated, LinearRegressor):
         store_cv_results: bool | None = False,
         alpha_per_target: bool = False,
         store_cv_values: Any = "deprecated",
+        verbose: bool | int = False,
         rule: str = "best",
     ) -> None:
         self.alphas = alphas
@@ -94,6 +100,7 @@ class RidgeCV(MultiOutputMixin, CrossValidated, LinearRegressor):
         self.store_cv_results = store_cv_results
         self.alpha_per_target = alpha_per_target
         self.store_cv_values = store_cv_values
+        self.verbose = verbose
         self.rule = rule
 
     def fit(
@@ -124,15 +131,16 @@ class RidgeCV(MultiOutputMixin, CrossValidated, LinearRegressor):
         self._check_options()
         alphas = check_strengths(self.alphas, 0.0 if self.cv is None else None, "alphas")
         split, score = self._routed(sample_weight, params)
-        data = _Data(x, y, weights, alphas, score)
-        scores = self._left_out(data) if self.cv is None else self._on_folds(data, split)
+        folds = [] if self.cv is None else folds_of(self.cv, x, y, split)
+        total = len(targets_of(y)) * (len(folds) + 1)
+        with progress_bar(self._progress, total, "fit") as tick:
+            data = _Data(x, y, weights, alphas, score, tick)
+            left_out = self.cv is None
+            scores = self._left_out(data) if left_out else self._on_folds(data, folds)
+            paths = self._paths(data)
         remedy = REMEDY if self.cv is not None or self.scoring is not None else RESCALE
         best = [
             index_by_rule(self.rule, part[None], alphas[None], remedy)[1] for part in scores
-        ]
-        paths = [
-            ridge_of(x, target, alphas, self.fit_intercept, weights)
-            for target in targets_of(y)
         ]
         every = best if len(best) > 1 else best * len(paths)
         values = [
@@ -175,7 +183,7 @@ class RidgeCV(MultiOutputMixin, CrossValidated, LinearRegressor):
 
     def _left_out(self, data: "_Data") -> list[np.ndarray]:
         """Scores (alphas, 1) of predictions from all other samples; or for each target."""
-        x, y, weights, alphas, score = data
+        x, y, weights, alphas, score, _ = data
         targets = targets_of(y)
         errors = leave_one_out_errors(x, targets.T, alphas, self.fit_intercept, weights)
         if self.scoring is None:
@@ -205,9 +213,19 @@ class RidgeCV(MultiOutputMixin, CrossValidated, LinearRegressor):
             return [part[:, None] for part in means.T]
         return [joint[:, None]]
 
-    def _on_folds(self, data: "_Data", split: Any) -> list[np.ndarray]:
+    def _paths(self, data: "_Data", chosen: Any = slice(None)) -> list[LinearPath]:
+        """The models of each target, fitted to the chosen samples."""
+        weights = None if data.weights is None else data.weights[chosen]
+        paths = []
+        for target in targets_of(data.y[chosen]):
+            given = data.x[chosen], target, data.alphas, self.fit_intercept, weights
+            paths.append(ridge_of(*given))
+            data.tick()
+        return paths
+
+    def _on_folds(self, data: "_Data", folds: list[Pair]) -> list[np.ndarray]:
         """Scores (alphas, folds)."""
-        x, y, weights, alphas, score = data
+        x, y, _, alphas, score, _ = data
         scorer = self._scorer()
         if "sample_weight" in score and not takes(scorer, "sample_weight"):
             warnings.warn(
@@ -218,12 +236,8 @@ class RidgeCV(MultiOutputMixin, CrossValidated, LinearRegressor):
             )
             score = {name: v for name, v in score.items() if name != "sample_weight"}
         scores = []
-        for train, test in folds_of(self.cv, x, y, split):
-            part = None if weights is None else weights[train]
-            paths = [
-                ridge_of(x[train], target, alphas, self.fit_intercept, part)
-                for target in targets_of(y[train])
-            ]
+        for train, test in folds:
+            paths = self._paths(data, train)
             model = Ridge(fit_intercept=self.fit_intercept)
             given = _check_method_params(x, score, test)
             scores.append([])
@@ -239,6 +253,7 @@ class _Data(NamedTuple):
     weights: np.ndarray | None
     alphas: np.ndarray
     score: dict[str, Any]
+    tick: Tick
 
 
 class _Predicted(Ridge):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._checks import check_count, check_number, check_numbers
+from jaxreg._progress import shows_bar
 from jaxreg.masks.selection import named
 from jaxreg.networks._padding import (
     padded_folds,
@@ -177,7 +178,7 @@ class SparseMLP(SelectorMixin, BaseEstimator):
             folds,
             self._grid(float(null) * relative_pull(bound, first)),
             SPARSEST,
-            Options(progress=bool(self.verbose)),
+            Options(progress=shows_bar(self.verbose)),
         )
         self._network, self.path_ = network, self._chosen(without_padding(path, features))
         self.params_ = self.path_.params

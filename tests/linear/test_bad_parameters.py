@@ -42,7 +42,6 @@ NO_EFFECT = {
     "precompute",
     "random_state",
     "selection",
-    "verbose",
     "warm_start",
 }
 MULTI_TASK = [name for name in NAMES if name.startswith("MultiTask")]

@@ -48,6 +48,7 @@ def fit(kind="Regressor", x=X, y=None, sample_weight=None, **parameters: Any):
         ({"n_strengths": 0}, "n_strengths must be at least 1, got 0"),
         ({"max_iter": 0}, "max_iter must be at least 1, got 0"),
         ({"learning_rate": 0.0}, "learning_rate must be greater than 0, got 0"),
+        ({"verbose": -1}, "verbose must be True, False or a non-negative integer, got -1"),
         ({"batch_size": "all"}, "batch_size must be a number or 'auto', got 'all'"),
         ({"validation_fraction": 1.0}, "validation_fraction must be less than 1"),
         ({"validation_fraction": 0.01}, "gives 0 for the score"),
