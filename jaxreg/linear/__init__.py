@@ -14,11 +14,8 @@ squares. The algorithm follows from the data: `precompute`, `gcv_mode`, `dual`, 
 checked and never written to: `copy_X`, `check_input`. All folds run side by side on all
 cores: `n_jobs`. `verbose` shows a bar in the `CV` classes, and nothing in the others.
 
-Least squares with more than 256 features compile for some seconds in the first fit; later
-fits in the same process, with as many samples and features, do not. So leave `n_jobs` out
-of `GridSearchCV` and `cross_val_score` there: each of their processes would compile again.
-JAX's compilation cache keeps compiled programs for later processes. Other fits compile
-nothing; with `n_jobs` the first search starts processes, which takes seconds too.
+Fits compile nothing, so that the first one is as fast as the next. With `n_jobs` the first
+`GridSearchCV` or `cross_val_score` starts processes, which takes seconds.
 """
 
 from jaxreg.linear.grouped import GroupLasso as GroupLasso, GroupLassoCV as GroupLassoCV

