@@ -32,11 +32,14 @@ class Factors(NamedTuple):
         total = abs(w) @ self.l1
         return total if self.l2 is None else total + w**2 @ self.l2
 
-    def magnitude(self, correlations: Any, xp: Any) -> Any:
+    def magnitude(self, correlations: np.ndarray) -> np.ndarray:
         """What must not exceed strength · l1 while w = 0: |c|, or max(c, 0) if w ≥ 0."""
-        if isinstance(self.positive, bool):  # Not in compiled programs.
-            return xp.maximum(correlations, 0.0) if self.positive else abs(correlations)
-        return xp.where(self.positive, xp.maximum(correlations, 0.0), abs(correlations))
+        return np.maximum(correlations, 0.0) if self.positive else np.abs(correlations)
+
+    def part(self, ids: np.ndarray) -> "Factors":
+        """Those of some features."""
+        l2 = None if self.l2 is None else self.l2[ids]
+        return Factors(self.l1[ids], l2, self.positive)
 
 
 class Residuals(NamedTuple):
@@ -59,7 +62,6 @@ def relative_gaps(
     penalty: Any,
     strengths: Any,
     factors: Factors,
-    xp: Any,
 ) -> Any:
     """Duality gaps of least squares, relative to the null model's loss ½·mean(y²).
 
@@ -77,34 +79,33 @@ def relative_gaps(
         penalty: Σ (l1·|w| + l2·w²) of the coefficients, for each strength.
         strengths: The strengths.
         factors: The factors of the strengths.
-        xp: numpy or jax.numpy.
     """
     # Where an l2 is tiny, s·m must not exceed strength·l1 by more than rounding: then an s
     # for which it does not at all is better. The larger bound counts.
     l1, l2, _ = factors
-    bounds = _dual(residuals, strengths, factors, l1 > 0, xp)
+    bounds = _dual(residuals, strengths, factors, l1 > 0)
     if l2 is not None:
-        bounds = xp.maximum(bounds, _dual(residuals, strengths, factors, l2 == 0, xp))
+        bounds = np.maximum(bounds, _dual(residuals, strengths, factors, l2 == 0))
     # w = 0 proves that the dual is at least 0.
-    gaps = residuals.squares / 2 + strengths * penalty - xp.maximum(bounds, 0.0)
-    return gaps / xp.maximum(square / 2, np.finfo(float).tiny)
+    gaps = residuals.squares / 2 + strengths * penalty - np.maximum(bounds, 0.0)
+    return gaps / np.maximum(square / 2, np.finfo(float).tiny)
 
 
-def _dual(
-    residuals: Residuals, strengths: Any, factors: Factors, constrains: Any, xp: Any
-) -> Any:
+def _dual(residuals: Residuals, strengths: Any, factors: Factors, constrains: Any) -> Any:
     """The lower bound with the s for which s·m ≤ strength·l1 at certain features."""
     l1, l2, _ = factors
-    magnitude = factors.magnitude(residuals.correlations, xp)
-    inverse = xp.where(constrains, 1 / xp.where(constrains, l1, 1.0), 0.0)
-    feasible_from = xp.max(magnitude * inverse[:, None], axis=0)
+    magnitude = factors.magnitude(residuals.correlations)
+    inverse = np.where(constrains, 1 / np.where(constrains, l1, 1.0), 0.0)
+    feasible_from = np.max(magnitude * inverse[:, None], axis=0)
     tiny = np.finfo(float).tiny
-    scale = strengths / xp.maximum(xp.maximum(feasible_from, strengths), tiny)
+    scale = strengths / np.maximum(np.maximum(feasible_from, strengths), tiny)
     dual = scale * residuals.with_target - scale**2 * residuals.squares / 2
     if l2 is None:
         return dual
     ridge = 4 * strengths[None] * l2[:, None]
     excess = scale[None] * magnitude - strengths[None] * l1[:, None]
-    squares = xp.where(constrains[:, None], 0.0, xp.maximum(excess, 0.0) ** 2)
-    conjugates = xp.where(ridge > 0, squares / xp.where(ridge > 0, ridge, 1.0), 0.0)
-    return dual - xp.sum(conjugates, axis=0)
+    squares = np.where(constrains[:, None], 0.0, np.maximum(excess, 0.0) ** 2)
+    # With a tiny l2 its term may be infinite; then 0 is the better bound.
+    with np.errstate(over="ignore"):
+        conjugates = np.where(ridge > 0, squares / np.where(ridge > 0, ridge, 1.0), 0.0)
+    return dual - np.sum(conjugates, axis=0)

@@ -80,8 +80,7 @@ class GuessedBlocks:
         moments = Moments(
             self.gram[: len(ids), : len(ids)], self.correlations[ids], self.square
         )
-        l1, l2, positive = self.factors
-        factors = Factors(l1[ids], None if l2 is None else l2[ids], positive)
+        factors = self.factors.part(ids)
         if self.guesses is None:
             self.guesses = Guesses(moments, factors)
         else:

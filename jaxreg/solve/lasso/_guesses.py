@@ -92,7 +92,7 @@ class Guesses:
             w, left = found
             g = left + threshold * signs
             leaves = bounded & (signs * w < 0)
-            excess = self.factors.magnitude(g, np) - threshold
+            excess = self.factors.magnitude(g) - threshold
             enters = (signs == 0) & (excess > self.slack)
             number = np.count_nonzero(leaves | enters)
             if number == 0:
@@ -109,7 +109,7 @@ class Guesses:
             return now.signs
         ratio = min((now.strength - strength) / step, 1.0)
         w, g = (b + ratio * (b - a) for a, b in zip(before[2:], now[2:], strict=True))
-        excess = self.factors.magnitude(g, np) - strength * self.factors.l1
+        excess = self.factors.magnitude(g) - strength * self.factors.l1
         enters = excess > self.slack
         stays = now.signs * w > 0
         return np.where(now.signs == 0, enters * np.sign(g), stays * now.signs)
@@ -141,12 +141,13 @@ class Guesses:
 
     def independent(self, ridge: np.ndarray, signs: np.ndarray) -> np.ndarray:
         """The signs, but zero for active features that depend on other active ones."""
-        from scipy.linalg.lapack import dpstrf
+        from scipy.linalg import get_lapack_funcs
 
         (active,) = np.nonzero(signs)
         units = self.units[active]
         matrix = self.source.gram[np.ix_(active, active)] + np.diag(ridge[active])
-        _, pivots, rank, _ = dpstrf(matrix / np.outer(units, units), tol=DEPENDENT)
+        matrix /= np.outer(units, units)
+        _, pivots, rank, _ = get_lapack_funcs("pstrf", (matrix,))(matrix, tol=DEPENDENT)
         kept = np.zeros_like(signs)
         kept[active[pivots[:rank] - 1]] = 1.0
         return kept * signs

@@ -205,7 +205,7 @@ class Problem:
         (Where others have `l2` only, this is an upper bound, for these are zero here.)
         """
         l1, has_l1 = self.factors.l1, self.factors.l1 > 0
-        magnitude = self.factors.magnitude(self.correlations, np)
+        magnitude = self.factors.magnitude(self.correlations)
         return float(np.max(magnitude[has_l1] / l1[has_l1], initial=0.0))
 
     def grid(self, num: int, ratio: float) -> np.ndarray:

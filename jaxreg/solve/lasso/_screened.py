@@ -86,7 +86,7 @@ class Path:
             between = (start + (ends - start) * fraction)[:, None]
             predicted = self.now.correlations + (between - start) * slope
             limits = between * l1
-            near = self.factors.magnitude(predicted, np) >= NEAR * limits
+            near = self.factors.magnitude(predicted) >= NEAR * limits
             close |= near | (limits <= 0)
         return close
 
@@ -95,7 +95,7 @@ class Path:
         used = np.any(w != 0, axis=0) & (solver.ids >= 0)
         active, w = solver.ids[used], w[:, used]
         residuals = self.source.residuals(active, w)
-        magnitude = self.factors.magnitude(residuals.correlations, np)
+        magnitude = self.factors.magnitude(residuals.correlations)
         exceed = magnitude > (block + self.slack) * self.factors.l1[:, None]
         exceed[solver.ids[solver.ids >= 0]] = False
         # Up to which solution each feature was not missed.
@@ -119,13 +119,8 @@ class Path:
         self, active: np.ndarray, w: np.ndarray, block: np.ndarray, residuals: Residuals
     ) -> np.ndarray:
         """The relative duality gaps of solutions."""
-        l1, l2, positive = self.factors
-        inside = Factors(l1[active], None if l2 is None else l2[active], positive)
-        # A tiny l2 may make its term of the dual infinite; then 0 is the better bound.
-        with np.errstate(over="ignore"):
-            return relative_gaps(
-                *(residuals, self.source.square, inside.penalty(w), block, self.factors, np)
-            )
+        penalty, square = self.factors.part(active).penalty(w), self.source.square
+        return relative_gaps(residuals, square, penalty, block, self.factors)
 
 
 def screened_path(

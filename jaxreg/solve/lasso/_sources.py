@@ -162,11 +162,7 @@ def gaps_of(
     """The duality gaps of coefficients (strengths, features), see `relative_gaps`."""
     active = np.flatnonzero(np.any(w != 0, axis=0))
     residuals = source.residuals(active, w[:, active])
-    # A tiny l2 may make its term of the dual infinite; then 0 is the better bound.
-    with np.errstate(over="ignore"):
-        return relative_gaps(
-            residuals, source.square, factors.penalty(w), strengths, factors, np
-        )
+    return relative_gaps(residuals, source.square, factors.penalty(w), strengths, factors)
 
 
 @jax.jit

@@ -164,7 +164,7 @@ class _Path:
         ahead = before.correlations - earlier.correlations
         ahead *= ratio
         ahead += before.correlations
-        excess = self.factors.magnitude(ahead, np)
+        excess = self.factors.magnitude(ahead)
         excess -= strength * self.factors.l1
         excess[active] = 0.0
         enters, stay = np.flatnonzero(excess > 0), w * signs > 0
@@ -184,11 +184,8 @@ class _Path:
             np.array([residuals @ y]) / len(y),
         )
         strengths, penalty = np.array([found.strength]), self.factors.penalty(w)
-        # A tiny l2 may make its term of the dual infinite; then 0 is the better bound.
-        with np.errstate(over="ignore"):
-            return relative_gaps(
-                products, self.source.square, penalty, strengths, self.factors, np
-            )[0]
+        given = products, self.source.square, penalty, strengths, self.factors
+        return relative_gaps(*given)[0]
 
     def state(
         self,
@@ -215,7 +212,7 @@ class _Path:
         correlations /= len(residuals)
         g = correlations.copy()
         g[active] -= ridge * found
-        excess = self.factors.magnitude(g, np) - threshold
+        excess = self.factors.magnitude(g) - threshold
         excess[active] = 0.0
         enters = np.flatnonzero(excess > self.slack * self.units)
         enters = enters[np.argsort(-excess[enters] / self.units[enters])]
