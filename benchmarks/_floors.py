@@ -91,10 +91,10 @@ def by_hand(
         makers = jnp.zeros_like, jnp.zeros_like, *extra
         return jnp.zeros([], jnp.int32), *(jax.tree.map(make, params) for make in makers)
 
-    def update(gradients: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         count = state[0] + 1
         leaves, structure = jax.tree.flatten(params)
-        columns = [structure.flatten_up_to(part) for part in (gradients, *state[1:])]
+        columns = [structure.flatten_up_to(part) for part in (updates, *state[1:])]
         rows, moved, done = [], [], None
         for w, *row in zip(leaves, *columns, strict=True):
             number = count.astype(jnp.float32)
@@ -104,8 +104,8 @@ def by_hand(
             moved.append(new[0])
             if sum(x.size for x in moved) >= AT_ONCE:
                 done, moved = finished(moved), []
-        updates, *parts = map(structure.unflatten, zip(*rows, strict=True))
-        return updates, (count, *parts)
+        parts = map(structure.unflatten, zip(*rows, strict=True))
+        return next(parts), (count, *parts)
 
     return optax.GradientTransformation(init, update)
 
