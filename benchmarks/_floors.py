@@ -1,4 +1,4 @@
-"""Steps written by hand, with nothing but what the mathematics needs: the floors of ours.
+"""Steps written by hand, with nothing but what the mathematics needs, to compare ours with.
 
 No checks, no masks, no schedules, no powers of two against overflow; matrices alone are
 regularized. Leaves are taken one after the other, as ours are, unless `in_turn` is false.
@@ -35,7 +35,7 @@ def dual_averaging(w: Any, count: Any, g: Any, m: Any, v: Any, q: Any) -> Sequen
     update, m, v, metric = adam(w, count, g, m, v)
     n = jnp.minimum(count, WINDOW)
     reach = n * LEARNING_RATE / metric
-    # A division at the end: XLA keeps y, and needs no old array for both that follow.
+    # Both arrays that follow need the old ones: XLA on the CPU copies w and q.
     y = (w + update + (1 - 1 / n) * reach * q) / reach
     q = jnp.clip(y, -STRENGTH, STRENGTH)
     return reach * (y - q) - w, m, v, q
@@ -46,7 +46,7 @@ def orthant(w: Any, count: Any, g: Any, m: Any, v: Any, mean: Any) -> Sequence[A
     mean = mean + (g - mean) / jnp.minimum(count, WINDOW)
     pull = mean - jnp.clip(mean, -STRENGTH, STRENGTH)
     q = jnp.where(w != 0, g + STRENGTH * jnp.sign(w), pull)
-    update, m, v, _ = adam(w, count, q, m, v)
+    update, m, v, _ = adam(w, count, q.astype(g.dtype), m, v)
     within = jnp.where((w + update) * w <= 0, -w, update)
     return jnp.where(w != 0, within, jnp.where(update * pull < 0, update, 0)), m, v, mean
 
@@ -113,14 +113,17 @@ def by_hand(
 def floors() -> Optimizers:
     """For rows of `optimizers` and `decays`, the same by hand."""
 
-    def row(w: jax.Array) -> jax.Array:
-        return jnp.zeros(2, w.dtype)
+    def wide(w: jax.Array) -> jax.Array:
+        return jnp.zeros_like(w, jnp.float32)
 
-    like = jnp.zeros_like
+    def row(w: jax.Array) -> jax.Array:
+        del w
+        return jnp.zeros(2)
+
     return {
         "by hand: adam": lambda: by_hand(lambda *args: adam(*args)[:3], in_turn=False),
         "by hand: GroupLasso": lambda: by_hand(group_lasso),
         "by hand: constrained": lambda: by_hand(constrained, row),
-        "by hand: orthant_wise": lambda: by_hand(orthant, like, in_turn=False),
-        "by hand: dual averaging": lambda: by_hand(dual_averaging, like),
+        "by hand: orthant_wise": lambda: by_hand(orthant, wide, in_turn=False),
+        "by hand: dual averaging": lambda: by_hand(dual_averaging, wide),
     }
