@@ -109,6 +109,7 @@ def decays() -> Optimizers:
             jr.constrained_parameter_regularization(100)
         ),
         "compensated adamw": lambda: jr.with_kahan_compensation(adamw),
+        "monitor, adam": lambda: jr.monitor(optax.adam(LEARNING_RATE), every=100),
         "orthant_wise adam": lambda: jr.orthant_wise(optax.adam(LEARNING_RATE), 1e-4),
         "dual_averaging_adam, L1": lambda: jr.dual_averaging_adam(
             LEARNING_RATE, jr.L1(1e-4)

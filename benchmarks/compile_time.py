@@ -1,7 +1,8 @@
 """Claim: at 1,000 leaves prox_adam traces and compiles within 1.25 × optax.adamw.
 
 Tracing, lowering and compiling one optimizer step, against the number of leaves:
-`python benchmarks/compile_time.py`. The first step that a program takes waits for the sum.
+`python benchmarks/compile_time.py`; `--rows` may also name the other decays and `monitor`
+of `_subjects.decays`. The first step that a program takes waits for the sum.
 """
 
 import argparse
@@ -11,7 +12,7 @@ from typing import Any
 import jax
 import optax
 from _measure import interleaved, print_environment, print_ratios
-from _subjects import filled, layers, optimizers, stepper
+from _subjects import decays, filled, layers, optimizers, stepper
 
 STAGES = "trace", "lower", "compile"
 
@@ -40,7 +41,7 @@ def measure(leaves: int, rows: list[str], rounds: int) -> None:
     params = filled(layers(leaves, 256 * leaves))
     runs = {
         f"{stage}: {name}": run
-        for name, make in optimizers().items()
+        for name, make in (optimizers() | decays()).items()
         if name in rows
         for stage, run in staged(make(), params).items()
     }

@@ -2,7 +2,8 @@
 
 The optimizer alone, without a model, jitted with donated buffers, on trees of parameters
 of several kinds: `python benchmarks/step_time.py`. `--tables decays penalties` adds the
-other decays, and every penalty in Adam's metric. Every table also compares with the floor:
+other decays, and every penalty in Adam's metric; `floors` the slow ones beside the same
+steps written by hand. Every table also compares with the floor:
 the time that reading p, g, m and v and writing p, m and v takes at the copy bandwidth that
 is measured first. With bfloat16, optax keeps moments in bfloat16 too, and
 `with_kahan_compensation` in float32. PyTorch's rows are left out where it is not installed.
@@ -19,6 +20,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from _floors import floors
 from _measure import (
     copy_bandwidth,
     interleaved,
@@ -30,10 +32,25 @@ from _measure import (
 from _subjects import TREES, Optimizers, decays, filled, in_adam, optimizers, stepper
 from _torch_steps import torch_runs
 
+SLOW = (
+    "prox_adam, GroupLasso",
+    "constrained_parameter_regularization",
+    "orthant_wise adam",
+    "dual_averaging_adam, L1",
+)
+
+
+def beside_floors() -> Optimizers:
+    """The slow ones, and the same by hand."""
+    rows = optimizers() | decays()
+    return {name: rows[name] for name in SLOW} | floors()
+
+
 TABLES: dict[str, Callable[[], Optimizers]] = {
     "main": optimizers,
     "decays": decays,
     "penalties": in_adam,
+    "floors": beside_floors,
 }
 BASELINES = "optax.adam", "optax.adamw"
 

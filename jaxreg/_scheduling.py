@@ -50,6 +50,23 @@ def _unforeseen_one(number: Array) -> Array:
     return jnp.where(jnp.abs(number) < -1, 0.0, 1.0).astype(number.dtype)
 
 
+def computed_once(value: Array) -> Array:
+    """A value as it is, in a way that XLA on the CPU computes it once for all its uses.
+
+    There each output has a kernel of its own, and what is cheap is computed again in each.
+    If that needs what the first output overwrites, XLA copies it in every step. What has
+    a division at its end counts as expensive, so it is kept.
+    """
+    if is_concrete(value) or varies(value) or not waits(value):
+        return value
+    return jax.lax.platform_dependent(value, cpu=_divided, default=lambda x: x)
+
+
+def _divided(value: Array) -> Array:
+    """By a one for each entry: division by one number for all becomes multiplication."""
+    return value / _unforeseen_one(value)
+
+
 def finished(values: Sequence[Array]) -> Array | None:
     """A number that is known when all of the values are; `None`: no reason to wait.
 

@@ -653,6 +653,13 @@ FAULTS = [
          "_ = finished(", "test_leaf_by_leaf.py"),
         ("_scheduling", "after", "default=jnp.ones_like", "default=_unforeseen_one",
          "test_leaf_by_leaf.py"),
+        ("_scheduling", "computed_once", "default=lambda x: x", "default=_divided",
+         "test_leaf_by_leaf.py"),
+        ("_scheduling", "_divided", "_unforeseen_one(value)", "1.0",
+         "test_leaf_by_leaf.py"),
+        ("transforms/constrained", "constrained_parameter_regularization",
+         "after(multipliers[row - 1] if row else None, update)", "update",
+         "test_leaf_by_leaf.py"),
         ("_scheduling", "_unforeseen_one", "jnp.abs(number) < -1", "number * 0 == 0",
          "test_leaf_by_leaf.py"),
         # In which dtypes.

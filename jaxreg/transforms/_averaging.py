@@ -9,6 +9,7 @@ from jax import Array
 
 from jaxreg._checks import Scalar
 from jaxreg._dtypes import compute_dtype, raise_precision
+from jaxreg._scheduling import computed_once
 from jaxreg._tree import Params, assembled, values_beside
 from jaxreg.penalties import Penalty
 from jaxreg.penalties.bound import BoundPenalty
@@ -60,7 +61,8 @@ def averaged_prox_update(
         for i, (update, scale) in updates_at(indices, done).items():
             slots[i] = Slot(tree[i], update, scale)
             reach = reach_of(slots[i], length - 1)
-            points[i] = slots[i].reached + reach * subgradients[i]
+            # Both new parameters and subgradients follow from it, not from the old ones.
+            points[i] = computed_once(slots[i].reached + reach * subgradients[i])
         return {i: (points[i], slots[i].term) for i in indices}
 
     landed = bound.prox_in_turn(length * learning_rate, start, all_in_turn=True)

@@ -10,6 +10,7 @@ from jax import Array
 
 from jaxreg._checks import Scalar, check_number
 from jaxreg._dtypes import raise_precision
+from jaxreg._scheduling import after
 from jaxreg._sharding import MeshAxes, Specs, along, as_specs, part_count, splits_of, total
 from jaxreg._tree import Leaf, Params, walk
 from jaxreg.masks.selection import MaskLike, as_mask, chosen, weights
@@ -111,7 +112,9 @@ def constrained_parameter_regularization(
         squares, multipliers = list(state.squares), list(state.multipliers)
 
         def decayed(update: Array, w: Array, leaf: _Bounded) -> Array:
-            reached, row = w + update, leaf.row
+            row = leaf.row
+            # Reached weights are kept until their mean square is known: one leaf's a time.
+            reached = w + after(multipliers[row - 1] if row else None, update)
             square = _mean_square(reached, leaf.axes)
             squares[row] = jnp.where(is_warm, squares[row], square)
             excess = rate * (square - bound**2 * squares[row])

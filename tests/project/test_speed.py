@@ -104,6 +104,11 @@ def test_a_prox_that_adam_does_not_know_is_refused_before_the_first_step(cls):
             "--trees tiny --rounds 2 --no-torch --copied 9 --rows adamw",
             "1.000",
         ),
+        (
+            "step_time",
+            "--trees tiny --rounds 2 --no-torch --copied 9 --tables floors",
+            "by hand: dual averaging",
+        ),
         ("compile_time", "--leaves 2 --rounds 1 --rows optax.adamw", "1.000"),
         ("loss_penalty", "--hidden 4 --steps 1 --rounds 2 --rows L1", "1.000"),
         ("prox_cost", "--sizes 4 --rounds 2 --penalties L1 GroupLasso", "1.000"),

@@ -10,7 +10,7 @@ import pytest
 
 import jaxreg as jr
 from jaxreg.penalties import bound
-from jaxreg.transforms import _leaf_by_leaf
+from jaxreg.transforms import _averaging, _leaf_by_leaf, constrained
 
 RATE, ROWS = 1e-2, 2**12
 NAMES = [f"layer_{i}" for i in range(12)]
@@ -21,6 +21,10 @@ OPTIMIZERS = {
     "sgd": lambda: jr.prox_sgd(RATE, jr.GroupLasso(1e-2), momentum=0.9),
     "given metric": lambda: jr.prox_preconditioned(
         optax.scale_by_rms(), RATE, jr.GroupLasso(1e-2), metric=roots
+    ),
+    "dual averaging": lambda: jr.dual_averaging_adam(RATE, jr.L1(1e-2)),
+    "constrained": lambda: optax.chain(
+        optax.adam(RATE), jr.constrained_parameter_regularization(1)
     ),
 }
 
@@ -63,18 +67,32 @@ def test_large_leaves_that_wait_for_others_get_the_steps_they_get_alone(kind):
         np.testing.assert_allclose(start[name], alone[name], rtol=1e-6, atol=1e-7)
 
 
-def scratch(optimizer):
+def compiled(kind):
+    optimizer = OPTIMIZERS[kind]()
+    return step(optimizer).lower(PARAMS, optimizer.init(PARAMS), PARAMS).compile()
+
+
+def scratch(kind):
     """Bytes that a step needs beside its arguments and results."""
-    arguments = PARAMS, optimizer.init(PARAMS), PARAMS
-    analysis: Any = step(optimizer).lower(*arguments).compile().memory_analysis()
+    analysis: Any = compiled(kind).memory_analysis()
     return analysis.temp_size_in_bytes
 
 
-def test_what_a_step_needs_for_a_moment_is_not_kept_for_all_leaves(monkeypatch):
-    in_turn = scratch(OPTIMIZERS["adam"]())
-    for room in (bound, _leaf_by_leaf):
+@pytest.mark.parametrize(("kind", "times"), [("adam", 4), ("constrained", 3)])
+def test_what_a_step_needs_for_a_moment_is_not_kept_for_all_leaves(
+    kind, times, monkeypatch
+):
+    in_turn = scratch(kind)
+    for room in (bound, _leaf_by_leaf, constrained):
         monkeypatch.setattr(room, "after", lambda done, values: values)
-    assert in_turn < scratch(OPTIMIZERS["adam"]()) / 4
+    assert in_turn < scratch(kind) / times
+
+
+def test_dual_averaging_copies_no_donated_array(monkeypatch):
+    copy = f"f32[{ROWS},128]{{1,0}} copy("
+    assert copy not in str(compiled("dual averaging").as_text())
+    monkeypatch.setattr(_averaging, "computed_once", lambda value: value)
+    assert copy in str(compiled("dual averaging").as_text())
 
 
 def test_a_nan_stays_in_its_leaf():
@@ -87,8 +105,9 @@ def test_a_nan_stays_in_its_leaf():
     ] * 11
 
 
-def test_nothing_waits_on_an_accelerator():
-    optimizer = OPTIMIZERS["adam"]()
+@pytest.mark.parametrize("kind", ["adam", "dual averaging", "constrained"])
+def test_nothing_waits_on_an_accelerator(kind):
+    optimizer = OPTIMIZERS[kind]()
     traced = step(optimizer).trace(PARAMS, optimizer.init(PARAMS), PARAMS)
     text = {
         platform: traced.lower(lowering_platforms=(platform,)).as_text()
