@@ -44,7 +44,7 @@ for name, value in SETTINGS.items():
     if os.environ.setdefault(name.upper(), str(value)) == str(value):
         jax.config.update(name, value)
 
-os.environ["XLA_FLAGS"] = flags.known(flags.FAST_COMPILATION)
+os.environ["XLA_FLAGS"] = flags.known(*flags.FAST_COMPILATION)
 
 # Scripts and notebooks that tests start import this jaxreg, wherever pytest was started.
 os.environ["PYTHONPATH"] = os.pathsep.join(

@@ -29,7 +29,7 @@ def everything_of(penalty):
     return compute
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("cls", PENALTIES)
 def test_export_to_all_platforms(cls, dtype):

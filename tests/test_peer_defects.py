@@ -27,6 +27,8 @@ from jaxreg import (
     Lp,
 )
 
+pytestmark = pytest.mark.exhaustive  # Laws and peers notice the faults of ours.
+
 ZEROS = jnp.zeros((3, 2))
 
 

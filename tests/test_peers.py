@@ -128,6 +128,7 @@ def prox(penalty, x, step):
     return jax.jit(type(penalty).prox)(penalty, x, step)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", TABLE)
 def test_peers_agree(name):
     penalty, load = TABLE[name]

@@ -449,6 +449,7 @@ def test_no_pattern_of_zeros_changes_the_function(masks):
         check(tangled, params, small, x)
 
 
+@pytest.mark.exhaustive
 @settings(max_examples=3)
 @given(seed=st.integers(0, 999), name=st.sampled_from(["llama", "experts", "scanned"]))
 def test_no_pattern_of_zeros_changes_a_model(seed, name):

@@ -161,6 +161,7 @@ def assert_same(fn, params, small, inputs):
     np.testing.assert_allclose(ours, full, rtol=0, atol=1e-5 * np.abs(full).max())
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", MAKERS)
 def test_what_can_go_goes_and_the_function_stays(name):
     fn, params, inputs = model(name)

@@ -5,14 +5,18 @@ import os
 import subprocess
 import sys
 
-# Of XLA's two emitters of loops, the older one compiles twice as fast. Newer versions have
-# only the other.
-FAST_COMPILATION = "--xla_cpu_use_fusion_emitters=false"
+FAST_COMPILATION = (
+    # Of XLA's two emitters of loops, the older one compiles twice as fast. Newer versions
+    # have only the other.
+    "--xla_cpu_use_fusion_emitters=false",
+    # Parts of a program that are compiled apart cost more than the whole, if it is small.
+    "--xla_cpu_parallel_codegen_split_count=1",
+)
 
 
 @functools.cache
 def is_known(flag: str) -> bool:
-    """Whether the installed jaxlib takes a flag, tried in a process of its own."""
+    """Whether the installed jaxlib takes a flag, or several, tried in another process."""
     run = subprocess.run(
         [sys.executable, "-c", "import jax; jax.devices()"],
         env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flag},
@@ -25,6 +29,7 @@ def is_known(flag: str) -> bool:
 def known(*flags: str) -> str:
     """The flags that the installed jaxlib takes, after those that are set already."""
     given = os.environ.get("XLA_FLAGS", "").split()
-    return " ".join(
-        [*given, *(flag for flag in flags if flag not in given and is_known(flag))]
-    )
+    added = [flag for flag in flags if flag not in given]
+    if added and not is_known(" ".join(added)):
+        added = list(filter(is_known, added))
+    return " ".join([*given, *added])

@@ -5,6 +5,7 @@ of `test_laws.py` without being listed anywhere. What a law may expect of a clas
 class itself says (`is_convex`, `takes_metric`, ...).
 """
 
+import functools
 import inspect
 import math
 from typing import Any, NamedTuple
@@ -74,6 +75,7 @@ class Case(NamedTuple):
     metric: Any
 
 
+@functools.cache  # Making a strategy takes as long as drawing from it.
 def cases(cls):
     metric = st.none()
     if cls.takes_metric:

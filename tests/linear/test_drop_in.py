@@ -125,7 +125,7 @@ WALK = [
 ]
 
 
-@pytest.mark.covering("name", "argument value", times=2)
+@pytest.mark.covering("name", "argument value")
 @pytest.mark.parametrize(("name", "argument", "value"), WALK)
 def test_other_values_of_arguments_give_the_same_model(name, argument, value, capfd):
     parameters: dict[str, Any] = {argument: value}

@@ -18,8 +18,8 @@ WEIGHTS = "the split depends on how many samples there are"
 
 
 # The other two share all but their folds and their targets with these.
+@pytest.mark.sampled(8)
 @pytest.mark.filterwarnings("ignore:No features were selected")
-@pytest.mark.covering("estimator", "check")
 @parametrize_with_checks(
     [
         networks.SparseMLPRegressor((2,), **SMALL),

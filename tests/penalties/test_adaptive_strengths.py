@@ -116,6 +116,7 @@ def test_only_chosen_leaves_need_a_strength():
     assert found.prox(TREE)["b"]["bias"] is X
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("axis", [0, -1, (0, 1), ()])
 def test_strengths_of_groups_are_divided_by_their_lengths(axis):
     others = tuple({0, 1} - {i % 2 for i in np.atleast_1d(axis).astype(int)})
@@ -148,6 +149,7 @@ def test_labelled_groups_share_their_adaptive_strength():
     assert removed(removed.prox(w)) < np.inf
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "penalty",
     [L1(0.1), ElasticNet(0.1, 0.1), GroupLasso(0.1), SparseGroupLasso()],

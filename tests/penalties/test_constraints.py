@@ -69,6 +69,7 @@ CONVEX: dict[str, Any] = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", CONVEX)
 def test_projections_are_what_clarabel_finds(kind):
     cp = pytest.importorskip("cvxpy")
@@ -106,6 +107,7 @@ def least_squares(penalty, optimizer, a, b, steps):
     return run(jnp.zeros(a.shape[1]))
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("kind", ["L1Ball", "L2Ball", "Simplex", "NonNegative"])
 @pytest.mark.parametrize("optimizer", [jaxreg.prox_sgd, jaxreg.prox_adam])
 def test_optimizers_reach_the_constrained_minimum(kind, optimizer):
@@ -124,6 +126,7 @@ def test_optimizers_reach_the_constrained_minimum(kind, optimizer):
         equal(np.asarray(w) == 0, np.abs(z.value) < 1e-6)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("rate", [0.0, 0.1])
 @pytest.mark.parametrize("optimizer", [optax.adamw, optax.lion, optax.sgd])
 def test_max_norm_holds_after_any_optimizer(optimizer, rate):
@@ -219,6 +222,7 @@ def test_blocks_of_a_convolution_lie_along_its_input_channels():
     assert NOfM()(kernel) == np.inf
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("rank", [0, 1, 2, 3, 7])
 def test_no_matrix_of_a_rank_is_nearer(rank):
     x = normal(2, 5, 4)
@@ -249,6 +253,7 @@ def assert_derivatives_are_right(function, arguments):
         close(slope, (ahead - behind) / 2e-6, 1e-5, 1e-6)
 
 
+@pytest.mark.sampled(3)
 @every_ball
 def test_derivatives_are_right(cls):
     with jax.enable_x64(True):
@@ -272,6 +277,7 @@ def test_derivatives_of_truncated_matrices_are_right():
             assert_derivatives_are_right(lambda x: Rank(2).prox(x), (x,))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("cls", [*BALLS, LinfBall])
 def test_derivatives_are_finite_at_kinks(cls):
     slopes_of = jax.jit(jax.jacrev(lambda x, penalty, d: penalty.prox(x, 1.0, d), (0, 1)))
@@ -532,6 +538,7 @@ def test_the_critical_strength_is_zero_where_nothing_else_is_allowed():
     assert L2Ball().strength_max(0 * pulls) == 0
 
 
+@pytest.mark.sampled(2)
 @every_projection
 def test_operators_are_the_proxes(project):
     x, metric = normal(4, 3, scale=2), np.exp(normal(4, 3, seed=1))

@@ -177,6 +177,7 @@ def test_a_group_is_removed_exactly_at_its_threshold():
         assert not np.any(np.signbit(removed))
 
 
+@pytest.mark.sampled(2)
 @every_convex
 def test_extreme_metrics_give_finite_numbers_and_gradients(cls):
     x = normal(6, 3)
@@ -213,6 +214,7 @@ def competed_by_sorting(x, metric, pull):
     return np.sign(x) * np.maximum(sizes - threshold / metric, 0.0)
 
 
+@pytest.mark.covering("ratio", "size")
 @pytest.mark.parametrize("ratio", [1e3, 1e8])
 @pytest.mark.parametrize("size", [3, 50])
 def test_thresholds_are_those_found_by_sorting(ratio, size):
@@ -237,7 +239,7 @@ def test_thresholds_are_those_found_by_sorting(ratio, size):
 # Derivatives of the prox.
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @every_grouped
 @pytest.mark.parametrize("with_metric", [False, True])
 def test_derivatives_of_the_prox_are_finite_and_right(cls, with_metric):
@@ -276,6 +278,7 @@ def test_derivatives_of_the_prox_are_finite_and_right(cls, with_metric):
                 close(slope, np.asarray(ahead - behind) / 2e-6, 1e-4, 1e-5)
 
 
+@pytest.mark.sampled(3)
 @every_grouped
 def test_gradients_are_finite_at_zero_groups(cls):
     x = normal(3, 4)
@@ -331,6 +334,7 @@ def test_concave_penalties_act_on_the_length(cls, data, step, strength):
     close(moved[:, same], (x * ratio)[:, same], 1e-4, 1e-5)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("cls", [GroupMCP, GroupSCAD])
 def test_concave_penalties_take_a_metric_per_group(cls):
     x, metric = normal(5, 3), np.array([[0.5, 1.0, 3.0]], np.float32)
@@ -353,7 +357,7 @@ def test_exclusive_lasso_takes_steps_of_any_length():
 # Axes, shapes and strengths.
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @every_grouped
 def test_convolution_kernels(cls):
     x = normal(3, 3, 2, 4)
@@ -371,6 +375,7 @@ def test_convolution_kernels(cls):
     close(of(cls, group_axis=(2, -1)).prox(x).reshape(9, 8), of(cls).prox(filters))
 
 
+@pytest.mark.sampled(2)
 @every_convex
 def test_convolution_kernels_in_a_metric(cls):
     x, metric = normal(3, 3, 2, 4), np.exp(normal(3, 3, 2, 4, seed=1))
@@ -380,6 +385,7 @@ def test_convolution_kernels_in_a_metric(cls):
         close(moved[..., i].reshape(-1), of(cls, group_axis=()).prox(column, 0.5, d), 1e-4)
 
 
+@pytest.mark.sampled(3)
 @every_grouped
 def test_strengths_per_group(cls):
     x, strengths = normal(5, 3, scale=2), np.array([0.0, 0.2, 2.0], np.float32)
@@ -410,6 +416,7 @@ def test_strengths_that_differ_within_a_group_are_refused():
         SparseGroupLasso(0.3, np.ones((5, 1)))(x)
 
 
+@pytest.mark.sampled(3)
 @every_grouped
 def test_scales(cls):
     x = normal(4, 3)
@@ -484,7 +491,7 @@ def test_scales_and_labels_must_fit():
 # Labels.
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @every_grouped
 def test_labels_against_an_axis(cls):
     x, metric = normal(4, 3, scale=2), np.exp(normal(4, 3, seed=1))
@@ -507,7 +514,7 @@ def test_labels_against_an_axis(cls):
     close(scaled.prox(flat).reshape(4, 3), of(cls, scale=scale).prox(x))
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @every_grouped
 def test_labels_of_rows(cls):
     kernel, labels = normal(5, 3), (0, 1, 0, 1, 1)
@@ -532,7 +539,7 @@ def stacked(layer):
     return np.concatenate([kernel.reshape(-1, kernel.shape[-1]), layer["bias"][None]])
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @every_grouped
 def test_groups_over_the_leaves_of_a_layer(cls):
     penalty = of(cls, together=r".*/", mask=jaxreg.everything)
@@ -553,6 +560,7 @@ def test_groups_over_the_leaves_of_a_layer(cls):
     close(jax.jit(penalty.prox)(LAYERS, 0.5), moved)
 
 
+@pytest.mark.sampled(2)
 @every_convex
 def test_groups_over_leaves_in_a_metric(cls):
     penalty = of(cls, together=r".*/", mask=jaxreg.everything)
@@ -568,6 +576,7 @@ def test_groups_over_leaves_in_a_metric(cls):
     close(penalty.prox(LAYERS, 0.5, by_layer), penalty.prox(LAYERS, 0.25), 1e-4)
 
 
+@pytest.mark.sampled(3)
 @every_grouped
 def test_a_whole_tree_as_one_group(cls):
     penalty = of(cls, group_axis=(), together="", mask=jaxreg.everything)
@@ -666,6 +675,7 @@ def test_attention_heads_without_a_reshape():
 # Precision and edges.
 
 
+@pytest.mark.sampled(3)
 @every_grouped
 def test_joined_leaves_keep_their_dtypes(cls):
     params = {"kernel": jnp.asarray(normal(3, 2), jnp.bfloat16), "bias": jnp.ones(2)}
@@ -674,6 +684,7 @@ def test_joined_leaves_keep_their_dtypes(cls):
     assert penalty(params).dtype == jnp.float32
 
 
+@pytest.mark.sampled(2)
 @every_grouped
 def test_edges(cls):
     x = normal(3, 4)
@@ -698,6 +709,7 @@ def test_edges(cls):
     assert np.all(penalty.prox(-np.ones((3, 4)), 1e-9) < 0)
 
 
+@pytest.mark.sampled(2)
 @every_grouped
 def test_a_group_without_strength_is_left_alone(cls):
     x = normal(3, 2)

@@ -80,6 +80,7 @@ CASES = [
 ]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("strengths", "bound", "metric"), CASES)
 def test_the_prox_costs_no_more_than_a_dense_search_finds(strengths, bound, metric):
     with jax.enable_x64(True):

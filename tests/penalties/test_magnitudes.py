@@ -91,6 +91,7 @@ def worst(*arrays):
 TINY = 1e-36
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("cls", [cls for cls in PENALTIES if cls.has_prox])
 def test_the_prox_is_right_at_every_magnitude(cls):
     penalty, x, step, metric = draws(cls)
@@ -111,6 +112,7 @@ def test_the_prox_is_right_at_every_magnitude(cls):
         assert np.all(found <= np.maximum(*ends) + slack)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("cls", [cls for cls in PENALTIES if cls.is_finite])
 def test_value_and_gradient_are_right_at_every_magnitude(cls):
     penalty, x, _, _ = draws(cls)
@@ -127,7 +129,7 @@ def test_value_and_gradient_are_right_at_every_magnitude(cls):
     assert np.all((error <= 1e-5 * scale + TINY) | ~is_number)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("cls", PENALTIES)
 def test_critical_scales_are_right_at_every_magnitude(cls):
     penalty, x, _, _ = draws(cls)

@@ -68,7 +68,7 @@ EQUAL = {
 prox = jax.jit(lambda penalty, x, step, metric: penalty.prox(x, step, metric))
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", EQUAL)
 @given(data=st.data())
 def test_at_the_ends_of_their_range(name, data):
@@ -121,6 +121,7 @@ CONJUGATES = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", CONJUGATES)
 @given(data=st.data())
 def test_moreau(name, data):

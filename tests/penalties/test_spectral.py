@@ -203,6 +203,7 @@ def test_derivatives_of_the_prox_are_right_where_those_of_scico_are_nan(cls, x):
             close(by_strength, (moved[2] - moved[3]) / 2e-6, 1e-5, 1e-6)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("x", HARD.values(), ids=HARD.keys())
 def test_gradients_are_subgradients_without_the_null_space(x):
     with jax.enable_x64(True):

@@ -62,6 +62,7 @@ def test_rules_for_weights():
 # Against cvxpy, in the Euclidean and in random diagonal metrics, float64.
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "penalty",
     [
@@ -107,7 +108,7 @@ def assert_shortest(x, radius, metric, reached):
     assert np.all(gap[change != 0] <= (0 * inner + rounding)[change != 0])
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("length", [1, 2, 40, 3000])
 @pytest.mark.parametrize("ratio", [1.0, 1e4])
 def test_total_variation_is_exact_where_that_of_scico_is_approximate(length, ratio):
@@ -324,7 +325,7 @@ def test_total_variation_cannot_remove_a_mean():
 # Derivatives of the prox.
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "of",
     [

@@ -77,6 +77,7 @@ def test_draws_on_the_axes_it_is_given(draw, monkeypatch):
     figure.canvas.draw()
 
 
+@pytest.mark.sampled(3)
 @every_picture
 def test_makes_a_figure_if_given_none(draw, monkeypatch):
     monkeypatch.setattr(plot.plt, "show", lambda: pytest.fail("show was called"))
@@ -216,6 +217,7 @@ CASES = [
 ]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("penalty", "strengths"), CASES)
 def test_geometry_marks_the_minimiser(penalty, strengths):
     expected = elastic_net_solution(*strengths)
@@ -226,6 +228,7 @@ def test_geometry_marks_the_minimiser(penalty, strengths):
     assert ax.get_title() == f"{penalty!r}\nsolution ({x:.2f}, {y:.2f})"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("penalty", "strengths"), CASES)
 def test_geometry_ball_and_loss_meet_at_the_solution(penalty, strengths):
     ax = plot.geometry(penalty)

@@ -153,6 +153,7 @@ def test_an_uploaded_wheel_is_installed_and_jax_is_left_alone(runtime):
     check_versions(lines)
 
 
+@pytest.mark.exhaustive
 def test_a_checkout_comes_before_a_wheel(runtime):
     make_wheel(runtime.folder, *JAXREG)
     checkout = runtime.folder / "jaxreg"  # a folder that Python could take for a package
@@ -166,6 +167,7 @@ def test_a_checkout_comes_before_a_wheel(runtime):
     check_versions(lines)
 
 
+@pytest.mark.exhaustive
 def test_without_either_it_comes_from_the_index(runtime):
     make_wheel(runtime.index, *JAXREG)
     lines = shown(runtime.run_cell())

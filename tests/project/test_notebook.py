@@ -40,6 +40,7 @@ def outputs(tmp_path_factory):
     return [output for cell in shown for output in cell]
 
 
+@pytest.mark.exhaustive
 def test_it_runs_and_shows_tables_and_pictures(outputs):
     printed = "".join(out.text for out in outputs if out.get("name") == "stdout")
     assert f"{DEVICES} × cpu" in printed
@@ -48,6 +49,7 @@ def test_it_runs_and_shows_tables_and_pictures(outputs):
     assert len([out for out in outputs if "image/png" in out.get("data", {})]) == 3
 
 
+@pytest.mark.exhaustive
 def test_it_warns_of_nothing_and_installs_nothing_where_jaxreg_is(outputs):
     assert not [out.text for out in outputs if out.get("name") == "stderr"]
     assert outputs[0].text == f"jaxreg: installed in {ROOT}/jaxreg/__init__.py\n"

@@ -114,6 +114,7 @@ def by_mypy(folder):
     return [which("mypy"), *options, f"--cache-dir={folder / 'cache'}"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("checker", [by_pyright, by_mypy])
 def test_mistakes_are_errors_and_nothing_else_is(checker, tmp_path):
     for name, text in {"good.py": GOOD, "bad.py": BAD}.items():

@@ -170,6 +170,7 @@ def by_coordinate_descent(x, y, strength):
     return best, np.sign(w[best]) * max(abs(w[best]) - strength, 0) / square
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.filterwarnings("ignore:Some models are solved")
 @pytest.mark.parametrize("seed", [17, 18, 19, 20])
 @pytest.mark.parametrize("l2", [0.0, 1e-9, 1e-6, 1.0])

@@ -59,6 +59,7 @@ def assert_each_is_alone(path, x, y, found, options, alone=None, atol=1e-8):
             np.testing.assert_allclose(mine, other, rtol=1e-6)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=list(OPTIONS))
 @pytest.mark.parametrize("name", PATHS)
 def test_each_target_is_as_alone(name, options):

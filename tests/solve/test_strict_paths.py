@@ -113,7 +113,7 @@ LOSSES = {
 }
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("name", [cls.__name__ for cls in public(losses.LinearLoss)])
 @pytest.mark.parametrize(
     ("outputs", "penalty", "x64"),

@@ -80,6 +80,7 @@ PENALTIES = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", PENALTIES)
 def test_degrees_of_freedom_are_how_fits_follow_the_data(name):
     """Stein: Σ ∂fitᵢ/∂yᵢ, by differentiating the solver."""

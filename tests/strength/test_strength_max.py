@@ -78,6 +78,7 @@ def solve(value, penalty, params, data):
     return jax.lax.fori_loop(0, 2000, advance, params)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_everything_is_zero_at_it_and_not_below(name):
     value, data, outputs, penalty, expected = PROBLEMS[name]
@@ -184,6 +185,7 @@ def test_other_leaves_of_the_parameters_stay_as_they_are():
 WITH_STRENGTHS = [cls for cls in PENALTIES if strength_fields(cls) and cls.has_prox]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("cls", WITH_STRENGTHS, ids=lambda cls: cls.__name__)
 def test_every_penalty_is_seen_to_act_on_all_that_it_penalises(cls):
     w = jnp.ones(SHAPE)

@@ -149,6 +149,7 @@ def finished(*processes):
     assert all(printed.endswith("done\n") for printed in outputs(*processes))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.processes
 def test_the_same_on_a_mesh_of_eight_devices():
     finished(script("mesh", devices=8))
@@ -307,6 +308,7 @@ def test_of_two_runs_that_begin_at_once_the_first_says_what_the_directory_is_for
         other.begin((2, 3))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.processes
 def test_two_processes_may_share_a_directory(tmp_path):
     finished(*(script("together", str(tmp_path)) for _ in range(2)))

@@ -152,7 +152,7 @@ def gaps(found: Any, l2: float) -> list[float]:
     ]
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("way", (PROXIMAL | ORTHANT).values(), ids=PROXIMAL | ORTHANT)
 def test_the_lasso_is_solved_at_every_strength(way):
     found = path(way)
@@ -165,6 +165,7 @@ def test_the_lasso_is_solved_at_every_strength(way):
 WITH_L2 = ["prox_sgd-momentum", "prox_adam", "dual_averaging_adam", "orthant-lion"]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", WITH_L2)
 def test_the_elastic_net_is_solved_at_every_strength(name):
     found = path((PROXIMAL | ORTHANT)[name], L2_STRENGTH)
@@ -173,6 +174,7 @@ def test_the_elastic_net_is_solved_at_every_strength(name):
         np.testing.assert_array_equal(w != 0, exact != 0)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("way", NAIVE.values(), ids=NAIVE)
 def test_what_everybody_writes_misses(way):
     assert min(gaps(path(way), 0.0)) > 1e-3
@@ -256,6 +258,7 @@ def exact_supports(tx: Any, seeds: int = 10, steps: int = 20_000) -> int:
     return int(np.sum(np.all((np.array(found) != 0) == support, axis=1)))
 
 
+@pytest.mark.exhaustive
 def test_dual_averaging_finds_the_exact_support_under_noise(record_property):
     l1 = noisy_problem()[2]
     rate = optax.cosine_decay_schedule(1e-2, 20_000)
@@ -296,6 +299,7 @@ JUMPS = {
 }
 
 
+@pytest.mark.covering("make", "options")
 @pytest.mark.parametrize("make", WINDOWED.values(), ids=WINDOWED)
 @pytest.mark.parametrize("options", JUMPS.values(), ids=JUMPS)
 def test_a_change_of_strength_moves_no_weight_by_more_than_a_few_steps(make, options):

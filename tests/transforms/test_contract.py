@@ -138,14 +138,15 @@ def test_the_state_of_an_optimizer_is_no_parameter(recipe):
 # How it is compiled.
 
 
+@pytest.mark.sampled(2)
 @every_transform
 def test_jit_agrees_with_eager_and_compiles_once(recipe):
     arguments = recipe(), params_of(), gradients_of(), 3
     close(train(*arguments, wrap=compiled_once), train(*arguments, wrap=eager))
 
 
+@pytest.mark.sampled(5)
 @every_transform
-@pytest.mark.covering("recipe", "dtype")
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_scan(recipe, dtype):
     tx, params, gradients = recipe(), params_of(dtype), gradients_of(dtype)
@@ -162,7 +163,7 @@ def test_scan(recipe, dtype):
     )
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(10)
 @every_constant
 def test_vmap_over_every_number_is_a_loop(recipe):
     def trained(made):
@@ -177,6 +178,7 @@ def test_vmap_over_every_number_is_a_loop(recipe):
         close(many, jax.tree.map(lambda *xs: jnp.stack(xs), *each), rtol=1e-4)
 
 
+@pytest.mark.sampled(2)
 @every_constant
 def test_vmap_over_strengths_is_a_loop(recipe):
     def trained(strength):
@@ -189,6 +191,7 @@ def test_vmap_over_strengths_is_a_loop(recipe):
     close(many, jax.tree.map(lambda *xs: jnp.stack(xs), *each))
 
 
+@pytest.mark.sampled(3)
 @every_transform
 def test_buffers_may_be_donated(recipe):
     expected = train(recipe(), params_of(), gradients_of())
@@ -196,6 +199,7 @@ def test_buffers_may_be_donated(recipe):
     close(train(recipe(), params_of(), gradients_of(), wrap=donating), expected)
 
 
+@pytest.mark.sampled(3)
 @every_penalized
 def test_the_initial_parameters_may_be_donated_and_be_the_reference(recipe):
     params = params_of()
@@ -207,8 +211,8 @@ def test_the_initial_parameters_may_be_donated_and_be_the_reference(recipe):
     assert jnp.isfinite(penalty(trained[0]))
 
 
+@pytest.mark.sampled(4)
 @every_transform
-@pytest.mark.covering("recipe", "dtype")
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_export_to_all_platforms(recipe, dtype):
     platforms = ("cpu", "cuda", "tpu")
@@ -287,6 +291,7 @@ def test_map_params_finds_what_is_like_the_parameters(recipe):
     same(mapped, jax.tree.map_with_path(expected, state))
 
 
+@pytest.mark.sampled(2)
 @every_constant
 def test_scheduled_rates_are_those_of_the_updates_made_before(recipe):
     def kernel(name, rate, steps):
@@ -314,8 +319,8 @@ MASKS = {
 }
 
 
+@pytest.mark.covering("recipe", "mask")
 @every_transform
-@pytest.mark.covering("recipe", "mask", times=2)
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
 def test_strengths_are_felt_inside_the_mask_only(recipe, mask):
     if recipe.is_paired and mask is not jaxreg.weights:
@@ -388,8 +393,8 @@ TINY = ["float8_e4m3fn", "float8_e5m2"]
 PAIRS = [*((dtype, dtype) for dtype in DTYPES), *MIXED]
 
 
+@pytest.mark.covering("recipe", "param update")
 @every_transform
-@pytest.mark.covering("recipe", "param update", times=2)
 @pytest.mark.parametrize(("param", "update"), PAIRS)
 def test_updates_have_the_promoted_dtype(recipe, param, update):
     with jax.enable_x64("float64" in (param, update)):
@@ -406,6 +411,7 @@ def test_updates_have_the_promoted_dtype(recipe, param, update):
         )
 
 
+@pytest.mark.sampled(4)
 @every_transform
 @pytest.mark.parametrize("dtype", TINY)
 def test_float8_is_rounded_float32(recipe, dtype):
@@ -426,7 +432,7 @@ def test_float8_is_rounded_float32(recipe, dtype):
     assert all(jnp.all(jnp.isfinite(w.astype("float32"))) for w in jax.tree.leaves(moved))
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(8)
 @every_constant
 def test_exact_zeros_are_exact_in_every_precision(recipe):
     def zeros(param, update, wrap):
@@ -448,6 +454,7 @@ def test_exact_zeros_are_exact_in_every_precision(recipe):
 # Inside Optax.
 
 
+@pytest.mark.sampled(3)
 @every_transform
 def test_in_a_chain(recipe):
     clip = optax.clip_by_global_norm(0.1)
@@ -456,6 +463,7 @@ def test_in_a_chain(recipe):
     close(train(optax.chain(clip, recipe()), params_of(), gradients_of())[0], expected)
 
 
+@pytest.mark.sampled(4)
 @every_transform
 @pytest.mark.parametrize("is_tree", [False, True])
 def test_in_masked(recipe, is_tree):
@@ -465,6 +473,7 @@ def test_in_masked(recipe, is_tree):
     same(updates["bias"], gradients_of()["dense"]["bias"])
 
 
+@pytest.mark.sampled(3)
 @every_transform
 def test_in_a_partition(recipe):
     labels = jax.tree.map(
@@ -486,12 +495,14 @@ def injected(recipe):
     return optax.inject_hyperparams(recipe.factory, static_args=parts)(**arguments)
 
 
+@pytest.mark.sampled(3)
 @every_transform
 def test_with_injected_hyperparameters(recipe):
     trained, _ = train(injected(recipe), params_of(), gradients_of())
     close(trained, train(recipe(), params_of(), gradients_of())[0], rtol=1e-4)
 
 
+@pytest.mark.sampled(3)
 @every_constant
 def test_injected_hyperparameters_change_without_recompilation(recipe):
     tx, params = injected(recipe), params_of()
@@ -506,7 +517,7 @@ def test_injected_hyperparameters_change_without_recompilation(recipe):
     close(changed, train(recipe(**doubled), params, gradients_of(), 1)[0], rtol=1e-4)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(4)
 @every_transform
 def test_in_multi_steps(recipe):
     params, gradients = params_of(), gradients_of()
@@ -519,9 +530,8 @@ def test_in_multi_steps(recipe):
     close((trained, state.inner_opt_state), train(recipe(), params, gradients))
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(9)
 @every_transform
-@pytest.mark.covering("recipe", "dtype")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_in_apply_if_finite(recipe, dtype):
     params, gradients = params_of(dtype), gradients_of(dtype)
@@ -672,8 +682,8 @@ FRAMEWORKS = {
 }
 
 
+@pytest.mark.covering("recipe", "framework")
 @every_constant
-@pytest.mark.covering("recipe", "framework", times=2)
 @pytest.mark.parametrize("framework", FRAMEWORKS.values(), ids=FRAMEWORKS)
 def test_in_a_framework(recipe, framework):
     if recipe.is_paired:

@@ -48,6 +48,7 @@ def params():
 # Optax.
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("decay", [DECAY, DECAY_SCHEDULE], ids=["constant", "scheduled"])
 @pytest.mark.parametrize("wrap", [jax.jit, lambda f: f], ids=["jit", "eager"])
 def test_l2_in_the_gradient_is_that_of_optax(params, decay, wrap):
@@ -64,6 +65,7 @@ SCALERS = {
 }
 
 
+@pytest.mark.sampled(2)
 @constant_or_scheduled
 @pytest.mark.parametrize("name", SCALERS)
 def test_l2_decay_after_the_scaling_is_theirs_bit_for_bit(params, rate, decay, name):
@@ -88,6 +90,7 @@ PAIRS = {
 }
 
 
+@pytest.mark.sampled(3)
 @constant_or_scheduled
 @pytest.mark.parametrize("mask", [jaxreg.everything, jaxreg.weights], ids=str)
 @pytest.mark.parametrize("name", PAIRS)
@@ -158,6 +161,7 @@ TORCH = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", TORCH)
 def test_fifty_steps_of_pytorch(name):
     theirs, ours = TORCH[name]
@@ -174,6 +178,7 @@ KERAS = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", KERAS)
 def test_regularizers_of_keras(monkeypatch, params, name):
     monkeypatch.setenv("KERAS_BACKEND", "jax")

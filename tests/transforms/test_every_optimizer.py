@@ -23,11 +23,13 @@ def test_every_optimizer_is_in_the_table():
     assert set(optimizers()) <= set(TABLE)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", HERE)
 def test_decay_is_right_where_the_table_says_so(name):
     assert outcome(keeps_decay, name) == TABLE[name][0]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", HERE)
 def test_zeros_are_right_where_the_table_says_so(name):
     assert outcome(solves_lasso, name) == TABLE[name][1]

@@ -52,6 +52,7 @@ STEPPERS = {
 }
 
 
+@pytest.mark.sampled(3)
 @in_narrow_dtypes
 @pytest.mark.parametrize("name", STEPPERS)
 def test_decay_counts_if_compensated_and_does_nothing_otherwise(dtype, name):
@@ -129,6 +130,7 @@ def noise(shape, scale):
     return gradients
 
 
+@pytest.mark.sampled(3)
 @in_narrow_dtypes
 @pytest.mark.parametrize(("scale", "tolerance"), [(1e-3, 2e-6), (0.1, 1e-4), (10.0, 1e-4)])
 def test_weights_are_those_of_training_in_float32(dtype, scale, tolerance):
@@ -189,6 +191,7 @@ def test_around_the_last_link_it_saves_that_link():
 # Numbers that are rounded themselves.
 
 
+@pytest.mark.sampled(4)
 @in_narrow_dtypes
 @pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
 @pytest.mark.parametrize("make", [jaxreg.prox_adam, jaxreg.dual_averaging_adam])
@@ -231,6 +234,7 @@ SOLVERS = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", SOLVERS)
 def test_l1_has_the_support_of_float32(name):
     rng = np.random.default_rng(0)

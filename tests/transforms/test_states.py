@@ -38,7 +38,7 @@ def counts_of(state):
     return [x for _, x in optax.tree_utils.tree_get_all_with_path(state, "count")]
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @every_recipe
 def test_there_is_one_count_if_anything_is_counted(recipe):
     state = state_after(recipe(), 3)
@@ -47,6 +47,7 @@ def test_there_is_one_count_if_anything_is_counted(recipe):
     assert optax.tree_utils.tree_get(state, "count") == (3 if counters else None)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("scheduled", [False, True])
 @pytest.mark.parametrize(
     "recipe", [recipe for recipe in WRAPPERS if "optimizer" in recipe.arguments], ids=str
@@ -57,6 +58,7 @@ def test_the_count_is_that_of_the_optimizer_inside(recipe, scheduled):
     assert counts_of(state_after(tx, 3)) == [3]
 
 
+@pytest.mark.sampled(3)
 @every_recipe
 def test_optax_maps_a_state_beside_the_parameters(recipe):
     tx = recipe()
@@ -75,6 +77,7 @@ def test_optax_maps_a_state_beside_the_parameters(recipe):
         assert len(arrays) >= len(jax.tree.leaves(mapped))
 
 
+@pytest.mark.sampled(3)
 @every_recipe
 def test_a_state_takes_the_shardings_of_the_parameters(recipe):
     mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
@@ -92,6 +95,7 @@ def test_a_state_takes_the_shardings_of_the_parameters(recipe):
     same(jax.device_put(state, shardings), state)
 
 
+@pytest.mark.sampled(4)
 @every_recipe
 def test_no_array_is_of_size_0_without_a_matrix(recipe):
     vectors = {"first": {"kernel": jnp.ones(3)}, "second": {"bias": jnp.ones(2)}}
@@ -140,7 +144,7 @@ def assert_frozen_leaves_are_as_filtered(tx):
     assert jnp.any(trained["dense"]["kernel"] != PARAMS["dense"]["kernel"])
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @every_recipe
 def test_frozen_leaves_are_as_if_filtered(recipe):
     assert_frozen_leaves_are_as_filtered(recipe.finish(recipe()))
@@ -152,7 +156,7 @@ TOGETHER = {
 }
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("penalty", TOGETHER.values(), ids=TOGETHER)
 @pytest.mark.parametrize(
     "recipe", [recipe for recipe in CONSTANT if "penalty" in recipe.arguments], ids=str

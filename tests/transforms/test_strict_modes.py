@@ -83,7 +83,7 @@ def everything_of(penalty, params):
     return found
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(8)
 @every_mode_and_dtype
 @pytest.mark.parametrize("cls", PENALTIES)
 def test_penalties(cls, dtype, mode):
@@ -114,13 +114,14 @@ def of_dtype(dtype):
     return params, jax.tree.map(lambda x: x / 8, params)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @every_mode_and_dtype
 @every_recipe
 def test_transforms(recipe, dtype, mode):
     run(mode, steps_of(recipe.finish(recipe())), *of_dtype(dtype))
 
 
+@pytest.mark.sampled(4)
 @every_recipe
 def test_transforms_transfer_nothing(recipe):
     step = jax.jit(steps_of(recipe()))
@@ -178,6 +179,7 @@ def test_how_strong(name, mode):
         HOW_STRONG[name]()
 
 
+@pytest.mark.sampled(3)
 @every_mode
 @pytest.mark.parametrize("name", PICTURES)
 def test_pictures(name, mode):

@@ -43,7 +43,7 @@ def in_cvxpy(cp, cls, loss):
     return kernel, bias, mean + value, conditions
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("cls", CONVEX)
 def test_the_minimum_is_that_of_cvxpy(cls, loss, solutions):

@@ -45,6 +45,7 @@ def excess(found, x, y, strength):
     return (objective(w, b) - objective(best.coefficients[0], 0)) / np.mean(target**2)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_converged_is_close_to_the_minimum(dtype):
     statuses = []

@@ -26,7 +26,7 @@ def solution_and_tangent(penalty, loss, inputs, direction):
     return jax.jvp(params, (inputs,), (direction,))
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("cls", CONVEX)
 def test_derivatives_are_those_of_the_solution(cls, loss):

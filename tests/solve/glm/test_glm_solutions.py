@@ -67,6 +67,7 @@ def violations(model, penalty, strength, w, b):
     return np.max(np.where(w == 0, off, on)), np.max(np.abs(errors.sum(0)))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("penalty", PENALTIES)
 def test_gradients_vanish_whatever_the_tolerance_of_the_gap(model, penalty):

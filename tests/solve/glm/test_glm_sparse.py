@@ -52,6 +52,7 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.covering("name", "options")
 @pytest.mark.parametrize("name", Y)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_sparse_features_have_the_path_of_dense_ones(name, options):
@@ -91,7 +92,7 @@ def test_wide_sparse_features_are_not_made_dense(monkeypatch):
     assert 0 < max(made) < 200 * 50_000 / 50
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(
     "name", sorted(name for name in vars(linear) if isinstance(vars(linear)[name], type))
 )
@@ -119,6 +120,7 @@ def test_estimators_take_sparse_features(name):
     np.testing.assert_allclose(prediction, dense.predict(X[:, 4:]), atol=1e-6)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", ["logistic_path", "multinomial", "poisson_path"])
 @pytest.mark.parametrize(
     "options",
@@ -163,6 +165,7 @@ def test_numbers_of_32_bits_are_computed_with_in_double_precision(
     np.testing.assert_allclose(found.coefficients, wanted.coefficients, atol=1e-7)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_entries_are_not_copied(dtype: Any):
     rng = np.random.default_rng(0)

@@ -25,6 +25,7 @@ def test_samples_on_eight_devices():
     assert max(np.concatenate(list(report.values()))) <= 1e-8
 
 
+@pytest.mark.exhaustive
 def test_samples_of_two_processes():
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
