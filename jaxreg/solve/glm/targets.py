@@ -5,7 +5,6 @@ targets and all folds are solved together (`_batch_path`), in a thread for each 
 that this does not solve, and all models of sparse, sharded or more features, one by one.
 """
 
-import concurrent.futures
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -36,6 +35,7 @@ from jaxreg.solve.glm.core import (
 )
 from jaxreg.solve.glm.result import GLMPath
 from jaxreg.solve.targets import TargetPaths, naming_target
+from jaxreg.solve.threads import on_threads
 from jaxreg.strength.critical import grid_fractions
 from jaxreg.strength.cross_validation import Folds
 
@@ -142,7 +142,7 @@ def solve_targets(
     total = len(models) * len(train) * len(grid)
     with progress_bar(progress, total, "model") as tick:
         options = _Options(layout, shared, train, test, grid, strengths is None, tol, tick)
-        each = _on_threads(lambda part: _solve(options, models[part]), parts)
+        each = _in_parallel(lambda part: _solve(options, models[part]), parts)
     found = [one for part in each for one in part]
     inexact = [number for number, (_, gap) in enumerate(found) if not gap <= tol]
     largest = max(gap for _, gap in found)
@@ -193,7 +193,7 @@ def _parts(targets: int, folds: int, layout: Layout) -> list[slice]:
     return [slice(*pair) for pair in zip(ends[:-1], ends[1:], strict=True)]
 
 
-def _on_threads(function: Callable[[slice], Any], parts: list[slice]) -> list[Any]:
+def _in_parallel(function: Callable[[slice], Any], parts: list[slice]) -> list[Any]:
     """Results for all parts, in their order."""
 
     def run(part: slice) -> Any:
@@ -201,8 +201,7 @@ def _on_threads(function: Callable[[slice], Any], parts: list[slice]) -> list[An
         with jax.enable_x64(True), np.errstate(all="ignore"):
             return function(part)
 
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as threads:
-        return list(threads.map(run, parts))
+    return on_threads(run, parts)
 
 
 def _solve(options: _Options, models: list[GLM]) -> list[tuple[GLMPath, float]]:

@@ -1,7 +1,5 @@
 """Cross-validation of least squares: each fold predicts the samples left out."""
 
-import concurrent.futures
-import os
 import threading
 from typing import Any
 
@@ -12,6 +10,7 @@ from jaxreg.solve.checks import check_squares
 from jaxreg.solve.lasso._least_squares import LeastSquares
 from jaxreg.solve.moments import Moments
 from jaxreg.solve.sparse import is_sparse
+from jaxreg.solve.threads import on_threads
 from jaxreg.strength.cross_validation import CrossValidation, Folds, fold_weights
 
 
@@ -74,9 +73,7 @@ def fold_errors(
         predicted = (others @ w[:, active].T).T + intercepts[:, None]
         return np.average((predicted - test_y) ** 2, axis=1, weights=test_weights), gaps
 
-    # One thread more than cores: some of each fold's work is done by one core only.
-    with concurrent.futures.ThreadPoolExecutor((os.cpu_count() or 1) + 1) as threads:
-        scores, gaps = zip(*threads.map(run, parts), strict=True)
+    scores, gaps = zip(*on_threads(run, parts), strict=True)
     results: Any = {"gaps": np.stack(gaps, 1)}
     return CrossValidation(strengths, np.stack(scores, 1), results=results)
 
