@@ -1,8 +1,7 @@
-"""Claim: first paths of GLMs, and of up to 64 features, cost as little as the next.
+"""Claim: first paths cost about as little as the next, because nothing is compiled.
 
-Other first calls compile; a search with `n_jobs` starts its processes. Each row is the
-first and the second call in a new process, imports apart, beside scikit-learn's:
-`python benchmarks/first_result.py`.
+(A search with `n_jobs` starts its processes.) Each row is the first and the second call in
+a new process, imports apart, beside scikit-learn's: `python benchmarks/first_result.py`.
 """
 
 import argparse

@@ -3,8 +3,8 @@
 100 strengths down to 0.01 of the largest useful one, on three problems with correlated
 features, in float64: `python benchmarks/lasso_path.py`. Each at its own duality
 gap, measured here and the same way for all, relative to the mean square of the target.
-Peers that are not installed are left out. Cold times include compilation, and are taken
-once; the others are the best of some rounds.
+Peers that are not installed are left out. Cold times are those of the first call; the
+others are the best of some rounds.
 """
 
 import argparse
