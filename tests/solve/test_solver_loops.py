@@ -97,12 +97,13 @@ def test_guesses_end(monkeypatch):
 
     def solved(self, ridge, target, signs):
         calls.append(signs)
+        assert len(calls) < 300
         return -signs, target + self.source.gram @ signs
 
     monkeypatch.setattr(_guesses.Guesses, "solved", solved)
     found = jr.lasso_path(X, Y, num=3, ratio=0.5)
     assert np.max(np.abs(found.gaps)) <= 1e-12
-    assert len(calls) < 300
+    assert calls
 
 
 @pytest.mark.usefixtures("_homotopy_only")
