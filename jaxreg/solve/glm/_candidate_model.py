@@ -22,10 +22,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxreg.losses import LinearLoss
+from jaxreg.solve.definite import solve_positive
 from jaxreg.solve.glm._candidates import STORED, Candidates, HessianProducts
 from jaxreg.solve.glm._design import Design
 from jaxreg.solve.glm._groups import Groups, directions, lengths
-from jaxreg.solve.glm._lasso_step import solve_positive
 from jaxreg.solve.sharded import ShardedDesign
 
 # Violations relative to the error without features: smaller ones are rounding, and larger

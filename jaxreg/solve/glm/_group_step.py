@@ -23,8 +23,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxreg.solve.definite import solve_positive
 from jaxreg.solve.glm._groups import Groups, directions, lengths
-from jaxreg.solve.glm._lasso_step import solve_positive
 
 _STEPS = 500
 _DAMPING = 1e-11

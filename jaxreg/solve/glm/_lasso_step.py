@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxreg.solve.definite import solve_positive
 from jaxreg.solve.glm._candidates import HessianProducts
 
 _STEPS = 200
@@ -186,16 +187,3 @@ def _violation(z: np.ndarray, gradient: np.ndarray, l1: np.ndarray) -> float:
     off = np.maximum(abs(gradient) - l1, 0.0)
     on = abs(gradient + np.where(z == 0, 0.0, l1) * np.sign(z))
     return np.max(np.where(z == 0, off, on), initial=0.0)
-
-
-def solve_positive(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
-    """The solution of a positive definite linear system; NaN if it is none.
-
-    The matrix is overwritten.
-    """
-    # Imported late: it takes as long as a small path.
-    from scipy.linalg.lapack import dposv  # pyright: ignore[reportAttributeAccessIssue]
-
-    # LAPACK's columns are the rows of a symmetric matrix.
-    _, solution, failed = dposv(matrix.T, vector, overwrite_a=True)
-    return np.full_like(vector, np.nan) if failed else solution

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxreg.solve.definite import Factored
 from jaxreg.solve.gaps import Factors
 from jaxreg.solve.lasso._homotopy import FEASIBLE, PATIENCE
 from jaxreg.solve.lasso._sources import Moments
@@ -44,7 +45,7 @@ class Guesses:
     """A problem on a Gram matrix, and what one guess leaves for the next."""
 
     def __init__(self, source: Moments, factors: Factors) -> None:
-        self.factored: Factored | None = None
+        self.base: _Base | None = None
         self.extend(source, factors)
 
     def extend(self, source: Moments, factors: Factors) -> None:
@@ -158,9 +159,9 @@ class Guesses:
         gram = self.source.gram
         if len(active) <= DIRECT:
             return _Direct(gram, ridge, active)
-        if self.factored is None or not self.factored.is_near(active, ridge):
-            self.factored = Factored(gram, ridge, active)
-        return _Changed(self.factored, gram, ridge, active)
+        if self.base is None or not self.base.is_near(active, ridge):
+            self.base = _Base(gram, ridge, active)
+        return _Changed(self.base, gram, ridge, active)
 
 
 class _Direct:
@@ -177,20 +178,14 @@ class _Direct:
         return w
 
 
-class Factored:
-    """The inverse of Cholesky's factor of the matrix of one active set."""
+class _Base:
+    """The equations of one active set, factored."""
 
     def __init__(self, gram: np.ndarray, ridge: np.ndarray, active: np.ndarray) -> None:
         self.active, self.ridge = active, ridge[active]
         matrix = gram[np.ix_(active, active)]
         matrix[np.diag_indices(len(active))] += self.ridge
-        # SciPy would solve with the factor, but by a BLAS of its own: its threads and those
-        # of NumPy's wait for each other, which takes twice as long as the whole work.
-        self.inverse = np.linalg.inv(np.linalg.cholesky(matrix))
-
-    def divided(self, columns: np.ndarray) -> np.ndarray:
-        """The inverse of the matrix, times columns."""
-        return self.inverse.T @ (self.inverse @ columns)
+        self.factored = Factored(matrix)
 
     def is_near(self, active: np.ndarray, ridge: np.ndarray) -> bool:
         """Whether an active set differs little from this one, with the same ridge."""
@@ -214,9 +209,9 @@ class _Changed:
     """
 
     def __init__(
-        self, factored: Factored, gram: np.ndarray, ridge: np.ndarray, active: np.ndarray
+        self, base: _Base, gram: np.ndarray, ridge: np.ndarray, active: np.ndarray
     ) -> None:
-        self.factored, before = factored, factored.active
+        self.base, before = base, base.active
         self.new = np.setdiff1d(active, before, assume_unique=True)
         self.gone = np.setdiff1d(before, active, assume_unique=True)
         number = len(self.new)
@@ -224,15 +219,15 @@ class _Changed:
         self.columns[:, :number] = gram[np.ix_(before, self.new)]
         where = np.searchsorted(before, self.gone)
         self.columns[where, number + np.arange(len(where))] = 1.0
-        self.inverse = factored.divided(self.columns)
+        self.inverse = base.factored.solved(self.columns)
         self.schur = -self.columns.T @ self.inverse
         self.schur[:number, :number] += gram[np.ix_(self.new, self.new)]
         self.schur[np.diag_indices(number)] += ridge[self.new]
 
     def solved(self, target: np.ndarray) -> np.ndarray:
         """As for `_Direct`."""
-        w, before = np.zeros_like(target), self.factored.active
-        first = self.factored.divided(target[before])
+        w, before = np.zeros_like(target), self.base.active
+        first = self.base.factored.solved(target[before])
         right = np.append(target[self.new], np.zeros(len(self.gone)))
         last = np.linalg.solve(self.schur, right - self.columns.T @ first)
         w[before] = first - self.inverse @ last

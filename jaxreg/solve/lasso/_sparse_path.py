@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxreg.solve.definite import Factored
 from jaxreg.solve.gaps import Factors, Residuals, relative_gaps
 from jaxreg.solve.lasso._blocks import Start
 from jaxreg.solve.lasso._homotopy import PATIENCE
@@ -228,18 +229,16 @@ class _Path:
         self, active: np.ndarray, ridge: np.ndarray, target: np.ndarray
     ) -> np.ndarray | None:
         """The solution by Cholesky's decomposition; `None` if it is inaccurate."""
-        from scipy.linalg import LinAlgError, cho_factor, cho_solve
-
         self.track(active)
         index, units = self.index[active], self.units[active]
         matrix = self.gram[np.ix_(index, index)] + np.diag(ridge)
         try:
-            factor = cho_factor(matrix)
-        except LinAlgError:
+            factored = Factored(matrix)
+        except np.linalg.LinAlgError:
             return None
-        w = cho_solve(factor, target)
+        w = factored.solved(target)
         # One step of refinement removes most of the rounding errors.
-        w += cho_solve(factor, target - matrix @ w)
+        w += factored.solved(target - matrix @ w)
         error = np.abs(target - matrix @ w) / units
         attainable = np.max(np.abs(target) / units, initial=0.0) + np.abs(w) @ units
         return w if np.all(error <= EXACT * attainable) else None

@@ -13,10 +13,11 @@ from sklearn.linear_model import LogisticRegression as OtherLogistic
 
 import jaxreg as jr
 from jaxreg.linear import LogisticRegression
+from jaxreg.solve.definite import solve_positive
 from jaxreg.solve.glm import _lasso_step, _newton_path, _screening
 from jaxreg.solve.glm._group_step import group_step
 from jaxreg.solve.glm._groups import Groups
-from jaxreg.solve.glm._lasso_step import lasso_step, solve_positive
+from jaxreg.solve.glm._lasso_step import lasso_step
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(80, 9)) @ (np.eye(9) + 0.4)
@@ -211,7 +212,8 @@ def test_rounding_errors_do_not_keep_a_search_going(monkeypatch):
 
 
 def test_a_system_without_a_solution_is_not_a_number():
-    assert not np.any(np.isfinite(solve_positive(np.zeros((2, 2)), np.ones(2))))
+    for matrix in np.zeros((2, 2)), np.array([[1.0, 2.0], [2.0, 1.0]]):
+        assert not np.any(np.isfinite(solve_positive(matrix, np.ones(2))))
 
 
 def test_searches_end_where_no_violation_is_small_enough():

@@ -5,7 +5,7 @@ import pytest
 
 import jaxreg as jr
 from jaxreg.solve.lasso import _screened
-from jaxreg.solve.lasso._guesses import Factored, _Changed
+from jaxreg.solve.lasso._guesses import _Base, _Changed
 
 
 @pytest.mark.parametrize(
@@ -17,8 +17,8 @@ def test_features_that_left_and_entered_are_solved_for(gone, new):
     gram, target = x.T @ x / 150, rng.standard_normal(100)
     before = np.arange(5, 90)
     active = np.union1d(np.setdiff1d(before, gone), new).astype(int)
-    factored = Factored(gram, ridge, before)
-    found = _Changed(factored, gram, ridge, active).solved(target)
+    base = _Base(gram, ridge, before)
+    found = _Changed(base, gram, ridge, active).solved(target)
     expected = np.zeros(100)
     matrix = (gram + np.diag(ridge))[np.ix_(active, active)]
     expected[active] = np.linalg.solve(matrix, target[active])
