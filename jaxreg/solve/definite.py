@@ -24,9 +24,13 @@ class Factored:
 
 
 def solve_positive(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
-    """The solution of a positive definite linear system; NaN if it is none."""
+    """The solution of a positive definite linear system.
+
+    NaN if the matrix is singular, or has a negative curvature along the solution, as
+    rounding may make it: then this is no direction in which a minimum is.
+    """
     try:
-        np.linalg.cholesky(matrix)  # Only this fails where a matrix is indefinite.
-        return np.linalg.solve(matrix, vector)
+        solution = np.linalg.solve(matrix, vector)
     except np.linalg.LinAlgError:
         return np.full_like(vector, np.nan)
+    return solution if vector @ solution >= 0 else np.full_like(vector, np.nan)

@@ -213,7 +213,8 @@ def test_rounding_errors_do_not_keep_a_search_going(monkeypatch):
 
 def test_a_system_without_a_solution_is_not_a_number():
     for matrix in np.zeros((2, 2)), np.array([[1.0, 2.0], [2.0, 1.0]]):
-        assert not np.any(np.isfinite(solve_positive(matrix, np.ones(2))))
+        assert not np.any(np.isfinite(solve_positive(matrix, np.array([1.0, -1.0]))))
+    assert not np.any(solve_positive(np.eye(2), np.zeros(2)))
 
 
 def test_searches_end_where_no_violation_is_small_enough():
