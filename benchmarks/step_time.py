@@ -2,7 +2,7 @@
 
 The optimizer alone, without a model, jitted with donated buffers, on trees of parameters
 of several kinds: `python benchmarks/step_time.py`. `--tables decays penalties` adds the
-other decays, and every penalty in Adam's metric; `floors` the slow ones beside the same
+other decays, and every penalty in Adam's metric; `by-hand` the slow ones beside the same
 steps written by hand. Every table also compares with the floor:
 the time that reading p, g, m and v and writing p, m and v takes at the copy bandwidth that
 is measured first. With bfloat16, optax keeps moments in bfloat16 too, and
@@ -20,7 +20,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from _floors import floors
+from _by_hand import steps_by_hand
 from _measure import (
     copy_bandwidth,
     interleaved,
@@ -40,17 +40,17 @@ SLOW = (
 )
 
 
-def beside_floors() -> Optimizers:
+def beside_those_by_hand() -> Optimizers:
     """The slow ones, and the same by hand."""
     rows = optimizers() | decays()
-    return {name: rows[name] for name in SLOW} | floors()
+    return {name: rows[name] for name in SLOW} | steps_by_hand()
 
 
 TABLES: dict[str, Callable[[], Optimizers]] = {
     "main": optimizers,
     "decays": decays,
     "penalties": in_adam,
-    "floors": beside_floors,
+    "by-hand": beside_those_by_hand,
 }
 BASELINES = "optax.adam", "optax.adamw"
 

@@ -106,7 +106,7 @@ def test_a_prox_that_adam_does_not_know_is_refused_before_the_first_step(cls):
         ),
         (
             "step_time",
-            "--trees tiny --rounds 2 --no-torch --copied 9 --tables floors",
+            "--trees tiny --rounds 2 --no-torch --copied 9 --tables by-hand",
             "by hand: dual averaging",
         ),
         ("compile_time", "--leaves 2 --rounds 1 --rows optax.adamw", "1.000"),

@@ -110,7 +110,7 @@ def by_hand(
     return optax.GradientTransformation(init, update)
 
 
-def floors() -> Optimizers:
+def steps_by_hand() -> Optimizers:
     """For rows of `optimizers` and `decays`, the same by hand."""
 
     def wide(w: jax.Array) -> jax.Array:
